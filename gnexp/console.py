@@ -1,0 +1,83 @@
+"""What a training says in the terminal."""
+
+import math
+import os
+import pathlib
+import sys
+
+from tqdm import tqdm
+
+from gnexp.config import OBJECTIVES
+
+
+class Console:
+    """Shows a training's progress: a bar with the time left while an epoch runs, a line when it has ended.
+
+    Args:
+      epochs: how many there are in all.
+      objective: the name of the figure that chooses the best epoch.
+    """
+
+    def __init__(self, epochs: int, objective: str):
+        """Shows nothing yet."""
+        self._epochs = epochs
+        self._objective = objective
+        self._bar: tqdm | None = None
+
+    def steps(self, epoch: int, done: int, total: int) -> None:
+        """Moves the bar; there is none where the output is not a terminal."""
+        if self._bar is None:
+            self._bar = tqdm(
+                total=total,
+                desc=f"epoch {epoch}/{self._epochs}",
+                unit="step",
+                leave=False,
+                disable=None,
+                file=sys.stdout,
+            )
+        self._bar.update(done - self._bar.n)
+
+    def clear(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def epoch(self, figures, best: bool) -> None:
+        """Prints the line of an epoch (a `training.Epoch`), marked where it is the best so far."""
+        self.clear()
+        width = len(str(self._epochs))
+        print(
+            f"epoch {figures.epoch:{width}}/{self._epochs}"
+            f"   loss {figures.loss:.4f}   accuracy {figures.accuracy:.4f}"
+            f"   val_loss {figures.val_loss:.4f}   val_accuracy {figures.val_accuracy:.4f}"
+            f"   learning rate {figures.learning_rate:.2g}   {figures.seconds:.1f} s"
+            f"{f'   best {self._objective}' if best else ''}",
+            flush=True,
+        )
+
+
+def fell_back(asked: str, used: str, why: str) -> None:
+    """Says loudly that another dataset is trained on than the one asked for."""
+    print(
+        f"\n*** NOT {asked}, BUT {used} ***\n{why}\n*** This training uses {used}. ***\n", file=sys.stderr, flush=True
+    )
+
+
+def summary(result, directory: pathlib.Path) -> None:
+    """Prints the end of a training: its `trial.Result`, where it lies and how to look at it."""
+    best, last = result.history[result.best_epoch - 1], result.history[-1]
+    print()
+    for name, figures in (("best", best), ("final", last)):
+        print(
+            f"{name + ':':<7} val_accuracy {figures['val_accuracy']:.4f}   val_loss {figures['val_loss']:.4f}"
+            f"   (epoch {figures['epoch']} of {len(result.history)})"
+        )
+    print(
+        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}   (once, with the weights of the best epoch)"
+    )
+    if result.validation == "test":
+        print("        validation was on the test set, as config.data.validation says: the best epoch was chosen on it")
+    print(f"time:   {result.seconds:.1f} s on {result.dataset}")
+    print(f"lies in {directory}")
+    print(f"\n  tensorboard --logdir={directory.parent if directory.parent.name else directory}")

@@ -1,0 +1,32 @@
+"""How a command can end other than well: each as one line on stderr and an exit code, never as a traceback."""
+
+import signal
+
+
+class GnexpError(Exception):
+    """Any end that is not a bug of ours.
+
+    Attributes:
+      exit_code: of the process.
+    """
+
+    exit_code = 1
+
+
+class UserError(GnexpError):
+    """A mistake that its user can mend; the message names the key, the value and what is allowed."""
+
+    exit_code = 2
+
+
+class DivergedError(GnexpError):
+    """The loss is NaN or infinite."""
+
+
+class InterruptedTrainingError(GnexpError):
+    """A signal stopped the training after a step; everything is saved, and the same command goes on."""
+
+    def __init__(self, signum: int, where: str):
+        """Names the signal and where the training stopped."""
+        super().__init__(f"stopped by {signal.Signals(signum).name} {where}; everything is saved")
+        self.exit_code = 128 + signum

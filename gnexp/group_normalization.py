@@ -1,0 +1,182 @@
+"""Group normalization (Wu & He, https://arxiv.org/abs/1803.08494) as a Keras layer."""
+
+import math
+from numbers import Integral, Real
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="gnexp")
+class GroupNormalization(keras.layers.Layer):
+    """Normalizes each sample over groups of its channels, whatever the batch size.
+
+    The channels are cut, in order, into `groups` sets of equal size. Within one sample, the elements of one set at all
+    positions share a mean and a variance (the index set of eq. 7, the statistics of eq. 2). Each element is centered
+    and divided by the standard deviation (eq. 1), then each channel is scaled by its `gamma` and shifted by its `beta`
+    (eq. 6). `groups=1` is layer normalization over all axes but the batch, `groups=-1` is instance normalization.
+
+    A drop-in for `keras.layers.GroupNormalization`: same arguments, same weights, but `epsilon` is 1e-6 by default
+    (there 1e-3) and `get_config` gives back the `groups` that were asked for, -1 included.
+
+    Shapes and dtypes: inputs have any rank from 2 up, the batch on axis 0; every size but the number of channels may be
+    unknown until run time. The output has the shape of the inputs and the layer's `compute_dtype`. The statistics are
+    taken in float32, or in float64 where the inputs or the layer are, before any narrower cast: float32 values that
+    float16 cannot hold are normalized all the same. A mask is passed on; it does not change the statistics.
+
+    Example:
+        >>> x = np.random.normal(5.0, 3.0, size=(2, 26, 26, 32))
+        >>> y = GroupNormalization(groups=8)(x)
+        >>> y.shape
+        (2, 26, 26, 32)
+
+    Args:
+        groups: How many groups to cut the channels into, a divisor of the number of channels, or -1 for one group per
+            channel. Defaults to 32.
+        axis: The channel axis, counted from the front or, when negative, from the back. Never the batch axis.
+        epsilon: Added to the variance, so that a constant group gives `beta` and not NaN.
+        center: Whether to add `beta`, a weight of shape `(channels,)`.
+        scale: Whether to multiply by `gamma`, a weight of shape `(channels,)`.
+        beta_initializer: Initializer of `beta`.
+        gamma_initializer: Initializer of `gamma`.
+        beta_regularizer: Regularizer of `beta`, or None.
+        gamma_regularizer: Regularizer of `gamma`, or None.
+        beta_constraint: Constraint on `beta`, or None.
+        gamma_constraint: Constraint on `gamma`, or None.
+        group: The spelling of `groups` in https://github.com/shaoanlu/GroupNormalization-keras; give one of the two.
+        **kwargs: What every Keras layer takes, such as `name` and `dtype`.
+
+    Raises:
+        ValueError: An argument is out of its range, or `groups` and `group` are both given; when the layer is built,
+            the inputs have no such channel axis, or a number of channels that is unknown or not a multiple of `groups`.
+    """
+
+    def __init__(
+        self,
+        groups=None,
+        axis=-1,
+        epsilon=1e-6,
+        center=True,
+        scale=True,
+        beta_initializer="zeros",
+        gamma_initializer="ones",
+        beta_regularizer=None,
+        gamma_regularizer=None,
+        beta_constraint=None,
+        gamma_constraint=None,
+        *,
+        group=None,
+        **kwargs,
+    ):
+        """Checks and keeps the arguments, which the class describes."""
+        if groups is not None and group is not None:
+            raise ValueError(f"group is another name of groups: give one. Received: groups={groups!r}, group={group!r}")
+        if groups is None:
+            groups = 32 if group is None else group
+        if not _is_integer(groups) or (groups < 1 and groups != -1):
+            raise ValueError(f"groups must be a positive integer or -1, one per channel. Received: groups={groups!r}")
+        if not _is_integer(axis) or axis == 0:
+            raise ValueError(f"axis must be an integer other than 0, the batch axis. Received: axis={axis!r}")
+        if not isinstance(epsilon, Real) or isinstance(epsilon, bool) or not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be a positive finite number. Received: epsilon={epsilon!r}")
+        super().__init__(**kwargs)
+        self.supports_masking = True
+        # The layer casts for itself, after the statistics: float32 inputs may not fit into a narrower compute_dtype.
+        self.autocast = False
+        self.groups = int(groups)
+        self.axis = int(axis)
+        self.epsilon = float(epsilon)
+        self.center = center
+        self.scale = scale
+        self.beta_initializer = keras.initializers.get(beta_initializer)
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
+        self.beta_regularizer = keras.regularizers.get(beta_regularizer)
+        self.gamma_regularizer = keras.regularizers.get(gamma_regularizer)
+        self.beta_constraint = keras.constraints.get(beta_constraint)
+        self.gamma_constraint = keras.constraints.get(gamma_constraint)
+
+    def build(self, input_shape):
+        """Makes `gamma` and `beta` for inputs of `input_shape`; ValueError if its channels cannot be split."""
+        axis, groups, size = self._split_channels(input_shape)
+        # Kept for call(), where a traced graph may not know the number of channels.
+        self._split = (axis, groups, size)
+        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={axis: groups * size})
+        self.gamma = self._channel_weight("gamma", groups * size) if self.scale else None
+        self.beta = self._channel_weight("beta", groups * size) if self.center else None
+
+    def _channel_weight(self, name, channels):
+        return self.add_weight(
+            shape=(channels,),
+            name=name,
+            initializer=getattr(self, f"{name}_initializer"),
+            regularizer=getattr(self, f"{name}_regularizer"),
+            constraint=getattr(self, f"{name}_constraint"),
+            autocast=False,
+        )
+
+    def _split_channels(self, shape):
+        """Returns the channel axis counted from the front, the number of groups and the channels in each."""
+        rank = len(shape)
+        where = f"Received: inputs of shape {tuple(shape)}, axis={self.axis}, groups={self.groups}"
+        if rank < 2:
+            raise ValueError(f"Inputs must have rank 2 or more: a batch axis and a channel axis. {where}")
+        if not -rank < self.axis < rank:
+            raise ValueError(f"axis must lie in 1..{rank - 1} or in {1 - rank}..-1 for inputs of rank {rank}. {where}")
+        axis = self.axis % rank
+        channels = shape[axis]
+        if not channels:
+            raise ValueError(f"The number of channels must be known and not 0, it is {channels}. {where}")
+        groups = channels if self.groups == -1 else self.groups
+        if channels % groups:
+            allowed = [count for count in range(1, channels + 1) if channels % count == 0]
+            raise ValueError(f"{groups} groups do not divide {channels} channels; allowed: -1 and {allowed}. {where}")
+        return axis, groups, channels // groups
+
+    def call(self, inputs):
+        """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
+        axis, groups, size = self._split
+        shape = ops.shape(inputs)
+        dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
+        x = ops.reshape(ops.cast(inputs, dtype), (*shape[:axis], groups, size, *shape[axis + 1 :]))
+        within_group = [i for i in range(1, len(shape) + 1) if i != axis]
+
+        # Centered before anything is squared or scaled: no cancellation where the mean dwarfs the deviation.
+        x = x - ops.mean(x, axis=within_group, keepdims=True)
+        variance = ops.mean(ops.square(x), axis=within_group, keepdims=True)
+
+        def per_channel(weight):
+            return ops.reshape(ops.cast(weight, dtype), (groups, size) + (1,) * (len(shape) - axis - 1))
+
+        factor = ops.rsqrt(variance + self.epsilon)
+        if self.scale:
+            factor = factor * per_channel(self.gamma)
+        x = x * factor
+        if self.center:
+            x = x + per_channel(self.beta)
+        return ops.cast(ops.reshape(x, shape), self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        """Returns `input_shape` as a tuple; ValueError if its channels cannot be split."""
+        self._split_channels(input_shape)
+        return tuple(input_shape)
+
+    def get_config(self):
+        """Returns every argument of the constructor, as `from_config` takes it."""
+        return {
+            **super().get_config(),
+            "groups": self.groups,
+            "axis": self.axis,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            "beta_initializer": keras.initializers.serialize(self.beta_initializer),
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
+            "beta_regularizer": keras.regularizers.serialize(self.beta_regularizer),
+            "gamma_regularizer": keras.regularizers.serialize(self.gamma_regularizer),
+            "beta_constraint": keras.constraints.serialize(self.beta_constraint),
+            "gamma_constraint": keras.constraints.serialize(self.gamma_constraint),
+        }
+
+
+def _is_integer(value):
+    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -1,0 +1,62 @@
+"""The optimizers by name, and their learning-rate schedules."""
+
+import keras
+from ml_collections import ConfigDict
+
+
+def build(config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+    """Builds an optimizer.
+
+    Args:
+      config: a config's `optimizer` section.
+      schedule: its `schedule` section. "plateau" acts between epochs (see `plateau`), so the optimizer starts at the
+        learning rate given.
+      steps_per_epoch: training steps in an epoch.
+      epochs: epochs in the whole training.
+    """
+    rate = config.learning_rate
+    if schedule.name == "cosine":
+        rate = _cosine(config.learning_rate, schedule, steps_per_epoch, epochs)
+    optimizers = keras.optimizers
+    match config.name:
+        case "adam":
+            return optimizers.Adam(rate)
+        case "amsgrad":
+            return optimizers.Adam(rate, amsgrad=True)
+        case "adamw":
+            return optimizers.AdamW(rate, weight_decay=config.weight_decay)
+        case "sgd":
+            return optimizers.SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
+        case "rmsprop":
+            return optimizers.RMSprop(rate)
+        case "lion":
+            return optimizers.Lion(rate)
+    raise ValueError(f"name={config.name!r}")
+
+
+def _cosine(peak: float, schedule: ConfigDict, steps_per_epoch: int, epochs: int):
+    """Returns a linear warm-up from 0 to `peak`, then half a cosine down to the floor (arXiv 1608.03983, eq. 5)."""
+    warmup = round(schedule.warmup_epochs * steps_per_epoch)
+    return keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=0.0 if warmup else peak,
+        decay_steps=max(1, epochs * steps_per_epoch - warmup),
+        alpha=schedule.min_learning_rate / peak,
+        warmup_target=peak if warmup else None,
+        warmup_steps=warmup,
+    )
+
+
+def plateau(schedule: ConfigDict) -> keras.callbacks.ReduceLROnPlateau:
+    """Returns Keras's own plateau rule; call its `on_epoch_end` after each epoch."""
+    return keras.callbacks.ReduceLROnPlateau(
+        monitor="val_loss",
+        factor=schedule.factor,
+        patience=schedule.patience,
+        min_lr=schedule.min_learning_rate,
+        mode="min",
+    )
+
+
+def learning_rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Returns the learning rate of the next step."""
+    return float(keras.ops.convert_to_numpy(optimizer.learning_rate))

@@ -1,0 +1,83 @@
+"""Pictures of a classifier's mistakes, as PNG files in memory."""
+
+import dataclasses
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+
+_DPI = 100
+_COLUMNS = 6
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """The bytes of a PNG file, with its width and height in pixels."""
+
+    png: bytes
+    width: int
+    height: int
+
+
+def _render(figure: Figure) -> Picture:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    width, height = (int(size) for size in figure.get_size_inches() * _DPI)
+    return Picture(buffer.getvalue(), width, height)
+
+
+def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
+    """Draws how often each class (a row) was taken for each class (a column), as counts.
+
+    Args:
+      labels: integers of shape (n,).
+      probabilities: floats of shape (n, classes).
+      names: of the classes.
+    """
+    counts = np.zeros((len(names), len(names)), int)
+    np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure = Figure(figsize=(7, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set(
+        xticks=range(len(names)),
+        yticks=range(len(names)),
+        yticklabels=names,
+        xlabel="predicted",
+        ylabel="true",
+        title=f"{np.trace(counts)} of {len(labels)} right",
+    )
+    axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
+    for row, column in np.argwhere(counts):
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, counts[row, column], ha="center", va="center", color=colour, fontsize=8)
+    return _render(figure)
+
+
+def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
+    """Draws the mistakes that the classifier was surest of, the worst first, with the true and the predicted label.
+
+    Args:
+      images: uint8 of shape (n, height, width, 1).
+      labels: integers of shape (n,).
+      probabilities: floats of shape (n, classes).
+      names: of the classes.
+    """
+    predicted = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]])][: 3 * _COLUMNS]
+    figure = Figure(figsize=(10, 6), layout="constrained")
+    figure.suptitle(f"{len(wrong)} of {len(labels)} wrong" if len(wrong) else f"none of {len(labels)} wrong")
+    for axes in (grid := figure.subplots(3, _COLUMNS)).flat:
+        axes.set_axis_off()
+    for index, axes in zip(worst, grid.flat, strict=False):
+        axes.imshow(images[index, ..., 0], cmap="gray_r", vmin=0, vmax=255)
+        taken = predicted[index]
+        axes.set_title(
+            f"{names[labels[index]]} ({probabilities[index, labels[index]]:.1%})\n"
+            f"taken for {names[taken]} ({probabilities[index, taken]:.1%})",
+            fontsize=7,
+        )
+    return _render(figure)

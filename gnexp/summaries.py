@@ -1,0 +1,107 @@
+"""TensorBoard event files, written without TensorFlow, in which no event is ever lost or written twice.
+
+The difficulty is a process that dies between saving a checkpoint and writing the events that belong to it, or in the
+middle of writing them. So events are first made into bytes, the bytes are saved inside the checkpoint, and only then
+appended to their files; whoever restores the checkpoint appends what is missing of them.
+"""
+
+import io
+import os
+import pathlib
+import socket
+import time
+from typing import Any
+
+from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
+from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
+from tensorboard.compat.proto.types_pb2 import DT_STRING
+from tensorboard.plugins.histogram.summary_v2 import histogram_pb as histogram
+from tensorboard.plugins.image import metadata as image_metadata
+from tensorboard.plugins.scalar.summary_v2 import scalar_pb as scalar
+from tensorboard.plugins.text.summary_v2 import text_pb as text
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+__all__ = ["EventFiles", "histogram", "image", "scalar", "text"]
+
+_FAILURE = "failure"
+
+
+def image(tag: str, png: bytes, width: int, height: int) -> Summary:
+    """Returns a summary of one image of `width` by `height` pixels, given as the bytes of a PNG file."""
+    metadata = image_metadata.create_summary_metadata(display_name=None, description="", converted_to_tensor=True)
+    tensor = TensorProto(
+        dtype=DT_STRING,
+        string_val=[str(width).encode(), str(height).encode(), png],
+        tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=3)]),
+    )
+    return Summary(
+        value=[Summary.Value(tag=tag, metadata=SummaryMetadata.FromString(metadata.SerializeToString()), tensor=tensor)]
+    )
+
+
+def _records(*events: Event) -> bytes:
+    buffer = io.BytesIO()
+    writer = RecordWriter(buffer)
+    for event in events:
+        writer.write(event.SerializeToString())
+    return buffer.getvalue()
+
+
+class EventFiles:
+    """The event files of one session: one file for each of its runs.
+
+    Call `add` for every event, save what `state` gives, then call `write`; after a restart give the state back.
+
+    Args:
+      directory: the session's folder; run "" lies in it, run "train" in its folder of that name.
+      state: what `state` gave before the restart.
+    """
+
+    def __init__(self, directory: pathlib.Path, state: dict[str, Any] | None = None):
+        """Completes the files of a restored session; a new one writes nothing yet."""
+        self._directory = directory
+        self._sizes: dict[str, int] = dict(state["sizes"]) if state else {}
+        self._name = state["name"] if state else f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
+        self._pending: dict[str, bytes] = dict(state["pending"]) if state else {}
+        self.write()
+
+    def add(self, run: str, summary: Summary, step: int = 0) -> None:
+        """Notes an event of the run "", "train" or "validation"; it is in no file before `write`."""
+        if run not in self._sizes:
+            self._sizes[run] = 0
+            self._pending[run] = _records(Event(wall_time=time.time(), file_version="brain.Event:2"))
+        event = _records(Event(wall_time=time.time(), step=step, summary=summary))
+        self._pending[run] = self._pending.get(run, b"") + event
+
+    def state(self) -> dict[str, Any]:
+        """Returns what a restart needs: `name` (str), `sizes` (int by run) and `pending` (bytes by run)."""
+        return {"name": self._name, "sizes": dict(self._sizes), "pending": dict(self._pending)}
+
+    def write(self) -> None:
+        """Appends what is noted and not yet in the files, be it all of it, a part or nothing."""
+        for run, pending in self._pending.items():
+            path = self._directory / run / self._name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                # What is there beyond the known size is the beginning of these very bytes.
+                file.write(pending[max(0, file.tell() - self._sizes[run]) :])
+            self._sizes[run] += len(pending)
+        self._pending = {}
+
+    def write_failure(self, summary: Summary) -> None:
+        """Writes a session end in a file of its own, so that `forget_failure` can take it back.
+
+        TensorBoard believes the first session end of a run: one in the session's own file could never be mended.
+        """
+        path = self._directory / f"{self._name}.{os.getpid()}.{_FAILURE}"
+        now = time.time()
+        path.write_bytes(
+            _records(Event(wall_time=now, file_version="brain.Event:2"), Event(wall_time=now, summary=summary))
+        )
+
+    def forget_failure(self) -> None:
+        """Takes back what `write_failure` wrote, because the session goes on."""
+        for path in self._directory.glob(f"events.out.tfevents.*.{_FAILURE}"):
+            path.unlink()

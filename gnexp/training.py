@@ -1,0 +1,256 @@
+"""One training as computation alone: it reads and writes no file, and can be put down and taken up after any step."""
+
+import copy
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from ml_collections import ConfigDict
+
+from gnexp import backend, models, optimizers
+from gnexp.config import OBJECTIVES
+from gnexp.data import SHAPE, Splits
+from gnexp.errors import DivergedError
+
+# Long enough that a call's cost vanishes in it, short enough that Ctrl-C is answered and the bar moves.
+_SECONDS_PER_CALL = 0.2
+_EVALUATION_BATCH = 500
+
+
+class StoppedError(Exception):
+    """The training was asked to stop, and did so after a step."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """The figures of one finished epoch.
+
+    Attributes:
+      epoch: its number, from 1.
+      loss, accuracy: running means over the epoch's steps, dropout on, as Keras gives them.
+      val_loss, val_accuracy: over the validation set after the epoch. Both losses include the L2 terms.
+      learning_rate: behind the epoch's last step, before the plateau rule.
+      seconds: training and validation.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """A model's loss (float), accuracy (float) and class probabilities (float64, (n, classes)) on one set of images."""
+
+    loss: float
+    accuracy: float
+    probabilities: np.ndarray
+
+
+@dataclasses.dataclass
+class _Progress:
+    """Where a training stands, apart from its variables; plain values that JSON gives back unchanged."""
+
+    step: int = 0  # of the epoch under way
+    epoch_seconds: float = 0.0  # spent on the epoch under way
+    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    best_value: float | None = None
+    best_epoch: int = 0
+    plateau: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Training:
+    """A network on its way from the first step of a config to the last.
+
+    Attributes:
+      model: the compiled keras.Model, with the weights of the last step.
+      history: an `Epoch` for each epoch finished.
+      best_value: the objective's best value over them (None before the first), and `best_epoch`, where it was reached.
+      validation: the `Evaluation` behind the last epoch's figures (None after `restore`, until an epoch has ended).
+    """
+
+    def __init__(self, config: ConfigDict, splits: Splits):
+        """Builds the network and its optimizer; nothing is trained yet."""
+        self.config = config
+        self.splits = splits
+        backend.prepare(config.deterministic)
+        keras.utils.set_random_seed(config.seed)
+        self.model = models.build(config.model, SHAPE, len(splits.labels), config.precision)
+        images, labels = splits.train
+        batch = config.data.batch_size
+        self.steps_per_epoch = math.ceil(len(labels) / batch)
+        self.model.compile(
+            optimizers.build(config.optimizer, config.schedule, self.steps_per_epoch, config.epochs),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+            jit_compile=config.jit_compile or "auto",
+        )
+        self.model.optimizer.build(self.model.trainable_variables)
+        # Keras builds its metrics at their first use, which is too late to save or restore them.
+        self.model.compute_metrics(images[:1], labels[:1], np.zeros((1, len(splits.labels)), np.float32))
+        self._train = backend.train_steps(self.model, images, labels, config.jit_compile)
+        self._plateau = optimizers.plateau(config.schedule)
+        self._plateau.set_model(self.model)
+        self._plateau.on_train_begin()
+        self._best_weights: list[np.ndarray] = []
+        self._progress = _Progress()
+        self.validation: Evaluation | None = None
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The finished epochs."""
+        return [Epoch(**figures) for figures in self._progress.history]
+
+    @property
+    def best_value(self) -> float | None:
+        """The objective's best value so far."""
+        return self._progress.best_value
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the epoch that reached it, 0 before the first."""
+        return self._progress.best_epoch
+
+    @property
+    def step(self) -> int:
+        """Steps done of the epoch under way."""
+        return self._progress.step
+
+    def epochs(
+        self,
+        on_steps: Callable[[int, int, int], None] = lambda epoch, done, total: None,
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Epoch]:
+        """Trains, and yields each epoch's figures when it has ended.
+
+        Args:
+          on_steps: called with (epoch from 1, steps done, steps in all) some times a second.
+          stop: asked between steps whether to stop.
+
+        Raises:
+          DivergedError: the loss is NaN or infinite.
+          StoppedError: `stop` said so; `state` gives what is needed to go on from the very next step.
+        """
+        while len(self._progress.history) < self.config.epochs:
+            yield self._epoch(on_steps, stop)
+
+    def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:
+        began = time.perf_counter() - self._progress.epoch_seconds
+        number = len(self._progress.history) + 1
+        if self._progress.step == 0:
+            self.model.reset_metrics()
+        for order, offset in self._batches(number):
+            self._run(order, offset, number, began, on_steps, stop)
+        training = self.model.get_metrics_result()
+        self.validation = self.evaluate(*self.splits.validation)
+        if not math.isfinite(self.validation.loss):
+            raise DivergedError(f"the validation loss is {self.validation.loss} after epoch {number}")
+        epoch = Epoch(
+            epoch=number,
+            loss=float(training["loss"]),
+            accuracy=float(training["accuracy"]),
+            val_loss=self.validation.loss,
+            val_accuracy=self.validation.accuracy,
+            learning_rate=optimizers.learning_rate(self.model.optimizer),
+            seconds=round(time.perf_counter() - began, 3),
+        )
+        self._finish(epoch)
+        return epoch
+
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Yields the epoch's order as arrays (steps, batch size), with the step that each starts at.
+
+        Only the last step may be smaller; it comes in an array of its own. The order hangs on seed and epoch alone.
+        """
+        count, batch = len(self.splits.train[1]), self.config.data.batch_size
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(count).astype(np.int32)
+        whole = count // batch
+        if whole:
+            yield order[: whole * batch].reshape(whole, batch), 0
+        if count % batch:
+            yield order[np.newaxis, whole * batch :], whole
+
+    def _run(self, order: np.ndarray, offset: int, number: int, began: float, on_steps, stop) -> None:
+        progress, end = self._progress, offset + len(order)
+        many = 1
+        while progress.step < end:
+            if stop():
+                progress.epoch_seconds = time.perf_counter() - began
+                raise StoppedError
+            target = min(progress.step + many, end)
+            called = time.perf_counter()
+            progress.step = offset + self._train(order, progress.step - offset, target - offset)
+            took = time.perf_counter() - called
+            on_steps(number, progress.step, self.steps_per_epoch)
+            loss = float(self.model.get_metrics_result()["loss"])
+            if not math.isfinite(loss):
+                raise DivergedError(f"the loss is {loss} at step {progress.step} of epoch {number}")
+            # The first call compiles, so what it took says nothing: grow at most eightfold at a time.
+            many = max(1, min(8 * many, int(many * _SECONDS_PER_CALL / took)))
+
+    def _finish(self, epoch: Epoch) -> None:
+        progress = self._progress
+        progress.history.append(dataclasses.asdict(epoch))
+        progress.step, progress.epoch_seconds = 0, 0.0
+        value = getattr(epoch, self.config.objective)
+        sign = 1 if OBJECTIVES[self.config.objective] == "max" else -1
+        if progress.best_value is None or sign * value > sign * progress.best_value:
+            progress.best_value, progress.best_epoch = value, epoch.epoch
+            self._best_weights = self.model.get_weights()
+        if self.config.schedule.name == "plateau":
+            self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
+
+    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
+        """Evaluates the model as it stands; figures in float64, the loss with the L2 terms, as Keras has it."""
+        logits = self.model.predict(images, batch_size=_EVALUATION_BATCH, verbose=0).astype(np.float64)
+        logits -= logits.max(axis=1, keepdims=True)
+        probabilities = np.exp(logits)
+        total = probabilities.sum(axis=1, keepdims=True)
+        cross_entropy = np.log(total[:, 0]) - logits[np.arange(len(labels)), labels]
+        penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
+        return Evaluation(
+            loss=float(cross_entropy.mean()) + penalty,
+            accuracy=float((logits.argmax(axis=1) == labels).mean()),
+            probabilities=probabilities / total,
+        )
+
+    def take_best_weights(self) -> None:
+        """Gives the model the weights of the best epoch."""
+        self.model.set_weights(self._best_weights)
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        # model.variables holds, besides the weights, the dropout seeds' states and the running metrics.
+        return {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Returns all that `restore` needs: arrays by name, and values that JSON can hold."""
+        arrays = {
+            f"{kind}.{index}": keras.ops.convert_to_numpy(variable)
+            for kind, variables in self._variables().items()
+            for index, variable in enumerate(variables)
+        }
+        arrays |= {f"best.{index}": array for index, array in enumerate(self._best_weights)}
+        plateau = self._plateau
+        self._progress.plateau = {"best": plateau.best, "wait": plateau.wait, "cooldown": plateau.cooldown_counter}
+        return arrays, copy.deepcopy(dataclasses.asdict(self._progress))
+
+    def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
+        """Takes up a training of the same config where `state` was called."""
+        for kind, variables in self._variables().items():
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{kind}.{index}"])
+        self._best_weights = [
+            arrays[f"best.{index}"] for index in range(len(self.model.weights)) if f"best.{index}" in arrays
+        ]
+        self._progress = _Progress(**progress)
+        self._plateau.best = self._progress.plateau["best"]
+        self._plateau.wait = self._progress.plateau["wait"]
+        self._plateau.cooldown_counter = self._progress.plateau["cooldown"]

@@ -1,0 +1,159 @@
+"""Where things lie: the names in a workdir, atomic writes, the lock, and where a training came from.
+
+A training's workdir holds `config.json`, `provenance.json`, `result.json` (once it has ended), `checkpoints/` and
+TensorBoard's event files. Every file that matters is written beside its place, flushed to the disk and renamed, so that
+whatever dies, each one is whole.
+"""
+
+import contextlib
+import datetime
+import fcntl
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.errors import UserError
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+RESULT = "result.json"
+CHECKPOINT = "checkpoints/state.npz"
+MODEL = "checkpoints/best.keras"
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`, whose file takes `path`'s place, whole, when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: Keras and NumPy go by it.
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes `value` as JSON, atomically; NaN and infinity, which are not JSON, raise ValueError."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic(path) as temporary:
+        temporary.write_text(text)
+
+
+def read_json(path: pathlib.Path) -> Any | None:
+    """Returns what a JSON file holds, or None where there is no such file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not readable as JSON ({error}): restore it, or choose another --workdir") from error
+
+
+def check(directory: pathlib.Path) -> dict[str, Any] | None:
+    """Checks, writing nothing, that a training could start or go on in `directory`.
+
+    Returns:
+      The config of the training that lies there, as plain nested dicts, or None where there is none yet.
+
+    Raises:
+      UserError: it cannot be written to, or it holds something else than a training.
+    """
+    nearest = directory
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
+    stored = read_json(directory / CONFIG)
+    if stored is None and nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir()):
+        raise UserError(
+            f"--workdir={directory} is not allowed: it holds other files and no training; name a new folder"
+        )
+    return stored
+
+
+def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Makes a new folder in `parent`, named for the time and for what is trained, and returns it."""
+    norm = config.model.norm + (str(config.model.groups) if config.model.norm == "group" else "")
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    name = f"{stamp}-{config.data.name}-{norm}-{config.optimizer.name}-bs{config.data.batch_size}"
+    for attempt in range(1, 1000):
+        directory = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        with contextlib.suppress(FileExistsError):
+            directory.mkdir(parents=True)
+            return directory
+    raise UserError(f"{parent} holds a thousand folders named {name}")
+
+
+@contextlib.contextmanager
+def locked(directory: pathlib.Path) -> Iterator[None]:
+    """Makes `directory` where it is not there, and holds it for this process alone.
+
+    The kernel lets go of the lock when the process ends, however it ends, so that no stale lock is ever left behind.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / _LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"--workdir={directory} is in use by another process") from None
+        yield
+
+
+def provenance() -> dict[str, Any]:
+    """Returns where a training comes from: source, versions, machine and command line."""
+    packages = ("gnexp", "keras", "tensorflow", "jax", "numpy", "tensorboard", "ml-collections")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": sys.orig_argv,
+        "host": platform.node(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "git": _git(),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _git() -> dict[str, Any] | None:
+    """Returns the commit of the source that runs, or None where it is not in a git checkout."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        # An installed copy may lie inside somebody else's checkout, in a virtual environment say.
+        git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return None
