@@ -23,9 +23,7 @@ def get_config() -> ConfigDict:
     config.data = ConfigDict()
     config.data.name = "fashion_mnist"  # or digits, which scikit-learn brings along
     config.data.fallback = "digits"  # trained on, loudly, where `name` cannot be had; '' makes that an error
-    config.data.directory = (
-        ""  # where the four files lie; '' looks in $GNEXP_DATA_DIR and Keras's cache, then downloads
-    )
+    config.data.directory = ""  # where the files lie; else in $GNEXP_DATA_DIR, in Keras's cache, or to be downloaded
     config.data.batch_size = 128
     # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
     config.data.validation = FieldReference(0.1, field_type=object)

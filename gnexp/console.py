@@ -1,13 +1,12 @@
 """What a training says in the terminal."""
 
-import math
+import contextlib
 import os
 import pathlib
 import sys
+from collections.abc import Iterator
 
 from tqdm import tqdm
-
-from gnexp.config import OBJECTIVES
 
 
 class Console:
@@ -27,14 +26,8 @@ class Console:
     def steps(self, epoch: int, done: int, total: int) -> None:
         """Moves the bar; there is none where the output is not a terminal."""
         if self._bar is None:
-            self._bar = tqdm(
-                total=total,
-                desc=f"epoch {epoch}/{self._epochs}",
-                unit="step",
-                leave=False,
-                disable=None,
-                file=sys.stdout,
-            )
+            name = f"epoch {epoch}/{self._epochs}"
+            self._bar = tqdm(total=total, desc=name, unit="step", leave=False, disable=None, file=sys.stdout)
         self._bar.update(done - self._bar.n)
 
     def clear(self) -> None:
@@ -59,9 +52,8 @@ class Console:
 
 def fell_back(asked: str, used: str, why: str) -> None:
     """Says loudly that another dataset is trained on than the one asked for."""
-    print(
-        f"\n*** NOT {asked}, BUT {used} ***\n{why}\n*** This training uses {used}. ***\n", file=sys.stderr, flush=True
-    )
+    banner = f"*** THIS TRAINING USES {used}, NOT {asked} ***"
+    print(f"\n{banner}\n{why}\n{banner}\n", file=sys.stderr, flush=True)
 
 
 def summary(result, directory: pathlib.Path) -> None:
@@ -74,10 +66,28 @@ def summary(result, directory: pathlib.Path) -> None:
             f"   (epoch {figures['epoch']} of {len(result.history)})"
         )
     print(
-        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}   (once, with the weights of the best epoch)"
+        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}"
+        "   (measured once, with the weights of the best epoch)"
     )
     if result.validation == "test":
         print("        validation was on the test set, as config.data.validation says: the best epoch was chosen on it")
     print(f"time:   {result.seconds:.1f} s on {result.dataset}")
     print(f"lies in {directory}")
     print(f"\n  tensorboard --logdir={directory.parent if directory.parent.name else directory}")
+
+
+@contextlib.contextmanager
+def native_stderr(path: pathlib.Path) -> Iterator[None]:
+    """Sends what C++ code writes to stderr to the end of a file; Python's stderr stays what it is.
+
+    TensorFlow 2.21 greets with a screenful whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow/tensorflow#100442).
+    """
+    sys.stderr.flush()
+    terminal, python_stderr = os.dup(2), sys.stderr
+    with path.open("ab") as file, os.fdopen(terminal, "w", buffering=1) as sys.stderr:
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            sys.stderr = python_stderr

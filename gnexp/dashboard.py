@@ -28,7 +28,7 @@ def _code(text: str) -> str:
 
 
 def epoch(events: EventFiles, training: Training, figures: Epoch) -> None:
-    """Notes the curves and histograms of an epoch that has just ended; pictures of the mistakes where it is the best."""
+    """Notes the curves and histograms of an epoch that has just ended, and its mistakes where it is the best."""
     step = figures.epoch - 1
     scalars = {
         "train": {

@@ -13,6 +13,7 @@ import socket
 import numpy as np
 from ml_collections import ConfigDict
 
+from gnexp.console import native_stderr
 from gnexp.errors import UserError
 
 SHAPE = (28, 28, 1)
@@ -54,7 +55,7 @@ class Splits:
     labels: tuple[str, ...]
 
 
-class Unavailable(UserError):
+class UnavailableError(UserError):
     """A dataset that is neither on this machine nor to be downloaded."""
 
 
@@ -73,7 +74,7 @@ def available(config: ConfigDict) -> tuple[str, str]:
         return config.name, ""
     try:
         _find(config.directory)
-    except Unavailable as error:
+    except UnavailableError as error:
         if config.fallback in ("", config.name):
             raise
         return config.fallback, str(error)
@@ -139,7 +140,8 @@ def _verified(path: pathlib.Path) -> bytes:
 
 
 def _download(why: str) -> dict[str, bytes]:
-    import keras  # Costs seconds, and only a download needs it.
+    with native_stderr(pathlib.Path(os.devnull)):
+        import keras  # Costs seconds, and only a download needs it.
 
     patience = socket.getdefaulttimeout()
     socket.setdefaulttimeout(20)  # A network that swallows packets would hold the training up for ever.
@@ -153,7 +155,7 @@ def _download(why: str) -> dict[str, bytes]:
             for name, md5 in _FILES.items()
         }
     except Exception as error:  # get_file raises plain Exception, among others.
-        raise Unavailable(
+        raise UnavailableError(
             f"Fashion-MNIST cannot be had ({why}; {error}): put {', '.join(_FILES)} into a folder and name it with "
             "--config.data.directory or $GNEXP_DATA_DIR"
         ) from error

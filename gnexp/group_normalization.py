@@ -135,25 +135,29 @@ class GroupNormalization(keras.layers.Layer):
     def call(self, inputs):
         """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
         axis, groups, size = self._split
-        shape = ops.shape(inputs)
+        rank = len(inputs.shape)
+        positions = tuple(i for i in range(1, rank) if i != axis)
+        channel_shape = (1,) * (axis - 1) + (groups * size,) + (1,) * (rank - axis - 1)
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
-        x = ops.reshape(ops.cast(inputs, dtype), (*shape[:axis], groups, size, *shape[axis + 1 :]))
-        within_group = [i for i in range(1, len(shape) + 1) if i != axis]
 
-        # Centered before anything is squared or scaled: no cancellation where the mean dwarfs the deviation.
-        x = x - ops.mean(x, axis=within_group, keepdims=True)
-        variance = ops.mean(ops.square(x), axis=within_group, keepdims=True)
+        def group_mean(values):
+            # Positions first: what is left to regroup is small, and the inputs are never reshaped.
+            channel_means = ops.mean(values, axis=positions)
+            means = ops.mean(ops.reshape(channel_means, (-1, groups, size)), axis=-1)
+            return ops.reshape(ops.repeat(means, size, axis=-1), (-1, *channel_shape))
 
-        def per_channel(weight):
-            return ops.reshape(ops.cast(weight, dtype), (groups, size) + (1,) * (len(shape) - axis - 1))
-
-        factor = ops.rsqrt(variance + self.epsilon)
+        x = ops.cast(inputs, dtype)
+        x = x - group_mean(x)
+        # A mean far from zero is rounded coarsely; the second pass takes away what that left. Its exact value is zero,
+        # and so is its gradient.
+        x = x - ops.stop_gradient(group_mean(x))
+        factor = ops.rsqrt(group_mean(ops.square(x)) + self.epsilon)
         if self.scale:
-            factor = factor * per_channel(self.gamma)
+            factor = factor * ops.reshape(ops.cast(self.gamma, dtype), channel_shape)
         x = x * factor
         if self.center:
-            x = x + per_channel(self.beta)
-        return ops.cast(ops.reshape(x, shape), self.compute_dtype)
+            x = x + ops.reshape(ops.cast(self.beta, dtype), channel_shape)
+        return ops.cast(x, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape` as a tuple; ValueError if its channels cannot be split."""

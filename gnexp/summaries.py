@@ -13,7 +13,7 @@ import time
 from typing import Any
 
 from tensorboard.compat.proto.event_pb2 import Event
-from tensorboard.compat.proto.summary_pb2 import Summary, SummaryMetadata
+from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.compat.proto.tensor_shape_pb2 import TensorShapeProto
 from tensorboard.compat.proto.types_pb2 import DT_STRING
@@ -36,9 +36,9 @@ def image(tag: str, png: bytes, width: int, height: int) -> Summary:
         string_val=[str(width).encode(), str(height).encode(), png],
         tensor_shape=TensorShapeProto(dim=[TensorShapeProto.Dim(size=3)]),
     )
-    return Summary(
-        value=[Summary.Value(tag=tag, metadata=SummaryMetadata.FromString(metadata.SerializeToString()), tensor=tensor)]
-    )
+    value = Summary.Value(tag=tag, tensor=tensor)
+    value.metadata.CopyFrom(metadata)
+    return Summary(value=[value])
 
 
 def _records(*events: Event) -> bytes:
@@ -97,9 +97,8 @@ class EventFiles:
         """
         path = self._directory / f"{self._name}.{os.getpid()}.{_FAILURE}"
         now = time.time()
-        path.write_bytes(
-            _records(Event(wall_time=now, file_version="brain.Event:2"), Event(wall_time=now, summary=summary))
-        )
+        start = Event(wall_time=now, file_version="brain.Event:2")
+        path.write_bytes(_records(start, Event(wall_time=now, summary=summary)))
 
     def forget_failure(self) -> None:
         """Takes back what `write_failure` wrote, because the session goes on."""

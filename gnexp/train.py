@@ -7,7 +7,6 @@ The same command with the same --workdir goes on where it was stopped, however i
 """
 
 import errno
-import os
 import pathlib
 import re
 import shlex
@@ -19,8 +18,6 @@ from ml_collections import ConfigDict, config_flags
 from gnexp import config as configs
 from gnexp import console, data, result, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # Else TensorFlow greets with a screenful.
 
 _CONFIG = config_flags.DEFINE_config_file(
     "config", help_string="The experiment, a file of configs/. Any value in it can be changed: --config.model.groups=4"
@@ -42,16 +39,21 @@ def train(config: ConfigDict, directory: pathlib.Path | None) -> None:
         done = result.finished(directory)
         print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
         if not done:
-            from gnexp import trial  # Costs seconds: TensorFlow. Every mistake above is answered before.
-
-            try:
-                done = trial.run(config, directory)
-            except InterruptedTrainingError as error:
-                error.args = (f"{error}. To go on: {_command(directory)}",)
-                raise
+            done = _run(config, directory)
     console.summary(done, directory)
     if config.data.name != asked:
         console.fell_back(asked, config.data.name, why)
+
+
+def _run(config: ConfigDict, directory: pathlib.Path) -> result.Result:
+    with console.native_stderr(directory / workdir.BACKEND_LOG):
+        from gnexp import trial  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
+
+        try:
+            return trial.run(config, directory)
+        except InterruptedTrainingError as error:
+            error.args = (f"{error}. To go on: {_command(directory)}",)
+            raise
 
 
 def _command(directory: pathlib.Path) -> str:
@@ -97,10 +99,7 @@ def _one_line(error: Exception) -> str | None:
 def main() -> None:
     """Runs the command line; see the module's docstring."""
     try:
-        app.run(
-            lambda _: train(_CONFIG.value, pathlib.Path(_WORKDIR.value) if _WORKDIR.value else None),
-            flags_parser=_parse,
-        )
+        app.run(lambda _: train(_CONFIG.value, _WORKDIR.value and pathlib.Path(_WORKDIR.value)), flags_parser=_parse)
     except KeyboardInterrupt:
         sys.exit(130)
     except (GnexpError, OSError) as error:

@@ -247,9 +247,8 @@ class Training:
         for kind, variables in self._variables().items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}.{index}"])
-        self._best_weights = [
-            arrays[f"best.{index}"] for index in range(len(self.model.weights)) if f"best.{index}" in arrays
-        ]
+        count = len(self.model.weights) if "best.0" in arrays else 0
+        self._best_weights = [arrays[f"best.{index}"] for index in range(count)]
         self._progress = _Progress(**progress)
         self._plateau.best = self._progress.plateau["best"]
         self._plateau.wait = self._progress.plateau["wait"]

@@ -25,6 +25,7 @@ from gnexp.errors import UserError
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 RESULT = "result.json"
+BACKEND_LOG = "backend.log"
 CHECKPOINT = "checkpoints/state.npz"
 MODEL = "checkpoints/best.keras"
 _LOCK = ".lock"
@@ -79,10 +80,9 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
     if not os.access(nearest, os.W_OK | os.X_OK):
         raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
     stored = read_json(directory / CONFIG)
-    if stored is None and nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir()):
-        raise UserError(
-            f"--workdir={directory} is not allowed: it holds other files and no training; name a new folder"
-        )
+    inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    if stored is None and inhabited:
+        raise UserError(f"--workdir={directory} is not allowed: it holds other files and no training")
     return stored
 
 

@@ -1,0 +1,62 @@
+"""What the tests share: small configs, the command line in a process of its own, and where the real data lies."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import fmnist, smoke
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config() -> ConfigDict:
+    """The config of configs/fmnist.py."""
+    return fmnist.get_config()
+
+
+@pytest.fixture
+def small() -> ConfigDict:
+    """A training of a few seconds: digits, two epochs, a small network."""
+    return smoke.get_config()
+
+
+@pytest.fixture(scope="session")
+def real_data() -> pathlib.Path:
+    """The folder of the real Fashion-MNIST."""
+    directory = os.environ.get("GNEXP_DATA_DIR")
+    if not directory or not (pathlib.Path(directory) / "fashion-mnist").is_dir():
+        pytest.skip("needs the real Fashion-MNIST: set GNEXP_DATA_DIR to the folder that holds fashion-mnist/")
+    return pathlib.Path(directory).absolute()
+
+
+class CommandLine:
+    """Runs `python -m gnexp.train` as a user would, from the repository's root."""
+
+    def start(self, *arguments: str, config: str = "configs/smoke.py", **environment: str) -> subprocess.Popen:
+        """Starts the command and returns its process, stdout and stderr as pipes of text."""
+        command = [sys.executable, "-m", "gnexp.train", f"--config={config}", *arguments]
+        return subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __call__(self, *arguments: str, **options: str) -> subprocess.CompletedProcess:
+        """Runs the command to its end."""
+        process = self.start(*arguments, **options)
+        stdout, stderr = process.communicate(timeout=300)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+@pytest.fixture(scope="session")
+def gnexp_train() -> CommandLine:
+    """The command line."""
+    return CommandLine()
