@@ -135,6 +135,8 @@ def validate(config: ConfigDict) -> None:
     Raises:
       UserError: naming the key, the value and what is allowed.
     """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"get_config() returned {config!r}: it must return an ml_collections.ConfigDict")
     flat = flatten(config)
     for path in flat:
         if path not in FIELDS:

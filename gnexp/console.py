@@ -56,6 +56,11 @@ def fell_back(asked: str, used: str, why: str) -> None:
     print(f"\n{banner}\n{why}\n{banner}\n", file=sys.stderr, flush=True)
 
 
+def resumed(epochs: int, step: int) -> None:
+    """Says where a training goes on: behind so many whole epochs and so many steps."""
+    print(f"going on after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
+
+
 def summary(result, directory: pathlib.Path) -> None:
     """Prints the end of a training: its `trial.Result`, where it lies and how to look at it."""
     best, last = result.history[result.best_epoch - 1], result.history[-1]
@@ -73,7 +78,8 @@ def summary(result, directory: pathlib.Path) -> None:
         print("        validation was on the test set, as config.data.validation says: the best epoch was chosen on it")
     print(f"time:   {result.seconds:.1f} s on {result.dataset}")
     print(f"lies in {directory}")
-    print(f"\n  tensorboard --logdir={directory.parent if directory.parent.name else directory}")
+    # Not the folder itself: the HParams plugin loses the metrics of a session that is the root of the logdir.
+    print(f"\n  tensorboard --logdir={directory.parent}")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ The same command with the same --workdir goes on where it was stopped, however i
 """
 
 import errno
+import itertools
 import pathlib
 import re
 import shlex
@@ -63,26 +64,40 @@ def _command(directory: pathlib.Path) -> str:
 
 def _parse(argv: list[str]) -> list[str]:
     """Reads the command line; every mistake in it, or in the config file, is a UserError."""
-    for argument in argv:
-        if (named := re.match(r"--?(?:no)?config\.([^=]+)", argument)) and named[1] not in configs.FIELDS:
-            raise configs.unknown_key(named[1])
+    _check_flags(argv)
     try:
         rest = flags.FLAGS(argv)
-        if _CONFIG.value is None:
-            raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
-        _CONFIG.value.items()  # A config file that could not be read raises at its first use.
     except flags.IllegalFlagValueError as error:
         if value := re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error)):
             raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
-        raise UserError(str(error)) from error
-    except (flags.Error, GnexpError) as error:
+        raise _unreadable(error) from error
+    except flags.Error as error:
         raise UserError(str(error)) from error
     except Exception as error:  # The config file is somebody's program: it may raise anything.
-        raise UserError(f"--config cannot be read: {type(error).__name__}: {error}") from error
+        raise _unreadable(error) from error
+    if not flags.FLAGS["config"].present:
+        raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: flags are --config=FILE, --config.KEY=VALUE and --workdir=FOLDER")
     configs.validate(_CONFIG.value)
     return rest
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Refuses what ml_collections would answer with many lines: an unknown key, a config file that is not there."""
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        if (named := re.match(r"--?(?:no)?config\.([^=]+)", argument)) and named[1] not in configs.FIELDS:
+            raise configs.unknown_key(named[1])
+        if given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+            path = (following if given[1] is None else given[1]).partition(":")[0]
+            if not pathlib.Path(path).is_file():
+                raise UserError(f"--config={path} is not allowed: there is no such file")
+
+
+def _unreadable(error: Exception) -> UserError:
+    name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
+    # ml_collections puts the whole traceback into its message; what went wrong stands in its last line.
+    return UserError(f"--config cannot be read: {name}{str(error).strip().splitlines()[-1]}")
 
 
 def _one_line(error: Exception) -> str | None:

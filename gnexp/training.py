@@ -227,8 +227,11 @@ class Training:
         self.model.set_weights(self._best_weights)
 
     def _variables(self) -> dict[str, list[keras.Variable]]:
-        # model.variables holds, besides the weights, the dropout seeds' states and the running metrics.
-        return {"model": self.model.variables, "optimizer": self.model.optimizer.variables}
+        return {
+            "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
+            "optimizer": self.model.optimizer.variables,
+            "metrics": self.model.metrics_variables,
+        }
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns all that `restore` needs: arrays by name, and values that JSON can hold."""

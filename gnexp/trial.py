@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gnexp import backend, checkpoint, dashboard, data, hparams, result, workdir
 from gnexp.config import settle, to_json
-from gnexp.console import Console
+from gnexp.console import Console, resumed
 from gnexp.errors import InterruptedTrainingError
 from gnexp.result import Result
 from gnexp.summaries import EventFiles
@@ -55,6 +55,7 @@ def _run(config: ConfigDict, directory: pathlib.Path, received: list[int]) -> Re
     try:
         if saved:
             training.restore(saved.arrays, saved.progress)
+            resumed(len(training.history), training.step)
         else:
             dashboard.start(events, training)
             _save(directory, training, events)

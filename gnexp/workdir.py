@@ -106,10 +106,14 @@ def locked(directory: pathlib.Path) -> Iterator[None]:
     The kernel lets go of the lock when the process ends, however it ends, so that no stale lock is ever left behind.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process holds it, or it cannot be made.
     """
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / _LOCK).open("a") as file:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / _LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -1,0 +1,76 @@
+# Sets up .venv from the lock files and runs what is to be run in it. `make` alone lists the commands.
+#   make train ARGS=--config.model.groups=4    flags for the command
+#   make train CONFIG=configs/smoke.py         another experiment
+#   make train PYTHON=python3.12               another Python, for a new .venv
+
+PYTHON ?= python3
+CONFIG ?= configs/fmnist.py
+ARGS ?=
+
+TORCH := torch==2.13.0
+PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
+# By file: the tests of one file share what they train, and TensorFlow is imported once in each of the two processes.
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
+
+.PHONY: help train test test-slow peers lock
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' Makefile | expand -t 16
+
+train: .venv/requirements.ready ## train what CONFIG says, configs/fmnist.py
+	.venv/bin/python -m gnexp.train --config=$(CONFIG) $(ARGS)
+
+test: .venv/requirements-test.ready ## check the style and run the fast tests, on JAX and on TensorFlow
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	KERAS_BACKEND=jax $(PYTEST) -m "not slow" $(ARGS)
+	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: .venv/requirements-test.ready ## run the tests that take minutes
+	$(PYTEST) -m slow $(ARGS)
+
+peers: .venv/requirements-test.ready ## install PyTorch, for the tests that compare with it
+	$(PIP) install $(TORCH)
+
+# Pins that still fit stay as they are; `make lock ARGS=--upgrade` takes the newest of everything.
+UV_COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock"
+lock: ## pin the dependencies of pyproject.toml anew
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@rm -rf build/uv && $(PYTHON) -m venv build/uv
+	@build/uv/bin/python -m pip --disable-pip-version-check -qq install uv
+	$(UV_COMPILE) pyproject.toml -o requirements.lock $(ARGS)
+	$(UV_COMPILE) --extra test -c requirements.lock pyproject.toml -o requirements-test.lock $(ARGS)
+	@rm -rf build/uv
+
+# The set-up. `.venv/NAME.ready` says that .venv holds what NAME.lock asks for. While pip works there is `.venv/unfinished`:
+# where it is found, pip was killed half-way, and .venv begins anew.
+
+define CHECK_PYTHON
+import sys
+name = "$(PYTHON) is Python %d.%d" % sys.version_info[:2]
+if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+    sys.exit("gnexp needs Python 3.11, 3.12 or 3.13 (as TensorFlow does), and " + name + ". Name another: make PYTHON=python3.12 ...")
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("gnexp needs the module venv, and " + name + " without it. On Debian and Ubuntu: apt-get install python3-venv")
+endef
+export CHECK_PYTHON
+
+# The Python that .venv was made with may be gone, after an upgrade say.
+ifneq ($(shell .venv/bin/python -c "import pip" 2>/dev/null && test ! -e .venv/unfinished && echo good),good)
+$(shell rm -f .venv/*.ready)
+endif
+
+.venv/%.ready: %.lock pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "gnexp needs Python 3.11 or newer, and there is no $(PYTHON) here" >&2; exit 1; }
+	@$(PYTHON) -c "$$CHECK_PYTHON"
+	@echo "Setting up .venv from $< (on a new machine: minutes, and about 1 GB to download) ..."
+	@if [ -e .venv/unfinished ] || ! .venv/bin/python -c "import pip" 2>/dev/null; then rm -rf .venv; fi
+	@mkdir -p .venv && touch .venv/unfinished
+	@test -e .venv/bin/python || $(PYTHON) -m venv .venv
+	@$(PIP) install --require-hashes -r $< && $(PIP) install --no-deps --no-build-isolation --editable . \
+		|| { rm -f .venv/unfinished; exit 1; }
+	@rm .venv/unfinished && touch $@

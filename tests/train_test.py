@@ -1,0 +1,232 @@
+"""The real command line: mistakes, signals, kills, a second process, a full disk, a dataset that cannot be had."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gnexp import checkpoint, workdir
+
+# Whoever imports TensorFlow or JAX with this in front of PYTHONPATH is found out.
+_POISON = "raise SystemExit('imported before the mistake was found')"
+# Connections are refused at once there: no network, on any machine.
+_NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+
+
+@pytest.fixture(scope="session")
+def unheavy(tmp_path_factory) -> str:
+    """A PYTHONPATH on which tensorflow, jax and keras refuse to be imported."""
+    folder = tmp_path_factory.mktemp("poison")
+    for name in ("tensorflow", "jax", "keras"):
+        (folder / f"{name}.py").write_text(_POISON)
+    return os.pathsep.join([str(folder), str(pathlib.Path(__file__).parents[1])])
+
+
+def _figures(directory: pathlib.Path) -> dict:
+    values = json.loads((directory / "result.json").read_text())
+    for figures in [values, *values["history"]]:
+        del figures["seconds"]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),
+        (["--config.model.groups=four"], ["config.model.groups=four", "1 or more, or -1"]),
+        (["--config.model.groups=3"], ["config.model.groups=3", "(8, 16)", "1, 2, 4, 8"]),
+        (["--config.model.epsilon=0"], ["config.model.epsilon=0", "above 0"]),
+        (["--config.model.epsilon=nan"], ["config.model.epsilon=nan", "above 0"]),
+        (["--config.data.batch_size=0"], ["config.data.batch_size=0", "1 or more"]),
+        (["--config.data.batch_size=1.5"], ["config.data.batch_size=1.5", "1 or more"]),
+        (["--config.model.norm=bach"], ["config.model.norm='bach'", "'batch'"]),
+        (["--config.optimizer.name=adma"], ["config.optimizer.name='adma'", "'adam'"]),
+        (["--config.data.name=mnist"], ["config.data.name='mnist'", "'fashion_mnist'"]),
+        (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
+        (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
+        (["--config=configs/none.py"], ["configs/none.py"]),
+        (["--wrokdir=x"], ["wrokdir", "workdir"]),
+        (["groups=4"], ["'groups=4' is not a flag"]),
+        (["--workdir=/dev/null/x"], ["--workdir=/dev/null/x", "/dev/null is not a folder"]),
+        (["--workdir=/proc/x"], ["/proc/x"]),
+        (["--workdir=gnexp"], ["--workdir=gnexp", "other files"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_before_anything_heavy(gnexp_train, unheavy, tmp_path, arguments, says):
+    if not any("workdir" in argument for argument in arguments):
+        arguments = [*arguments, f"--workdir={tmp_path / 'new'}"]
+    done = gnexp_train(*arguments, PYTHONPATH=unheavy)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for words in says:
+        assert words in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("import nowhere", "nowhere"),
+        ("def get_config():\n    return 1 / 0", "ZeroDivisionError"),
+        ("def get_config():\n    raise ValueError('its own words')", "its own words"),
+        ("def get_config():\n    return {}", "get_config() returned {}"),
+        ("x = 1", "get_config"),
+    ],
+)
+def test_a_config_file_that_fails_is_one_line(gnexp_train, unheavy, tmp_path, text, says):
+    (tmp_path / "broken.py").write_text(text)
+    done = gnexp_train(config=str(tmp_path / "broken.py"), PYTHONPATH=unheavy)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert says in done.stderr
+
+
+def test_without_a_config_it_says_what_is_missing(unheavy):
+    command = [sys.executable, "-m", "gnexp.train"]
+    environment = {**os.environ, "PYTHONPATH": unheavy}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--config" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def unbroken(gnexp_train, tmp_path_factory):
+    """A training of three epochs that nothing disturbed: its arguments, its folder and its process."""
+    arguments = ["--config.epochs=3", "--config.data.batch_size=4"]
+    directory = tmp_path_factory.mktemp("unbroken") / "run"
+    return arguments, directory, gnexp_train(*arguments, f"--workdir={directory}")
+
+
+def test_a_training_says_what_it_did_and_nothing_else(unbroken):
+    _, directory, done = unbroken
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"workdir: {directory}"
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    outcome = json.loads((directory / "result.json").read_text())
+    assert f"accuracy {outcome['test_accuracy']:.4f}" in done.stdout
+    assert f"tensorboard --logdir={directory.parent}" in done.stdout
+
+
+def test_finished_it_says_so(unbroken, gnexp_train, unheavy):
+    arguments, directory, _ = unbroken
+    before = _figures(directory)
+    again = gnexp_train(*arguments, f"--workdir={directory}", PYTHONPATH=unheavy)
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
+    assert _figures(directory) == before
+
+
+def test_another_config_in_its_folder_is_refused(unbroken, gnexp_train, unheavy):
+    arguments, directory, _ = unbroken
+    other = gnexp_train(*arguments, "--config.model.groups=2", f"--workdir={directory}", PYTHONPATH=unheavy)
+    assert other.returncode == 2
+    assert "config.model.groups is 4 there, 2 here" in other.stderr
+
+
+def _read_until(process: subprocess.Popen, text: str) -> None:
+    for line in process.stdout:
+        if text in line:
+            return
+    pytest.fail(f"ended without {text!r}: {process.stderr.read()}")
+
+
+def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(unbroken, gnexp_train, tmp_path):
+    arguments, reference, _ = unbroken
+    arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
+    for number, (text, code) in {
+        signal.SIGKILL: ("epoch 1/3", -signal.SIGKILL),
+        signal.SIGTERM: ("going on after epoch 1", 143),
+        signal.SIGINT: ("going on after epoch 1", 130),
+    }.items():
+        process = gnexp_train.start(*arguments)
+        _read_until(process, text)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == code, stderr
+        if number != signal.SIGKILL:
+            assert re.search(r"^gnexp: stopped by SIG\w+ after step \d+ of epoch 2; everything is saved", stderr)
+            assert f"--workdir={tmp_path / 'run'}" in stderr
+    last = gnexp_train(*arguments)
+    assert last.returncode == 0, last.stderr
+    assert _figures(tmp_path / "run") == _figures(reference)
+    assert len(json.loads((tmp_path / "run" / "provenance.json").read_text())) == 4
+
+
+def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
+    arguments = [
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    done = gnexp_train(*arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(r"gnexp: the loss is (nan|inf) at step \d+ of epoch 1\n", done.stderr)
+
+
+def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
+    nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
+    ask = ["--config.data.name=fashion_mnist", "--config.epochs=1", f"--workdir={tmp_path / 'run'}"]
+    done = gnexp_train(*ask, **nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 4
+    assert json.loads((tmp_path / "run/config.json").read_text())["data"]["name"] == "digits"
+    assert json.loads((tmp_path / "run/result.json").read_text())["dataset"] == "digits"
+
+    strict = gnexp_train("--config.data.fallback=", *ask[:2], f"--workdir={tmp_path / 'strict'}", **nowhere)
+    assert strict.returncode == 2
+    assert "train-images-idx3-ubyte.gz" in strict.stderr
+    assert "$GNEXP_DATA_DIR" in strict.stderr
+    assert not (tmp_path / "strict").exists()
+
+
+def test_a_fresh_folder_under_runs_is_named_for_what_is_trained(gnexp_train, tmp_path):
+    root = str(pathlib.Path(__file__).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-m", "gnexp.train", f"--config={root}/configs/smoke.py", "--config.epochs=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs32", directory.name)
+    assert f"workdir: runs/{directory.name}" in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs to mount a small tmpfs, which only root may: {error}")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_is_named_and_what_was_saved_stays_good(gnexp_train, small_disk):
+    folder, enlarge = small_disk
+    directory = folder / "run"
+    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    assert done.returncode == 2
+    assert re.fullmatch(r"gnexp: the disk is full: .*\n", done.stderr), done.stderr
+    saved = checkpoint.load(directory / workdir.CHECKPOINT)
+    assert saved.progress["history"] == []
+    assert all(np.isfinite(array).all() for array in saved.arrays.values())
+    enlarge()
+    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((directory / "result.json").read_text())["status"] == "success"
