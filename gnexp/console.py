@@ -27,7 +27,10 @@ class Console:
         """Moves the bar; there is none where the output is not a terminal."""
         if self._bar is None:
             name = f"epoch {epoch}/{self._epochs}"
-            self._bar = tqdm(total=total, desc=name, unit="step", leave=False, disable=None, file=sys.stdout)
+            # From `done` on: what the first call took went into compiling, and says nothing of the time left.
+            self._bar = tqdm(
+                desc=name, initial=done, total=total, unit="step", leave=False, disable=None, file=sys.stdout
+            )
         self._bar.update(done - self._bar.n)
 
     def clear(self) -> None:

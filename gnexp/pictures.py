@@ -57,7 +57,7 @@ def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Seque
 
 
 def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
-    """Draws the mistakes that the classifier was surest of, the worst first, with the true and the predicted label.
+    """Draws the mistakes in which the true label got the least probability, the worst first, with both labels.
 
     Args:
       images: uint8 of shape (n, height, width, 1).

@@ -47,12 +47,12 @@ def run(config: ConfigDict, directory: pathlib.Path) -> Result:
 
 
 def _run(config: ConfigDict, directory: pathlib.Path, received: list[int]) -> Result:
-    training = Training(config, data.load(config.data))
     saved = checkpoint.load(directory / workdir.CHECKPOINT)
     events = EventFiles(directory, saved.events if saved else None)
     events.forget_failure()
     console = Console(config.epochs, config.objective)
     try:
+        training = Training(config, data.load(config.data))
         if saved:
             training.restore(saved.arrays, saved.progress)
             resumed(len(training.history), training.step)

@@ -21,7 +21,7 @@ def config() -> ConfigDict:
 
 @pytest.fixture
 def small() -> ConfigDict:
-    """A training of a few seconds: digits, two epochs, a small network."""
+    """A training of a few seconds: digits, three epochs, a small network."""
     return smoke.get_config()
 
 

@@ -199,7 +199,7 @@ def test_a_fresh_folder_under_runs_is_named_for_what_is_trained(gnexp_train, tmp
     )
     assert done.returncode == 0, done.stderr
     (directory,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs32", directory.name)
+    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs16", directory.name)
     assert f"workdir: runs/{directory.name}" in done.stdout
 
 
