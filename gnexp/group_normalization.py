@@ -27,7 +27,7 @@ class GroupNormalization(keras.layers.Layer):
     Example:
         >>> x = np.random.normal(5.0, 3.0, size=(2, 26, 26, 32))
         >>> y = GroupNormalization(groups=8)(x)
-        >>> y.shape
+        >>> tuple(y.shape)
         (2, 26, 26, 32)
 
     Args:

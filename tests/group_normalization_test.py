@@ -128,7 +128,7 @@ def cases(draw):
     }
 
 
-@settings(max_examples=40 if BACKEND == "jax" else 100, deadline=None)
+@settings(max_examples=25 if BACKEND == "jax" else 100, deadline=None)
 @given(cases())
 def test_values_and_gradients_are_those_of_float64_numpy(case):
     random = np.random.default_rng(case["seed"])
