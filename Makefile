@@ -67,7 +67,7 @@ endif
 .venv/%.ready: %.lock pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "gnexp needs Python 3.11 or newer, and there is no $(PYTHON) here" >&2; exit 1; }
 	@$(PYTHON) -c "$$CHECK_PYTHON"
-	@echo "Setting up .venv from $< (on a new machine: minutes, and about 1 GB to download) ..."
+	@echo "Setting up .venv from $< (on a new machine: minutes, and up to 800 MB to download) ..."
 	@if [ -e .venv/unfinished ] || ! .venv/bin/python -c "import pip" 2>/dev/null; then rm -rf .venv; fi
 	@mkdir -p .venv && touch .venv/unfinished
 	@test -e .venv/bin/python || $(PYTHON) -m venv .venv

@@ -18,7 +18,7 @@ def get_config() -> ConfigDict:
     config.objective = "val_accuracy"  # chooses the best epoch; or val_loss
     config.deterministic = True  # the same figures to the last bit, run after run, on a CPU
     config.precision = "float32"  # or mixed_float16, mixed_bfloat16
-    config.jit_compile = False  # XLA: for GPUs; on a CPU it is several times slower
+    config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
 
     config.data = ConfigDict()
     config.data.name = "fashion_mnist"  # or digits, which scikit-learn brings along

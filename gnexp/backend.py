@@ -9,6 +9,9 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import keras
 import numpy as np
 
+from gnexp.config import BACKENDS
+from gnexp.errors import UserError
+
 TrainSteps = Callable[[np.ndarray, int, int], int]
 
 
@@ -16,11 +19,11 @@ def prepare(deterministic: bool) -> None:
     """Sets the backend up for one training: GPU memory on demand, and deterministic operations where asked for.
 
     Raises:
-      ValueError: the backend is neither TensorFlow nor JAX.
+      UserError: the backend is neither TensorFlow nor JAX.
     """
     name = keras.backend.backend()
-    if name not in ("tensorflow", "jax"):
-        raise ValueError(f"KERAS_BACKEND={name} is not supported: it must be tensorflow or jax")
+    if name not in BACKENDS:
+        raise UserError(f"KERAS_BACKEND={name} is not allowed: it must be {' or '.join(BACKENDS)}")
     if name == "tensorflow":
         import tensorflow as tf
 
@@ -52,8 +55,8 @@ def train_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray, jit_
 
     Args:
       model: compiled, its optimizer and metrics built.
-      images: array of shape (n, ...).
-      labels: array of shape (n,).
+      images: array of shape (n, ...), of the model's input dtype.
+      labels: int32 array of shape (n,).
       jit_compile: compile with XLA on TensorFlow; JAX always does.
 
     Returns:

@@ -29,12 +29,16 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+# What float32 holds with room to spare; NaN is in no range.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
+
 def _is_number(value: Any) -> bool:
-    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+    return (_is_integer(value) or isinstance(value, float)) and -_LARGEST <= value <= _LARGEST
 
 
 def _integer(minimum: int) -> Field:
-    return Field(lambda value: _is_integer(value) and value >= minimum, f"a whole number of {minimum} or more")
+    return Field(lambda value: _is_integer(value) and minimum <= value <= 10**9, f"a whole number of {minimum} or more")
 
 
 def _boolean() -> Field:
@@ -46,7 +50,7 @@ def _choice(*names: str) -> Field:
 
 
 def _positive() -> Field:
-    return Field(lambda value: _is_number(value) and value > 0, "a number above 0")
+    return Field(lambda value: _is_number(value) and value >= _SMALLEST, "a number above 0 (1e-30 to 1e30)")
 
 
 def _non_negative() -> Field:
@@ -69,6 +73,7 @@ def _is_filters(value: Any) -> bool:
     )
 
 
+BACKENDS = ("tensorflow", "jax")
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min"}
 DATASETS = ("fashion_mnist", "digits")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
@@ -110,7 +115,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Returns a config as one level, keyed by dotted path."""
     flat = {}
     for key, value in config.items():
-        if isinstance(value, (Mapping, ConfigDict)):
+        if isinstance(value, (Mapping, ConfigDict)) and value:
             flat.update(flatten(value, f"{prefix}{key}."))
         else:
             flat[prefix + key] = value
@@ -119,9 +124,15 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def unknown_key(path: str) -> UserError:
     """Returns the error for a dotted path that no config holds, with the nearest one that it does."""
+    if any(known.startswith(f"{path}.") for known in FIELDS):
+        return UserError(f"config.{path} is a section: name one of its keys, such as config.{_first_key(path)}")
     near = difflib.get_close_matches(path, FIELDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "allowed: " + ", ".join(FIELDS)
     return UserError(f"config.{path}: there is no such key; {hint}")
+
+
+def _first_key(section: str) -> str:
+    return next(path for path in FIELDS if path.startswith(f"{section}."))
 
 
 def bad_value(path: str, value: Any) -> UserError:
@@ -158,12 +169,17 @@ def _validate_together(flat: Mapping[str, Any]) -> None:
             f"config.model.groups={groups} does not divide the channels of every layer in "
             f"config.model.filters={filters}: it must be one of {allowed}, or -1 (a group per channel)"
         )
+    if flat["jit_compile"] and flat["deterministic"]:
+        raise UserError(
+            "config.jit_compile=True is not allowed with config.deterministic=True: TensorFlow has no deterministic "
+            "max pooling under XLA; add --config.deterministic=false"
+        )
     if flat["schedule.name"] == "cosine" and flat["schedule.warmup_epochs"] >= flat["epochs"]:
         raise UserError(
             f"config.schedule.warmup_epochs={flat['schedule.warmup_epochs']} is not allowed: it must be "
             f"less than config.epochs={flat['epochs']}"
         )
-    if flat["schedule.min_learning_rate"] > flat["optimizer.learning_rate"]:
+    if flat["schedule.name"] != "constant" and flat["schedule.min_learning_rate"] > flat["optimizer.learning_rate"]:
         raise UserError(
             f"config.schedule.min_learning_rate={flat['schedule.min_learning_rate']} is not allowed: it must be "
             f"at most config.optimizer.learning_rate={flat['optimizer.learning_rate']}"
@@ -177,31 +193,41 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config that `to_json` gave `values` for."""
-    config = ConfigDict(values)
-    config.model.filters = tuple(config.model.filters)
+    # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
+    return ConfigDict({**values, "model": {**values["model"], "filters": tuple(values["model"]["filters"])}})
+
+
+def record(asked: ConfigDict, dataset: str) -> ConfigDict:
+    """Returns the config as it is recorded: with the dataset really used, and a fallback only where it was needed."""
+    config = asked.copy_and_resolve_references()
+    config.data.fallback = "" if dataset == asked.data.name else dataset
+    config.data.name = dataset
     return config
 
 
-def settle(requested: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
+def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     """Returns the config that a workdir's training goes on with.
 
     A training that fell back to another dataset stays with it, whether or not the one asked for can be had by now.
+    Where the data lies is no part of what is trained: it may have moved.
 
     Args:
-      requested: the config of this command.
-      stored: what the workdir's `config.json` holds.
+      asked: the config of this command.
+      stored: what the workdir's `config.json` holds (`to_json` of a `record`).
 
     Raises:
       UserError: naming every key that differs, with both values.
     """
-    stored_flat, requested_flat = flatten(stored), flatten(to_json(requested))
-    if stored_flat.get("data.name") == requested_flat["data.fallback"]:
-        requested_flat["data.name"] = stored_flat["data.name"]
+    there = flatten(stored)
+    fell_back = there.get("data.fallback") and there["data.fallback"] == asked.data.fallback
+    here = flatten(to_json(record(asked, there["data.name"]) if fell_back else asked))
     differing = [
-        f"config.{path} is {stored_flat.get(path)!r} there, {requested_flat.get(path)!r} here"
-        for path in sorted(stored_flat.keys() | requested_flat.keys())
-        if stored_flat.get(path) != requested_flat.get(path)
+        f"config.{path} is {there.get(path)!r} there, {here.get(path)!r} here"
+        for path in sorted(there.keys() | here.keys())
+        if there.get(path) != here.get(path) and path not in ("data.fallback", "data.directory")
     ]
     if differing:
         raise UserError("the workdir holds a training of another config: " + "; ".join(differing))
-    return from_json(stored)
+    config = from_json(stored)
+    config.data.directory = asked.data.directory
+    return config

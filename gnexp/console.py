@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shlex
 import sys
 from collections.abc import Iterator
 
@@ -65,7 +66,7 @@ def resumed(epochs: int, step: int) -> None:
 
 
 def summary(result, directory: pathlib.Path) -> None:
-    """Prints the end of a training: its `trial.Result`, where it lies and how to look at it."""
+    """Prints the end of a training: its `result.Result`, where it lies and how to look at it."""
     best, last = result.history[result.best_epoch - 1], result.history[-1]
     print()
     for name, figures in (("best", best), ("final", last)):
@@ -73,16 +74,18 @@ def summary(result, directory: pathlib.Path) -> None:
             f"{name + ':':<7} val_accuracy {figures['val_accuracy']:.4f}   val_loss {figures['val_loss']:.4f}"
             f"   (epoch {figures['epoch']} of {len(result.history)})"
         )
+    chosen_on_it = result.validation == "test"
     print(
         f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}"
-        "   (measured once, with the weights of the best epoch)"
+        f"   ({'not measured once, but' if chosen_on_it else 'measured once,'} with the weights of the best epoch)"
     )
-    if result.validation == "test":
+    if chosen_on_it:
         print("        validation was on the test set, as config.data.validation says: the best epoch was chosen on it")
     print(f"time:   {result.seconds:.1f} s on {result.dataset}")
     print(f"lies in {directory}")
     # Not the folder itself: the HParams plugin loses the metrics of a session that is the root of the logdir.
-    print(f"\n  tensorboard --logdir={directory.parent}")
+    parent = directory.parent if directory.name else directory.resolve().parent
+    print(f"\n  tensorboard --logdir={shlex.quote(str(parent))}")
 
 
 @contextlib.contextmanager
@@ -91,12 +94,13 @@ def native_stderr(path: pathlib.Path) -> Iterator[None]:
 
     TensorFlow 2.21 greets with a screenful whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow/tensorflow#100442).
     """
-    sys.stderr.flush()
-    terminal, python_stderr = os.dup(2), sys.stderr
-    with path.open("ab") as file, os.fdopen(terminal, "w", buffering=1) as sys.stderr:
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 2)
-            sys.stderr = python_stderr
+    with path.open("ab") as file:
+        sys.stderr.flush()
+        terminal, python_stderr = os.dup(2), sys.stderr
+        with os.fdopen(terminal, "w", buffering=1, errors="backslashreplace") as sys.stderr:
+            os.dup2(file.fileno(), 2)
+            try:
+                yield
+            finally:
+                os.dup2(terminal, 2)
+                sys.stderr = python_stderr

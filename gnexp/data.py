@@ -116,16 +116,16 @@ def load(config: ConfigDict) -> Splits:
 
 
 def _find(directory: str) -> dict[str, bytes]:
-    """Returns the four verified files from the first place that has them; downloads them where none has."""
-    for place in filter(None, (directory, os.environ.get("GNEXP_DATA_DIR"))):
-        for folder in (pathlib.Path(place), pathlib.Path(place, _FOLDER)):
-            if (folder / next(iter(_FILES))).exists():
-                return {name: _verified(folder / name) for name in _FILES}
+    """Returns the four verified files from the first place that has any; downloads them where none has."""
+    named = [pathlib.Path(place).expanduser() for place in (directory, os.environ.get("GNEXP_DATA_DIR")) if place]
+    for folder in (folder for place in named for folder in (place, place / _FOLDER)):
+        if any((folder / name).exists() for name in _FILES):
+            return {name: _verified(folder / name) for name in _FILES}
     cache = pathlib.Path(os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras", "datasets", _FOLDER)
     try:
         return {name: _verified(cache / name) for name in _FILES}
     except UserError as error:
-        return _download(str(error))
+        return _download("; ".join([*(f"it is not in {place}" for place in named), str(error)]))
 
 
 def _verified(path: pathlib.Path) -> bytes:

@@ -1,5 +1,6 @@
 """How a command can end other than well: each as one line on stderr and an exit code, never as a traceback."""
 
+import pathlib
 import signal
 
 
@@ -24,9 +25,14 @@ class DivergedError(GnexpError):
 
 
 class InterruptedTrainingError(GnexpError):
-    """A signal stopped the training after a step; everything is saved, and the same command goes on."""
+    """A signal stopped the training; the same command goes on.
 
-    def __init__(self, signum: int, where: str):
+    Attributes:
+      directory: the training's workdir.
+    """
+
+    def __init__(self, signum: int, where: str, directory: pathlib.Path):
         """Names the signal and where the training stopped."""
-        super().__init__(f"stopped by {signal.Signals(signum).name} {where}; everything is saved")
+        super().__init__(f"stopped by {signal.Signals(signum).name} {where}")
         self.exit_code = 128 + signum
+        self.directory = directory

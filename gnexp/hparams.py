@@ -29,7 +29,10 @@ def of(config: ConfigDict) -> dict[str, bool | int | float | str]:
     for path in _NOT_HYPERPARAMETERS:
         del values[path]
     values["data.validation"] = str(values["data.validation"])
-    return {path: ", ".join(map(str, value)) if isinstance(value, tuple) else value for path, value in values.items()}
+    return {
+        path: ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else value
+        for path, value in values.items()
+    }
 
 
 def session_start(hparams: Mapping[str, bool | int | float | str]) -> Summary:

@@ -42,7 +42,9 @@ class ScalarInstanceNormalization(layers.Layer):
         x = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         axes = list(range(1, len(inputs.shape)))
         mean, variance = keras.ops.moments(x, axes=axes, keepdims=True)
-        outputs = (x - mean) / (keras.ops.sqrt(variance) + self.epsilon) * self.gamma + self.beta
+        # The square root has no gradient at 0, where a sample is constant.
+        deviation = keras.ops.where(variance > 0, keras.ops.sqrt(keras.ops.where(variance > 0, variance, 1)), 0)
+        outputs = (x - mean) / (deviation + self.epsilon) * self.gamma + self.beta
         return keras.ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

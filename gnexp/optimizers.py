@@ -4,7 +4,9 @@ import keras
 from ml_collections import ConfigDict
 
 
-def build(config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs: int) -> keras.optimizers.Optimizer:
+def build(
+    config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs: int, precision: str = "float32"
+) -> keras.optimizers.Optimizer:
     """Builds an optimizer.
 
     Args:
@@ -13,10 +15,17 @@ def build(config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs
         learning rate given.
       steps_per_epoch: training steps in an epoch.
       epochs: epochs in the whole training.
+      precision: the layers' dtype policy. Under mixed_float16 the loss is scaled, as in Keras's `compile`, so that
+        small gradients do not vanish.
     """
-    rate = config.learning_rate
+    rate = float(config.learning_rate)  # Keras refuses whole numbers
     if schedule.name == "cosine":
-        rate = _cosine(config.learning_rate, schedule, steps_per_epoch, epochs)
+        rate = _cosine(rate, schedule, steps_per_epoch, epochs)
+    optimizer = _by_name(config, rate)
+    return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
+
+
+def _by_name(config: ConfigDict, rate) -> keras.optimizers.Optimizer:
     optimizers = keras.optimizers
     match config.name:
         case "adam":
@@ -26,7 +35,7 @@ def build(config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs
         case "adamw":
             return optimizers.AdamW(rate, weight_decay=config.weight_decay)
         case "sgd":
-            return optimizers.SGD(rate, momentum=config.momentum, nesterov=config.nesterov)
+            return optimizers.SGD(rate, momentum=float(config.momentum), nesterov=config.nesterov)
         case "rmsprop":
             return optimizers.RMSprop(rate)
         case "lion":

@@ -2,10 +2,12 @@
 
 import dataclasses
 import io
+import math
 from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 _DPI = 100
 _COLUMNS = 6
@@ -23,8 +25,7 @@ class Picture:
 def _render(figure: Figure) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    width, height = (int(size) for size in figure.get_size_inches() * _DPI)
-    return Picture(buffer.getvalue(), width, height)
+    return Picture(buffer.getvalue(), *Image.open(buffer).size)
 
 
 def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
@@ -38,7 +39,7 @@ def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Seque
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    figure = Figure(figsize=(7, 6), layout="constrained")
+    figure = Figure(figsize=(6.4, 6), layout="constrained")
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     axes.set(
@@ -67,17 +68,18 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]])][: 3 * _COLUMNS]
-    figure = Figure(figsize=(10, 6), layout="constrained")
+    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][: 3 * _COLUMNS]
+    rows = max(1, math.ceil(len(worst) / _COLUMNS))
+    figure = Figure(figsize=(2 * _COLUMNS, 0.5 + 2.4 * rows), layout="constrained")
     figure.suptitle(f"{len(wrong)} of {len(labels)} wrong" if len(wrong) else f"none of {len(labels)} wrong")
-    for axes in (grid := figure.subplots(3, _COLUMNS)).flat:
+    for axes in (grid := figure.subplots(rows, _COLUMNS, squeeze=False)).flat:
         axes.set_axis_off()
     for index, axes in zip(worst, grid.flat, strict=False):
         axes.imshow(images[index, ..., 0], cmap="gray_r", vmin=0, vmax=255)
         taken = predicted[index]
         axes.set_title(
-            f"{names[labels[index]]} ({probabilities[index, labels[index]]:.1%})\n"
-            f"taken for {names[taken]} ({probabilities[index, taken]:.1%})",
-            fontsize=7,
+            f"{names[labels[index]]} ({probabilities[index, labels[index]]:.1g})\n"
+            f"taken for {names[taken]} ({probabilities[index, taken]:.2f})",
+            fontsize=9,
         )
     return _render(figure)

@@ -87,6 +87,9 @@ class EventFiles:
             with path.open("ab") as file:
                 # What is there beyond the known size is the beginning of these very bytes.
                 file.write(pending[max(0, file.tell() - self._sizes[run]) :])
+                file.flush()
+                # The next checkpoint counts on them, and is itself made to outlast a power cut.
+                os.fsync(file.fileno())
             self._sizes[run] += len(pending)
         self._pending = {}
 

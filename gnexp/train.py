@@ -8,63 +8,52 @@ The same command with the same --workdir goes on where it was stopped, however i
 
 import errno
 import itertools
+import os
 import pathlib
 import re
 import shlex
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from gnexp import config as configs
 from gnexp import console, data, result, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", help_string="The experiment, a file of configs/. Any value in it can be changed: --config.model.groups=4"
-)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
 
-
-def train(config: ConfigDict, directory: pathlib.Path | None) -> None:
+def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
     """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
-    asked, why = config.data.name, "as when this training began"
-    if stored := workdir.check(directory) if directory else None:
-        config = configs.settle(config, stored)
+    stored = workdir.check(directory) if directory else None
+    if stored:
+        config, why = configs.settle(asked, stored), "as when this training began"
     else:
-        config.data.name, why = data.available(config.data)
-    if config.data.name != asked:
-        console.fell_back(asked, config.data.name, why)
+        dataset, why = data.available(asked.data)
+        config = configs.record(asked, dataset)
+    fell_back = config.data.name != asked.data.name
+    if fell_back:
+        console.fell_back(asked.data.name, config.data.name, why)
+    # Whatever is wrong with the data is found before anything is written.
+    splits = None if directory and result.finished(directory) else data.load(config.data)
     directory = directory or workdir.fresh(pathlib.Path("runs"), config)
-    with workdir.locked(directory):
+    with workdir.opened(directory, config) as config:
         done = result.finished(directory)
         print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
-        if not done:
-            done = _run(config, directory)
+        if done:
+            workdir.clean(directory)
+        else:
+            with console.native_stderr(directory / workdir.BACKEND_LOG):
+                from gnexp import trial  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
+
+                done = trial.run(config, splits, directory)
     console.summary(done, directory)
-    if config.data.name != asked:
-        console.fell_back(asked, config.data.name, why)
-
-
-def _run(config: ConfigDict, directory: pathlib.Path) -> result.Result:
-    with console.native_stderr(directory / workdir.BACKEND_LOG):
-        from gnexp import trial  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
-
-        try:
-            return trial.run(config, directory)
-        except InterruptedTrainingError as error:
-            error.args = (f"{error}. To go on: {_command(directory)}",)
-            raise
-
-
-def _command(directory: pathlib.Path) -> str:
-    arguments = sys.argv[1:] + ([] if _WORKDIR.value else [f"--workdir={directory}"])
-    return "python -m gnexp.train " + shlex.join(arguments)
+    if fell_back:
+        console.fell_back(asked.data.name, config.data.name, why)
 
 
 def _parse(argv: list[str]) -> list[str]:
     """Reads the command line; every mistake in it, or in the config file, is a UserError."""
-    _check_flags(argv)
+    logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
     try:
         rest = flags.FLAGS(argv)
     except flags.IllegalFlagValueError as error:
@@ -79,48 +68,78 @@ def _parse(argv: list[str]) -> list[str]:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: flags are --config=FILE, --config.KEY=VALUE and --workdir=FOLDER")
-    configs.validate(_CONFIG.value)
+    configs.validate(flags.FLAGS.config)
     return rest
 
 
 def _check_flags(argv: list[str]) -> None:
-    """Refuses what ml_collections would answer with many lines: an unknown key, a config file that is not there."""
+    """Refuses what absl and ml_collections would answer with many lines, or not at all."""
+    seen = set()
     for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
-        if (named := re.match(r"--?(?:no)?config\.([^=]+)", argument)) and named[1] not in configs.FIELDS:
-            raise configs.unknown_key(named[1])
-        if given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+        if argument.startswith(("--flagfile", "-flagfile")):
+            raise UserError(f"{argument} is not allowed: a config file is the place for many values")
+        if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            if named[1] not in configs.FIELDS:
+                raise configs.unknown_key(named[1])
+            if named[1] == "model.filters" and named[1] in seen:  # absl would join both to one longer tuple
+                raise UserError(f"--config.{named[1]} is given twice")
+            seen.add(named[1])
+        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
             path = (following if given[1] is None else given[1]).partition(":")[0]
             if not pathlib.Path(path).is_file():
                 raise UserError(f"--config={path} is not allowed: there is no such file")
+            if "" in seen:
+                raise UserError("--config is given twice")
+            seen.add("")
 
 
 def _unreadable(error: Exception) -> UserError:
     name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
     # ml_collections puts the whole traceback into its message; what went wrong stands in its last line.
-    return UserError(f"--config cannot be read: {name}{str(error).strip().splitlines()[-1]}")
+    last = str(error).strip().rpartition("\n")[2]
+    return UserError(f"--config cannot be read: {name}{last}")
 
 
-def _one_line(error: Exception) -> str | None:
-    """Returns what to say of an error that is not a bug of ours, None for one that is."""
-    if isinstance(error, GnexpError):
-        return str(error)
+def _one_line(error: GnexpError | OSError) -> str:
+    if isinstance(error, InterruptedTrainingError):
+        return f"{error}. To go on: {_same_command(error.directory)}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: what was saved stays good; make room and run the same command again"
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
-        return f"{error.filename} cannot be written: {error.strerror}"
-    return None
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
+
+
+def _same_command(directory: pathlib.Path) -> str:
+    names = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
+    environment = [f"{name}={shlex.quote(os.environ[name])}" for name in names if os.environ.get(name)]
+    arguments = sys.orig_argv + ([] if flags.FLAGS.workdir else [f"--workdir={directory}"])
+    return " ".join([*environment, shlex.join(arguments)])
 
 
 def main() -> None:
     """Runs the command line; see the module's docstring."""
     try:
-        app.run(lambda _: train(_CONFIG.value, _WORKDIR.value and pathlib.Path(_WORKDIR.value)), flags_parser=_parse)
-    except KeyboardInterrupt:
+        backend = os.environ.get("KERAS_BACKEND", configs.BACKENDS[0])
+        if backend not in configs.BACKENDS:
+            raise UserError(f"KERAS_BACKEND={backend} is not allowed: it must be {' or '.join(configs.BACKENDS)}")
+        _check_flags(sys.argv[1:])
+        config_flags.DEFINE_config_file(
+            "config", help_string="The experiment; --config.model.groups=4 changes a value."
+        )
+        flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
+        app.run(
+            lambda _: train(
+                flags.FLAGS.config,
+                None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
+            ),
+            flags_parser=_parse,
+        )
+    except KeyboardInterrupt:  # before the training began, so there is nothing to save
+        print("gnexp: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
     except (GnexpError, OSError) as error:
-        if (line := _one_line(error)) is None:
-            raise
-        print(f"gnexp: {line}", file=sys.stderr)
+        print(f"gnexp: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
 
 

@@ -1,6 +1,5 @@
 """One training as computation alone: it reads and writes no file, and can be put down and taken up after any step."""
 
-import copy
 import dataclasses
 import math
 import time
@@ -19,6 +18,7 @@ from gnexp.errors import DivergedError
 # Long enough that a call's cost vanishes in it, short enough that Ctrl-C is answered and the bar moves.
 _SECONDS_PER_CALL = 0.2
 _EVALUATION_BATCH = 500
+_PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
 
 
 class StoppedError(Exception):
@@ -61,10 +61,9 @@ class _Progress:
 
     step: int = 0  # of the epoch under way
     epoch_seconds: float = 0.0  # spent on the epoch under way
-    history: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    history: list[Epoch] = dataclasses.field(default_factory=list)
     best_value: float | None = None
     best_epoch: int = 0
-    plateau: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Training:
@@ -88,10 +87,10 @@ class Training:
         batch = config.data.batch_size
         self.steps_per_epoch = math.ceil(len(labels) / batch)
         self.model.compile(
-            optimizers.build(config.optimizer, config.schedule, self.steps_per_epoch, config.epochs),
+            optimizers.build(config.optimizer, config.schedule, self.steps_per_epoch, config.epochs, config.precision),
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
-            jit_compile=config.jit_compile or "auto",
+            jit_compile=config.jit_compile or keras.backend.backend() == "jax",
         )
         self.model.optimizer.build(self.model.trainable_variables)
         # Keras builds its metrics at their first use, which is too late to save or restore them.
@@ -107,7 +106,7 @@ class Training:
     @property
     def history(self) -> list[Epoch]:
         """The finished epochs."""
-        return [Epoch(**figures) for figures in self._progress.history]
+        return self._progress.history
 
     @property
     def best_value(self) -> float | None:
@@ -198,7 +197,7 @@ class Training:
 
     def _finish(self, epoch: Epoch) -> None:
         progress = self._progress
-        progress.history.append(dataclasses.asdict(epoch))
+        progress.history.append(epoch)
         progress.step, progress.epoch_seconds = 0, 0.0
         value = getattr(epoch, self.config.objective)
         sign = 1 if OBJECTIVES[self.config.objective] == "max" else -1
@@ -209,7 +208,12 @@ class Training:
             self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-        """Evaluates the model as it stands; figures in float64, the loss with the L2 terms, as Keras has it."""
+        """Evaluates the model as it stands; figures in float64, the loss with the L2 terms, as Keras has it.
+
+        Args:
+          images: uint8 array of shape (n, 28, 28, 1).
+          labels: integer array of shape (n,).
+        """
         logits = self.model.predict(images, batch_size=_EVALUATION_BATCH, verbose=0).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         probabilities = np.exp(logits)
@@ -226,6 +230,12 @@ class Training:
         """Gives the model the weights of the best epoch."""
         self.model.set_weights(self._best_weights)
 
+    def best_model(self) -> keras.Model:
+        """Returns the network with the weights of the best epoch, and without the last epoch's optimizer."""
+        model = keras.models.clone_model(self.model)
+        model.set_weights(self._best_weights)
+        return model
+
     def _variables(self) -> dict[str, list[keras.Variable]]:
         return {
             "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
@@ -241,9 +251,8 @@ class Training:
             for index, variable in enumerate(variables)
         }
         arrays |= {f"best.{index}": array for index, array in enumerate(self._best_weights)}
-        plateau = self._plateau
-        self._progress.plateau = {"best": plateau.best, "wait": plateau.wait, "cooldown": plateau.cooldown_counter}
-        return arrays, copy.deepcopy(dataclasses.asdict(self._progress))
+        plateau = {name: getattr(self._plateau, name) for name in _PLATEAU}
+        return arrays, {**dataclasses.asdict(self._progress), "plateau": plateau}
 
     def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
         """Takes up a training of the same config where `state` was called."""
@@ -252,7 +261,12 @@ class Training:
                 variable.assign(arrays[f"{kind}.{index}"])
         count = len(self.model.weights) if "best.0" in arrays else 0
         self._best_weights = [arrays[f"best.{index}"] for index in range(count)]
-        self._progress = _Progress(**progress)
-        self._plateau.best = self._progress.plateau["best"]
-        self._plateau.wait = self._progress.plateau["wait"]
-        self._plateau.cooldown_counter = self._progress.plateau["cooldown"]
+        for name in _PLATEAU:
+            setattr(self._plateau, name, progress["plateau"][name])
+        self._progress = _Progress(
+            step=progress["step"],
+            epoch_seconds=progress["epoch_seconds"],
+            history=[Epoch(**figures) for figures in progress["history"]],
+            best_value=progress["best_value"],
+            best_epoch=progress["best_epoch"],
+        )

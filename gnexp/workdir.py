@@ -20,6 +20,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config import settle, to_json
 from gnexp.errors import UserError
 
 CONFIG = "config.json"
@@ -42,8 +43,18 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Makes a rename in `folder` outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_json(path: pathlib.Path, value: Any) -> None:
@@ -54,13 +65,13 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any | None:
-    """Returns what a JSON file holds, or None where there is no such file."""
+    """Returns what a JSON file holds, or None where there is no such file; UserError where it cannot be read."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not readable as JSON ({error}): restore it, or choose another --workdir") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): restore it, or choose another --workdir") from error
 
 
 def check(directory: pathlib.Path) -> dict[str, Any] | None:
@@ -72,53 +83,77 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
     Raises:
       UserError: it cannot be written to, or it holds something else than a training.
     """
-    nearest = directory
-    while not nearest.exists() and nearest != nearest.parent:
-        nearest = nearest.parent
-    if not nearest.is_dir():
-        raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
-    stored = read_json(directory / CONFIG)
-    inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    if directory.name.startswith("-") or str(directory) == ".":
+        raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
+    try:
+        nearest = directory
+        while not os.path.lexists(nearest):
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
+        stored = read_json(directory / CONFIG)
+        inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    except OSError as error:  # a name that is too long, say
+        raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
     if stored is None and inhabited:
         raise UserError(f"--workdir={directory} is not allowed: it holds other files and no training")
+    if stored is not None and not isinstance(stored, dict):
+        raise UserError(f"{directory / CONFIG} holds no config: restore it, or choose another --workdir")
     return stored
 
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
-    """Makes a new folder in `parent`, named for the time and for what is trained, and returns it."""
+    """Makes a new folder in `parent`, named for the time and for what is trained; UserError where that fails."""
     norm = config.model.norm + (str(config.model.groups) if config.model.norm == "group" else "")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     name = f"{stamp}-{config.data.name}-{norm}-{config.optimizer.name}-bs{config.data.batch_size}"
     for attempt in range(1, 1000):
         directory = parent / (name if attempt == 1 else f"{name}-{attempt}")
-        with contextlib.suppress(FileExistsError):
+        try:
             directory.mkdir(parents=True)
-            return directory
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{parent} cannot hold a new folder: {error.strerror}") from error
+        return directory
     raise UserError(f"{parent} holds a thousand folders named {name}")
 
 
 @contextlib.contextmanager
-def locked(directory: pathlib.Path) -> Iterator[None]:
-    """Makes `directory` where it is not there, and holds it for this process alone.
+def opened(directory: pathlib.Path, config: ConfigDict) -> Iterator[ConfigDict]:
+    """Holds `directory` for this process alone, and gives the config that is trained there.
 
-    The kernel lets go of the lock when the process ends, however it ends, so that no stale lock is ever left behind.
+    Makes the folder and its `config.json` where they are not there. The kernel lets go of the lock when the process
+    ends, however it ends, so that no stale lock is ever left behind.
+
+    Args:
+      directory: the workdir.
+      config: a config's `record`.
 
     Raises:
-      UserError: another process holds it, or it cannot be made.
+      UserError: another process holds it, it cannot be made, or a training of another config lies there.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         lock = (directory / _LOCK).open("a")
     except OSError as error:
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
-    with lock as file:
+    with lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"--workdir={directory} is in use by another process") from None
-        yield
+        stored = read_json(directory / CONFIG)
+        if stored is None:
+            write_json(directory / CONFIG, to_json(config))
+        yield config if stored is None else settle(config, stored)
+
+
+def clean(directory: pathlib.Path) -> None:
+    """Removes what only an unfinished training needs."""
+    (directory / CHECKPOINT).unlink(missing_ok=True)
 
 
 def provenance() -> dict[str, Any]:

@@ -6,13 +6,14 @@ import pytest
 
 from gnexp import backend, models, optimizers
 from gnexp.data import SHAPE
+from gnexp.errors import UserError
 
 
 def _compiled(config, seed: int = 3) -> keras.Model:
     keras.utils.set_random_seed(seed)
     model = models.build(config.model, SHAPE, 10, config.precision)
     model.compile(
-        optimizers.build(config.optimizer, config.schedule, steps_per_epoch=5, epochs=1),
+        optimizers.build(config.optimizer, config.schedule, 5, 1, config.precision),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         metrics=["accuracy"],
     )
@@ -67,5 +68,5 @@ def test_devices_are_named():
 
 def test_another_backend_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
-    with pytest.raises(ValueError, match=r"torch.*tensorflow or jax"):
+    with pytest.raises(UserError, match=r"torch.*tensorflow or jax"):
         backend.prepare(deterministic=False)

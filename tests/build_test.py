@@ -93,43 +93,48 @@ def imports(source: pathlib.Path) -> set[str]:
     return found
 
 
-def written(package: str, labels: set[str]) -> str:
-    """Returns labels as the lines of a BUILD file, in buildifier's order."""
-    short = [text.removeprefix(f"//{package}") for text in labels]
-    ordered = sorted(short, key=lambda text: (":/@".index(text[0]), text))
-    return "    deps = [\n" + "".join(f'        "{text}",\n' for text in ordered) + "    ],"
-
-
-@pytest.mark.parametrize("package", ["gnexp", "configs", "tests"])
-def test_every_module_has_a_target(package):
-    init = ["__init__.py"] if (ROOT / package / "__init__.py").exists() else []
-    modules = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__", "run_pytest"}
-    assert {name: target["srcs"] for name, target in targets(package).items()} == {
-        name: [*init, f"{name}.py"] for name in modules
+def modules(package: str) -> dict[str, dict]:
+    """Returns the targets that a package's files call for."""
+    folder = ROOT / package
+    init = ["__init__.py"] if (folder / "__init__.py").exists() else []
+    return {
+        path.stem: {"srcs": [*init, path.name], "deps": sorted(imports(path))}
+        for path in sorted(folder.glob("*.py"))
+        if path.name not in ("__init__.py", "run_pytest.py")
     }
 
 
+def written(package: str, name: str, labels: list[str]) -> str:
+    """Returns the name and deps of a target as lines of a BUILD file, in buildifier's order."""
+    short = [text.removeprefix(f"//{package}") if text.startswith(f"//{package}:") else text for text in labels]
+    ordered = sorted(short, key=lambda text: (":/@".index(text[0]), text))
+    return f'    name = "{name}",\n    deps = [\n' + "".join(f'        "{text}",\n' for text in ordered) + "    ],\n"
+
+
 @pytest.mark.parametrize("package", ["gnexp", "configs", "tests"])
-def test_deps_are_the_imports(package):
-    wrong = []
-    for name, target in targets(package).items():
-        stated = [label(dep, package) for dep in target.get("deps", [])]
-        expected = imports(ROOT / package / f"{name}.py")
-        if sorted(stated) != sorted(expected):
-            wrong.append(f'    name = "{name}",\n{written(package, expected)}')
-    assert not wrong, f"{package}/BUILD: these targets should read\n" + "\n".join(wrong)
+def test_targets_are_the_modules_and_deps_their_imports(package):
+    stated = {
+        name: {"srcs": target["srcs"], "deps": sorted(label(dep, package) for dep in target.get("deps", []))}
+        for name, target in targets(package).items()
+    }
+    called_for = modules(package)
+    wrong = [name for name in called_for if stated.get(name) != called_for[name]]
+    right = "".join(written(package, name, called_for[name]["deps"]) for name in wrong)
+    assert not wrong, f"{package}/BUILD: these targets are missing, or should read\n{right}"
+    assert stated.keys() == called_for.keys(), f"{package}/BUILD: targets of modules that are gone"
 
 
 def test_imports_only_point_down():
     """The targets of gnexp/BUILD stand in the order of the design, from the ground up."""
     order = list(targets("gnexp"))
-    upwards = [
-        f"{name} imports {other}"
-        for height, name in enumerate(order)
-        for other in order[height:]
-        if f"//gnexp:{other}" in imports(ROOT / "gnexp" / f"{name}.py")
-    ]
-    assert not upwards
+    imported = {name: module["deps"] for name, module in modules("gnexp").items()}
+    above = {name: {f"//gnexp:{other}" for other in order[: order.index(name)]} for name in order}
+    upwards = {
+        name: wrong
+        for name in order
+        if (wrong := [dep for dep in imported[name] if dep.startswith("//gnexp:") and dep not in above[name]])
+    }
+    assert not upwards, "gnexp/BUILD: these modules import what stands further up in the house, below them in the file"
 
 
 def test_a_test_that_starts_the_command_has_it_as_data():

@@ -11,7 +11,7 @@ import pytest
 from tensorboard import program
 
 from configs import smoke
-from gnexp import trial
+from gnexp import data, trial, workdir
 from gnexp.errors import InterruptedTrainingError
 
 _ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
@@ -42,6 +42,11 @@ class _TensorBoard:
         return {group["name"]: group for group in self.hparams("session_groups", **body)["sessionGroups"]}
 
 
+def _run(config, directory):
+    with workdir.opened(directory, config) as config:
+        return trial.run(config, data.load(config.data), directory)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Three trainings under one folder, the last stopped by a signal, and a TensorBoard that has read them all."""
@@ -50,14 +55,14 @@ def trained(tmp_path_factory):
     for groups in (2, 4):
         config = smoke.get_config()
         config.epochs, config.model.groups = 1, groups
-        results[f"groups-{groups}"] = trial.run(config, runs / f"groups-{groups}")
+        results[f"groups-{groups}"] = _run(config, runs / f"groups-{groups}")
     config.model.groups = 1
     stop = signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patched:
         # The signal comes at the first step: the handler is in place by then, and only then.
         patched.setattr(trial.Console, "steps", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(InterruptedTrainingError):
-            trial.run(config, runs / "stopped")
+            _run(config, runs / "stopped")
     assert signal.getsignal(signal.SIGTERM) == stop
     tensorboard = _TensorBoard(runs)
     for _ in range(100):

@@ -14,7 +14,14 @@ MOMENTUM = 0.99  # of Keras's batch normalization
 
 
 @pytest.fixture
-def section(config):
+def no_kernels(monkeypatch):
+    """Starts every kernel at zero: JAX compiles the random ones for seconds, a shape each."""
+    for initializer in (keras.initializers.HeNormal, keras.initializers.GlorotUniform):
+        monkeypatch.setattr(initializer, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
+
+
+@pytest.fixture
+def section(config, no_kernels):
     """Gives a config's `model` section: a small network with an epsilon that shows, and no dropout."""
     config.model.update(filters=(8, 12), groups=4, units=16, epsilon=0.1, conv_dropout=0.0, dense_dropout=0.0)
     return config.model
@@ -125,7 +132,7 @@ def test_batch_normalization_learns_its_moving_statistics(section):
         ("none", 0, 0),
     ],
 )
-def test_the_network_is_as_large_as_the_originals(config, norm, weights, learned):
+def test_the_network_is_as_large_as_the_originals(config, no_kernels, norm, weights, learned):
     config.model.norm = norm
     model = models.build(config.model, SHAPE, CLASSES)
     convolutions = (3 * 3 * 1 * 32 + 32) + (3 * 3 * 32 * 64 + 64)
@@ -136,19 +143,20 @@ def test_the_network_is_as_large_as_the_originals(config, norm, weights, learned
 
 def test_weights_start_as_the_originals_did(config):
     keras.utils.set_random_seed(0)
-    model = models.build(config.model, SHAPE, CLASSES)
-    for name, inputs in (("conv_2", 3 * 3 * 32), ("dense", 12 * 12 * 64)):  # He et al., arXiv 1502.01852
+    config.model.filters = (64,)
+    model = models.build(config.model, (6, 6, 1), CLASSES)
+    for name, inputs in (("conv_1", 3 * 3), ("dense", 2 * 2 * 64)):  # He et al., arXiv 1502.01852: truncated normal
         kernel, bias = (as_float64(weight) for weight in model.get_layer(name).weights)
-        assert kernel.std() == pytest.approx(np.sqrt(2 / inputs), rel=0.03)
-        assert np.abs(kernel).max() > 1.8 * kernel.std(), "a uniform distribution"
+        assert kernel.std() == pytest.approx(np.sqrt(2 / inputs), rel=0.1)
+        assert np.abs(kernel).max() > 1.9 * kernel.std(), "a uniform distribution"
         assert not bias.any()
-    kernel = as_float64(model.get_layer("logits").kernel)  # Glorot & Bengio: uniform
+    kernel = as_float64(model.get_layer("logits").kernel)  # Glorot & Bengio 2010: uniform
     limit = np.sqrt(6 / (128 + 10))
-    assert np.abs(kernel).max() <= limit
+    assert 0.95 * limit < np.abs(kernel).max() <= limit
     assert kernel.std() == pytest.approx(limit / np.sqrt(3), rel=0.05)
-    for name in ("norm_1", "norm_2"):
-        assert (as_float64(model.get_layer(name).gamma) == 1).all()
-        assert not as_float64(model.get_layer(name).beta).any()
+    norm = model.get_layer("norm_1")
+    assert (as_float64(norm.gamma) == 1).all()
+    assert not as_float64(norm.beta).any()
 
 
 @pytest.mark.parametrize("l2", [0.0, 1e-5, 0.5])
@@ -162,23 +170,23 @@ def test_l2_lies_on_the_convolution_kernels_alone(section, l2):
 
 
 def test_dropout_takes_its_share_behind_the_pooling_and_behind_the_dense_layer(section):
-    section.update(norm="none", units=4000, conv_dropout=0.25, dense_dropout=0.6)
-    model = randomized(models.build(section, (28, 28, 1), CLASSES))
+    section.update(norm="none", conv_dropout=0.25, dense_dropout=0.6)
+    x = images(300)
+    model = randomized(models.build(section, x.shape[1:], CLASSES))
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     before, after = [layer.input for layer in dropouts], [layer.output for layer in dropouts]
-    assert [tensor.shape[1:] for tensor in before] == [(12, 12, 12), (4000,)]
-    for rate, x, y in zip(
-        (0.25, 0.6), *keras.Model(model.input, [before, after])(images(8, size=28), training=True), strict=True
-    ):
-        x, y = as_float64(x), as_float64(y)
-        dropped = (y == 0)[x > 0]
-        assert dropped.mean() == pytest.approx(rate, abs=0.03)
-        np.testing.assert_allclose(y[x > 0][~dropped], x[x > 0][~dropped] / (1 - rate), rtol=1e-5)
-    assert np.ptp([as_float64(model(images(1, size=28))) for _ in range(3)], axis=0).max() == 0
+    assert [tensor.shape[1:] for tensor in before] == [(4, 4, 12), (16,)]
+    befores, afters = keras.Model(model.input, [before, after])(x, training=True)
+    for rate, kept, left in zip((0.25, 0.6), map(as_float64, befores), map(as_float64, afters), strict=True):
+        dropped = (left == 0)[kept > 0]
+        assert dropped.mean() == pytest.approx(rate, abs=0.05)
+        np.testing.assert_allclose(left[kept > 0][~dropped], kept[kept > 0][~dropped] / (1 - rate), rtol=1e-5)
+    np.testing.assert_array_equal(as_float64(model(x)), as_float64(model(x)))
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize(
+    ("norm", "policy"), [*((norm, "mixed_float16") for norm in NORMS), ("group", "mixed_bfloat16")]
+)
 def test_mixed_precision_computes_narrow_and_gives_float32_logits(section, norm, policy):
     section.norm = norm
     x = images(4)
@@ -197,8 +205,7 @@ def test_mixed_precision_computes_narrow_and_gives_float32_logits(section, norm,
     assert not np.array_equal(as_float64(wide(x)), as_float64(logits))
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("norm", "policy"), [*((norm, "float32") for norm in NORMS), ("group", "mixed_bfloat16")])
 def test_a_saved_model_comes_back_with_the_same_predictions(section, tmp_path, norm, policy):
     section.norm = norm
     x = images(4)
@@ -231,9 +238,6 @@ def test_the_scalar_norm_keeps_its_statistics_in_float32():
     np.testing.assert_allclose(as_float64(y).reshape(2, -1), expected, atol=2e-3)
 
 
-@pytest.mark.xfail(
-    BACKEND == "jax", strict=True, reason="the gradient of sqrt at a variance of 0 is infinite, times 0 is NaN"
-)
 def test_the_scalar_norm_has_a_gradient_at_a_constant_sample():
     x = np.stack([np.full((4, 4, 2), 7.0), np.random.default_rng(4).normal(size=(4, 4, 2))]).astype("float32")
     layer = models.ScalarInstanceNormalization()

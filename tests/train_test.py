@@ -50,7 +50,14 @@ def _figures(directory: pathlib.Path) -> dict:
         (["--config.data.name=mnist"], ["config.data.name='mnist'", "'fashion_mnist'"]),
         (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
         (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
-        (["--config=configs/none.py"], ["configs/none.py"]),
+        (["--config.model=3"], ["config.model is a section"]),
+        (["--config.model.filters=(8,8)", "--config.model.filters=(16,16)"], ["config.model.filters is given twice"]),
+        (["--config.data.validation=2000"], ["config.data.validation=2000", "1437"]),
+        (["--config=configs/fmnist.py"], ["--config is given twice"]),
+        (["--flagfile=x"], ["--flagfile=x"]),
+        (["--workdir="], ["--workdir=. is not allowed"]),
+        (["--workdir", "--config.seed=1"], ["--workdir=--config.seed=1 is not allowed"]),
+        ([f"--workdir={'x' * 300}"], ["File name too long"]),
         (["--wrokdir=x"], ["wrokdir", "workdir"]),
         (["groups=4"], ["'groups=4' is not a flag"]),
         (["--workdir=/dev/null/x"], ["--workdir=/dev/null/x", "/dev/null is not a folder"]),
@@ -86,6 +93,18 @@ def test_a_config_file_that_fails_is_one_line(gnexp_train, unheavy, tmp_path, te
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert says in done.stderr
+
+
+def test_a_config_file_that_is_not_there_is_named(gnexp_train, unheavy):
+    done = gnexp_train(config="configs/none.py", PYTHONPATH=unheavy)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--config=configs/none.py" in done.stderr
+
+
+def test_another_backend_is_refused(gnexp_train, unheavy):
+    done = gnexp_train(KERAS_BACKEND="torch", PYTHONPATH=unheavy)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "KERAS_BACKEND=torch" in done.stderr
 
 
 def test_without_a_config_it_says_what_is_missing(unheavy):

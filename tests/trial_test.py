@@ -28,6 +28,11 @@ def _status(directory):
     return metadata.parse_session_end_info_plugin_data(content).status
 
 
+def _run(config, directory):
+    with workdir.opened(directory, config) as config:
+        return trial.run(config, data.load(config.data), directory)
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     """A finished training of two epochs: its config, folder and result."""
@@ -35,14 +40,14 @@ def done(tmp_path_factory):
 
     config, directory = smoke.get_config(), tmp_path_factory.mktemp("done")
     config.epochs = 2
-    return config, directory, trial.run(config, directory)
+    return config, directory, _run(config, directory)
 
 
 def test_the_folder_holds_what_the_design_says_and_no_more(done):
     _, directory, _ = done
     names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}
     events = {name for name in names if "tfevents" in name}
-    assert names - events == {"config.json", "provenance.json", "result.json", "checkpoints/best.keras"}
+    assert names - events == {".lock", "config.json", "provenance.json", "result.json", "checkpoints/best.keras"}
     assert {name.rpartition("/")[0] for name in events} == {"", "train", "validation"}
     assert len(events) == 3
 
@@ -80,25 +85,19 @@ def test_the_records_say_what_ran_where(done):
     assert result.finished(directory) == outcome
 
 
-def test_a_finished_training_is_not_run_again(done, monkeypatch):
-    config, directory, outcome = done
-    monkeypatch.setattr(trial, "Training", None)
-    assert trial.run(config, directory) == outcome
-
-
 def test_another_config_is_refused_naming_the_keys(done):
     config, directory, _ = done
     other = config.copy_and_resolve_references()
     other.model.groups, other.seed = 2, 1
     with pytest.raises(UserError, match=r"config\.model\.groups is 4 there, 2 here; config\.seed is 0 there, 1 here"):
-        trial.run(other, directory)
+        _run(other, directory)
 
 
 def test_divergence_is_recorded_as_a_failure(small, tmp_path):
     small.optimizer.name, small.optimizer.learning_rate, small.schedule.name = "sgd", 1e30, "constant"
     handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(DivergedError):
-        trial.run(small, tmp_path)
+        _run(small, tmp_path)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert _status(tmp_path) == api_pb2.STATUS_FAILURE
     recorded = json.loads((tmp_path / "result.json").read_text())
@@ -136,10 +135,10 @@ def test_a_death_at_any_point_of_the_end_is_made_good(small, tmp_path, monkeypat
         patched.setattr(trial.EventFiles, "write_failure", lambda *_: None)
         patched.setattr(trial.result, "write_failure", lambda *_: None)
         with pytest.raises(Killed):
-            trial.run(small, tmp_path)
+            _run(small, tmp_path)
     assert result.finished(tmp_path) is None
 
-    outcome = trial.run(small, tmp_path)
+    outcome = _run(small, tmp_path)
     assert result.finished(tmp_path) == outcome
     tags = _tags(tmp_path)
     assert tags["."]["test_accuracy"] == tags["train"]["epoch_loss"] == [0]
