@@ -66,7 +66,7 @@ def resumed(epochs: int, step: int) -> None:
 
 
 def summary(result, directory: pathlib.Path) -> None:
-    """Prints the end of a training: its `result.Result`, where it lies and how to look at it."""
+    """Prints the end of a training from its `result.Result`: the figures, where it lies and how to look at it."""
     best, last = result.history[result.best_epoch - 1], result.history[-1]
     print()
     for name, figures in (("best", best), ("final", last)):
@@ -74,13 +74,14 @@ def summary(result, directory: pathlib.Path) -> None:
             f"{name + ':':<7} val_accuracy {figures['val_accuracy']:.4f}   val_loss {figures['val_loss']:.4f}"
             f"   (epoch {figures['epoch']} of {len(result.history)})"
         )
-    chosen_on_it = result.validation == "test"
     print(
-        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}"
-        f"   ({'not measured once, but' if chosen_on_it else 'measured once,'} with the weights of the best epoch)"
+        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}   (the weights of the best epoch, "
+        + (
+            "which was chosen on the test set: config.data.validation)"
+            if result.validation == "test"
+            else "measured once)"
+        )
     )
-    if chosen_on_it:
-        print("        validation was on the test set, as config.data.validation says: the best epoch was chosen on it")
     print(f"time:   {result.seconds:.1f} s on {result.dataset}")
     print(f"lies in {directory}")
     # Not the folder itself: the HParams plugin loses the metrics of a session that is the root of the logdir.

@@ -149,7 +149,7 @@ def test_the_summary_gives_best_and_final_and_test_figures(capsys, result):
 @pytest.mark.parametrize(("validation", "said"), [(0.1, False), (5000, False), ("test", True)])
 def test_the_summary_says_when_validation_was_the_test_set(capsys, result, validation, said):
     out = summary(capsys, dataclasses.replace(result, validation=validation), "runs/first")
-    assert ("validation was on the test set" in out) == said
+    assert ("chosen on the test set" in out) == said
 
 
 @pytest.mark.parametrize(

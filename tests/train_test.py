@@ -1,8 +1,10 @@
 """The real command line: mistakes, signals, kills, a second process, a full disk, a dataset that cannot be had."""
 
+import collections
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import sys
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from gnexp import checkpoint, workdir
 
@@ -249,3 +252,41 @@ def test_a_full_disk_is_named_and_what_was_saved_stays_good(gnexp_train, small_d
     done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
     assert done.returncode == 0, done.stderr
     assert json.loads((directory / "result.json").read_text())["status"] == "success"
+
+
+def _events(directory) -> collections.Counter:
+    """Counts (run, tag, step) over all event files."""
+    return collections.Counter(
+        (str(path.parent.relative_to(directory)), value.tag, event.step)
+        for path in directory.rglob("events.out.tfevents.*")
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    )
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_it_loses_nothing_and_repeats_nothing(gnexp_train, tmp_path):
+    arguments = ["--config.epochs=12", "--config.data.batch_size=4"]
+    reference = gnexp_train(*arguments, f"--workdir={tmp_path / 'reference'}")
+    assert reference.returncode == 0, reference.stderr
+
+    instants, killed, directory = random.Random(0), 0, tmp_path / "killed"
+    while killed < 20:
+        process = gnexp_train.start(*arguments, f"--workdir={directory}")
+        try:
+            # Early kills hit the start-up and the first checkpoint, late ones the epochs and the end.
+            process.communicate(timeout=instants.uniform(0.3, 14))
+            assert process.returncode == 0
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+            for path in directory.rglob("*.json"):
+                json.loads(path.read_text())  # never torn
+            continue
+        assert _figures(directory) == _figures(tmp_path / "reference")
+        assert _events(directory) == _events(tmp_path / "reference")
+        directory = tmp_path / f"killed-{killed}"
+    assert gnexp_train(*arguments, f"--workdir={directory}").returncode == 0
+    assert _figures(directory) == _figures(tmp_path / "reference")
+    assert _events(directory) == _events(tmp_path / "reference")
