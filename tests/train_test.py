@@ -275,8 +275,8 @@ def test_killed_at_random_instants_it_loses_nothing_and_repeats_nothing(gnexp_tr
         process = gnexp_train.start(*arguments, f"--workdir={directory}")
         try:
             # Early kills hit the start-up and the first checkpoint, late ones the epochs and the end.
-            process.communicate(timeout=instants.uniform(0.3, 14))
-            assert process.returncode == 0
+            _, stderr = process.communicate(timeout=instants.uniform(0.3, 14))
+            assert process.returncode == 0, stderr
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -287,6 +287,7 @@ def test_killed_at_random_instants_it_loses_nothing_and_repeats_nothing(gnexp_tr
         assert _figures(directory) == _figures(tmp_path / "reference")
         assert _events(directory) == _events(tmp_path / "reference")
         directory = tmp_path / f"killed-{killed}"
-    assert gnexp_train(*arguments, f"--workdir={directory}").returncode == 0
+    last = gnexp_train(*arguments, f"--workdir={directory}")
+    assert last.returncode == 0, last.stderr
     assert _figures(directory) == _figures(tmp_path / "reference")
     assert _events(directory) == _events(tmp_path / "reference")
