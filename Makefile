@@ -11,6 +11,8 @@ TORCH := torch==2.13.0
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # By file: the tests of one file share what they train, and TensorFlow is imported once in each of the two processes.
 PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile
+# Each training is a process of its own, and JAX would compile the same network in every one of them.
+JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 
 .PHONY: help train test test-slow peers lock
 .DELETE_ON_ERROR:
@@ -24,7 +26,7 @@ train: .venv/requirements.ready ## train what CONFIG says, configs/fmnist.py
 test: .venv/requirements-test.ready ## check the style and run the fast tests, on JAX and on TensorFlow
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	KERAS_BACKEND=jax $(PYTEST) -m "not slow" $(ARGS)
+	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow" $(ARGS)
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv/requirements-test.ready ## run the tests that take minutes

@@ -54,10 +54,9 @@ class Console:
         )
 
 
-def fell_back(asked: str, used: str, why: str) -> None:
+def fell_back(asked: str, used: str, why: str = "") -> None:
     """Says loudly that another dataset is trained on than the one asked for."""
-    banner = f"*** THIS TRAINING USES {used}, NOT {asked} ***"
-    print(f"\n{banner}\n{why}\n{banner}\n", file=sys.stderr, flush=True)
+    print(f"\n*** THIS TRAINING USES {used}, NOT {asked} ***\n{why}", file=sys.stderr, flush=True)
 
 
 def resumed(epochs: int, step: int) -> None:

@@ -30,6 +30,7 @@ def _code(text: str) -> str:
 def epoch(events: EventFiles, training: Training, figures: Epoch) -> None:
     """Notes the curves and histograms of an epoch that has just ended, and its mistakes where it is the best."""
     step = figures.epoch - 1
+    best = training.history[training.best_epoch - 1]
     scalars = {
         "train": {
             "epoch_loss": figures.loss,
@@ -37,8 +38,9 @@ def epoch(events: EventFiles, training: Training, figures: Epoch) -> None:
             "epoch_learning_rate": figures.learning_rate,
         },
         "validation": {"epoch_loss": figures.val_loss, "epoch_accuracy": figures.val_accuracy},
-        # The dashboard's table shows the last value of a tag, hence a tag for the best.
-        "": {f"best_{training.config.objective}": training.best_value},
+        # The dashboard's table shows the last value of a tag, hence tags for the best epoch so far; both figures
+        # whichever chose it, so that trainings of different objectives compare.
+        "": {"best_val_accuracy": best.val_accuracy, "best_val_loss": best.val_loss},
     }
     for run, values in scalars.items():
         for tag, value in values.items():

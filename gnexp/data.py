@@ -117,6 +117,8 @@ def load(config: ConfigDict) -> Splits:
 
 def _find(directory: str) -> dict[str, bytes]:
     """Returns the four verified files from the first place that has any; downloads them where none has."""
+    if directory and not pathlib.Path(directory).expanduser().is_dir():
+        raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
     named = [pathlib.Path(place).expanduser() for place in (directory, os.environ.get("GNEXP_DATA_DIR")) if place]
     for folder in (folder for place in named for folder in (place, place / _FOLDER)):
         if any((folder / name).exists() for name in _FILES):

@@ -26,7 +26,7 @@ def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
     """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
     stored = workdir.check(directory) if directory else None
     if stored:
-        config, why = configs.settle(asked, stored), "as when this training began"
+        config, why = configs.settle(asked, stored), "As when it began; for another dataset name another --workdir.\n"
     else:
         dataset, why = data.available(asked.data)
         config = configs.record(asked, dataset)
@@ -48,7 +48,7 @@ def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
                 done = trial.run(config, splits, directory)
     console.summary(done, directory)
     if fell_back:
-        console.fell_back(asked.data.name, config.data.name, why)
+        console.fell_back(asked.data.name, config.data.name)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -91,6 +91,8 @@ def _check_flags(argv: list[str]) -> None:
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
+            # So that a config that starts from another of its folder works from anywhere.
+            sys.path.append(str(pathlib.Path(path).absolute().parents[1]))
 
 
 def _unreadable(error: Exception) -> UserError:
@@ -125,7 +127,8 @@ def main() -> None:
             raise UserError(f"KERAS_BACKEND={backend} is not allowed: it must be {' or '.join(configs.BACKENDS)}")
         _check_flags(sys.argv[1:])
         config_flags.DEFINE_config_file(
-            "config", help_string="The experiment; --config.model.groups=4 changes a value."
+            "config",
+            help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
         )
         flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
         app.run(

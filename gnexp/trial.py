@@ -76,7 +76,9 @@ def _train(
             console.epoch(epoch, best=training.best_epoch == epoch.epoch)
     except StoppedError:
         _save(directory, training, events)
-        where = f"after step {training.step} of epoch {len(training.history) + 1}; everything is saved"
+        epochs = len(training.history)
+        where = f"after step {training.step} of epoch {epochs + 1}" if training.step else f"after epoch {epochs}"
+        where += "; everything is saved"
         raise InterruptedTrainingError(received[0], where, directory) from None
     training.take_best_weights()
     test = training.evaluate(*training.splits.test)

@@ -104,7 +104,7 @@ def test_another_dataset_than_the_one_asked_for_is_said_loudly_on_stderr(capsys)
     console.fell_back("fashion_mnist", "digits", "no network")
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.count("*** THIS TRAINING USES digits, NOT fashion_mnist ***") == 2
+    assert err.count("*** THIS TRAINING USES digits, NOT fashion_mnist ***") == 1
     assert "\nno network\n" in err
 
 

@@ -339,8 +339,14 @@ def test_without_network_and_fallback_the_error_says_where_to_put_the_files(sect
 
 
 def test_the_folder_asked_for_is_named_where_it_holds_nothing(section, offline, tmp_path):
+    section.directory = str(tmp_path)
+    assert str(tmp_path) in data.available(section)[1]
+
+
+def test_a_folder_that_is_not_there_is_a_mistake_and_no_reason_to_fall_back(section, offline, tmp_path):
     section.directory = str(tmp_path / "mistyped")
-    assert str(tmp_path / "mistyped") in data.available(section)[1]
+    with pytest.raises(UserError, match=r"config\.data\.directory='.*mistyped'.*no such folder"):
+        data.available(section)
 
 
 # Downloads

@@ -61,7 +61,7 @@ def test_every_tag_has_each_step_once(done):
     assert tags["train"]["epoch_accuracy"] == tags["validation"]["epoch_accuracy"] == epochs
     assert tags["train"]["epoch_learning_rate"] == epochs
     assert tags["train"]["norm_1/gamma"] == tags["train"]["norm_2/beta"] == epochs
-    assert tags["."]["best_val_accuracy"] == epochs
+    assert tags["."]["best_val_accuracy"] == tags["."]["best_val_loss"] == epochs
     assert tags["validation"]["confusion_matrix"][-1] == tags["validation"]["most_wrong"][-1] == best[-1]
     assert tags["."]["test_accuracy"] == [outcome.best_epoch - 1]
     assert tags["."]["config"] == tags["."]["model"] == tags["."][metadata.SESSION_START_INFO_TAG] == [0]
