@@ -92,7 +92,7 @@ def _check_flags(argv: list[str]) -> None:
                 raise UserError("--config is given twice")
             seen.add("")
             # So that a config that starts from another of its folder works from anywhere.
-            sys.path.append(str(pathlib.Path(path).absolute().parents[1]))
+            sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
 
 
 def _unreadable(error: Exception) -> UserError:
