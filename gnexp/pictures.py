@@ -70,7 +70,10 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][: 3 * _COLUMNS]
     rows = max(1, math.ceil(len(worst) / _COLUMNS))
-    figure = Figure(figsize=(2 * _COLUMNS, 0.5 + 2.4 * rows), layout="constrained")
+    # Placed by hand: the automatic layout draws every axes several times over.
+    height = 0.5 + 2.4 * rows
+    figure = Figure(figsize=(2 * _COLUMNS, height))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, hspace=0.35, wspace=0.05)
     figure.suptitle(f"{len(wrong)} of {len(labels)} wrong" if len(wrong) else f"none of {len(labels)} wrong")
     for axes in (grid := figure.subplots(rows, _COLUMNS, squeeze=False)).flat:
         axes.set_axis_off()
