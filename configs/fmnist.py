@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.data.fallback = "digits"  # trained on, loudly, where `name` cannot be had; '' makes that an error
     config.data.directory = ""  # where the files lie; else in $GNEXP_DATA_DIR, in Keras's cache, or to be downloaded
     config.data.batch_size = 128
+    config.data.train_size = 0  # train on so many images only, the first ones; 0 is all of them
     # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
     config.data.validation = FieldReference(0.1, field_type=object)
 

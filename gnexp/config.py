@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
 from gnexp.errors import UserError
 
@@ -37,8 +37,9 @@ def _is_number(value: Any) -> bool:
     return (_is_integer(value) or isinstance(value, float)) and -_LARGEST <= value <= _LARGEST
 
 
-def _integer(minimum: int) -> Field:
-    return Field(lambda value: _is_integer(value) and minimum <= value <= 10**9, f"a whole number of {minimum} or more")
+def _integer(minimum: int, maximum: int = 10**9) -> Field:
+    allowed = f"a whole number of {minimum} or more" if maximum == 10**9 else f"a whole number, {minimum} to {maximum}"
+    return Field(lambda value: _is_integer(value) and minimum <= value <= maximum, allowed)
 
 
 def _boolean() -> Field:
@@ -77,9 +78,14 @@ BACKENDS = ("tensorflow", "jax")
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min"}
 DATASETS = ("fashion_mnist", "digits")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
+TUNERS = ("random", "grid", "bayesian", "hyperband")
+
+# Four digits in the names of a sweep's trials, whatever max_trials is raised to.
+_MOST_TRIALS = 9999
+_SPACE = "sweep.space"
 
 FIELDS: Mapping[str, Field] = {
-    "seed": Field(lambda value: _is_integer(value) and 0 <= value < 2**32, "a whole number from 0 to 4294967295"),
+    "seed": _integer(0, 2**32 - 1),
     "epochs": _integer(1),
     "objective": _choice(*OBJECTIVES),
     "deterministic": _boolean(),
@@ -89,6 +95,7 @@ FIELDS: Mapping[str, Field] = {
     "data.fallback": _choice("", *DATASETS),
     "data.directory": Field(lambda value: isinstance(value, str), "the path of a folder, or ''"),
     "data.batch_size": _integer(1),
+    "data.train_size": _integer(0),
     "data.validation": Field(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
     "model.norm": _choice(*NORMS),
     "model.groups": Field(lambda value: _is_integer(value) and (value >= 1 or value == -1), "1 or more, or -1"),
@@ -108,6 +115,13 @@ FIELDS: Mapping[str, Field] = {
     "schedule.factor": Field(lambda value: _is_number(value) and 0 < value < 1, "a number between 0 and 1"),
     "schedule.patience": _integer(1),
     "schedule.min_learning_rate": _non_negative(),
+    # Of a sweep alone; what its table `sweep.space` may hold is gnexp/space.py's.
+    "sweep.tuner": _choice(*TUNERS),
+    "sweep.max_trials": _integer(1, _MOST_TRIALS),
+    "sweep.executions": _integer(1, 1000),
+    "sweep.max_failures": _integer(1),
+    "sweep.seed": _integer(0, 2**31 - 1),
+    "sweep.factor": _integer(2),
 }
 
 
@@ -131,6 +145,11 @@ def unknown_key(path: str) -> UserError:
     return UserError(f"config.{path}: there is no such key; {hint}")
 
 
+def is_of_space(path: str) -> bool:
+    """Tells whether a dotted path is a sweep's table of what it searches, or something in that table."""
+    return path == _SPACE or path.startswith(f"{_SPACE}.")
+
+
 def _first_key(section: str) -> str:
     return next(path for path in FIELDS if path.startswith(f"{section}."))
 
@@ -150,17 +169,42 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"get_config() returned {config!r}: it must return an ml_collections.ConfigDict")
     flat = flatten(config)
     for path in flat:
-        if path not in FIELDS:
+        if path not in FIELDS and not is_of_space(path):
             raise unknown_key(path)
     for path, field in FIELDS.items():
+        if path.startswith("sweep.") and "sweep" not in config:
+            continue
         if path not in flat:
             raise UserError(f"config.{path} is missing: it must be {field.allowed}")
         if not field.accepts(flat[path]):
             raise bad_value(path, flat[path])
-    _validate_together(flat)
+    validate_together(flat)
 
 
-def _validate_together(flat: Mapping[str, Any]) -> None:
+# What `validate_together` looks at.
+TOGETHER = (
+    "model.norm",
+    "model.groups",
+    "model.filters",
+    "jit_compile",
+    "deterministic",
+    "schedule.name",
+    "schedule.warmup_epochs",
+    "schedule.min_learning_rate",
+    "epochs",
+    "optimizer.learning_rate",
+)
+
+
+def validate_together(flat: Mapping[str, Any]) -> None:
+    """Checks what the values of a config, each good by itself, are together.
+
+    Args:
+      flat: a config's `flatten`; the paths in `TOGETHER` are enough.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
     groups, filters = flat["model.groups"], tuple(flat["model.filters"])
     if flat["model.norm"] == "group" and groups != -1 and any(width % groups for width in filters):
         common = math.gcd(*filters)
@@ -194,7 +238,16 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config that `to_json` gave `values` for."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
-    return ConfigDict({**values, "model": {**values["model"], "filters": tuple(values["model"]["filters"])}})
+    config = ConfigDict(_with_tuples(values))
+    # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
+    config.data.validation = FieldReference(config.data.validation, field_type=object)
+    return config
+
+
+def _with_tuples(values: Any) -> Any:
+    if isinstance(values, Mapping):
+        return {key: _with_tuples(value) for key, value in values.items()}
+    return tuple(values) if isinstance(values, list) else values
 
 
 def record(asked: ConfigDict, dataset: str) -> ConfigDict:
@@ -209,7 +262,6 @@ def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     """Returns the config that a workdir's training goes on with.
 
     A training that fell back to another dataset stays with it, whether or not the one asked for can be had by now.
-    Where the data lies is no part of what is trained: it may have moved.
 
     Args:
       asked: the config of this command.
@@ -219,15 +271,29 @@ def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
       UserError: naming every key that differs, with both values.
     """
     there = flatten(stored)
+    if ("sweep" in stored) != ("sweep" in asked):
+        raise UserError(
+            f"the workdir holds a {_kind(stored)}, and --config is a {_kind(asked)}: give it a --workdir of its own"
+        )
     fell_back = there.get("data.fallback") and there["data.fallback"] == asked.data.fallback
     here = flatten(to_json(record(asked, there["data.name"]) if fell_back else asked))
     differing = [
         f"config.{path} is {there.get(path)!r} there, {here.get(path)!r} here"
         for path in sorted(there.keys() | here.keys())
-        if there.get(path) != here.get(path) and path not in ("data.fallback", "data.directory")
+        if there.get(path) != here.get(path) and path not in _MAY_CHANGE
     ]
     if differing:
-        raise UserError("the workdir holds a training of another config: " + "; ".join(differing))
+        raise UserError(f"the workdir holds a {_kind(stored)} of another config: " + "; ".join(differing))
     config = from_json(stored)
-    config.data.directory = asked.data.directory
+    for path in _MAY_CHANGE - {"data.fallback"}:
+        if path in here:
+            config.update_from_flattened_dict({path: here[path]})
     return config
+
+
+# Where the data lies is no part of what is trained, and a sweep may go on for longer than it was first meant to.
+_MAY_CHANGE = frozenset({"data.fallback", "data.directory", "sweep.max_trials", "sweep.max_failures"})
+
+
+def _kind(config: Mapping[str, Any]) -> str:
+    return "sweep" if "sweep" in config else "training"

@@ -5,8 +5,10 @@ import os
 import pathlib
 import shlex
 import sys
+import time
 from collections.abc import Iterator
 
+from tabulate import tabulate
 from tqdm import tqdm
 
 
@@ -40,6 +42,10 @@ class Console:
             self._bar.close()
             self._bar = None
 
+    def resumed(self, epochs: int, step: int) -> None:
+        """Says where a training goes on: behind so many whole epochs and so many steps."""
+        print(f"going on after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
+
     def epoch(self, figures, best: bool) -> None:
         """Prints the line of an epoch (a `training.Epoch`), marked where it is the best so far."""
         self.clear()
@@ -54,14 +60,182 @@ class Console:
         )
 
 
+class SweepConsole:
+    """Shows a sweep's progress: two lines that change while a trial runs, and a line for each that has ended.
+
+    Args:
+      trials: how many there are to be.
+      objective: the name of the figure that is optimized.
+    """
+
+    def __init__(self, trials: int, objective: str):
+        """Shows nothing yet."""
+        self._trials = trials
+        self._objective = objective
+        self._completed = self._failed = self._ended_here = 0
+        self._best: tuple | None = None
+        self._began = time.monotonic()
+        self._running: dict[str, str] = {}
+        self._bars: list[tqdm] = []
+
+    def __enter__(self):
+        """Shows the lines, where the output is a terminal."""
+        # The second bar is but a line of text.
+        count = "{n_fmt}/{total_fmt} trials |{bar:20}| {postfix}"
+        self._bars = [
+            tqdm(total=self._trials, bar_format=layout, leave=False, disable=None, file=sys.stdout, position=position)
+            for position, layout in enumerate((count, "{postfix}"))
+        ]
+        self._refresh()
+        return self
+
+    def __exit__(self, *error):
+        """Takes the lines away."""
+        for bar in reversed(self._bars):
+            bar.close()
+
+    def show(self, completed: int, failed: int, best: tuple[str, float, dict] | None) -> None:
+        """Takes note of where the sweep stands; `best` is a trial's id, score and values."""
+        self._completed, self._failed, self._best = completed, failed, best
+
+    def trial(self, trial_id: str, epochs: int) -> "Console":
+        """Returns the console of a trial that begins."""
+        self._running[trial_id] = ""
+        self._refresh()
+        return _TrialConsole(self, trial_id, epochs)
+
+    def progress(self, trial_id: str, text: str) -> None:
+        """Says how far a running trial is."""
+        self._running[trial_id] = text
+        self._refresh()
+
+    def ended(self, trial_id: str, values: dict, score: str, seconds: float) -> None:
+        """Prints the line of a trial that has ended: `score` is its figure in words, or why it failed."""
+        self._running.pop(trial_id, None)
+        self._ended_here += 1
+        line = f"trial {trial_id}   {score}   {in_words(values)}   {seconds:.1f} s"
+        if self._bars[0].disable:
+            best = f"; best so far {self._best[1]:.4f}: trial {self._best[0]}" if self._best else ""
+            ended = self._completed + self._failed
+            print(f"{line}   [{ended}/{self._trials} trials, {self._status()}{best}]", flush=True)
+        else:
+            tqdm.write(line, file=sys.stdout)
+        self._refresh()
+
+    def _status(self) -> str:
+        parts = [f"{self._failed} failed"]
+        if self._running:
+            parts.append("running " + ", ".join(f"{name} {text}".strip() for name, text in self._running.items()))
+        if self._ended_here:
+            each = (time.monotonic() - self._began) / self._ended_here
+            left = max(0, self._trials - self._completed - self._failed)
+            parts.append(f"{tqdm.format_interval(each * left)} left")
+        return ", ".join(parts)
+
+    def _best_so_far(self) -> str:
+        if self._best is None:
+            return f"no {self._objective} yet"
+        trial_id, score, values = self._best
+        return f"best {self._objective} {score:.4f}: trial {trial_id}   {in_words(values)}"
+
+    def _refresh(self) -> None:
+        if self._bars and not self._bars[0].disable:
+            self._bars[0].n = self._completed + self._failed
+            self._bars[0].set_postfix_str(self._status())
+            self._bars[1].set_postfix_str(self._best_so_far())
+
+
+class _TrialConsole:
+    """What `trial.run` takes for a `Console`, when it is one of a sweep's trainings."""
+
+    def __init__(self, sweep: SweepConsole, trial_id: str, epochs: int):
+        self._sweep = sweep
+        self._trial_id = trial_id
+        self._epochs = epochs
+
+    def steps(self, epoch: int, done: int, total: int) -> None:
+        self._sweep.progress(self._trial_id, f"epoch {epoch}/{self._epochs} step {done}/{total}")
+
+    def resumed(self, epochs: int, step: int) -> None:
+        self._sweep.progress(self._trial_id, f"going on after epoch {epochs}")
+
+    def epoch(self, figures, best: bool) -> None:
+        pass
+
+    def clear(self) -> None:
+        pass
+
+
+def in_words(values: dict) -> str:
+    """Returns hyperparameters in one line."""
+    return "  ".join(f"{path}={short(value)}" for path, value in values.items() if not path.startswith("tuner/")) + (
+        f"  epochs={values['tuner/epochs']}" if "tuner/epochs" in values else ""
+    )
+
+
+def short(value: object) -> str:
+    """Returns a hyperparameter's value as a person reads it."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def with_spread(mean: float | None, interval: float | None) -> str:
+    """Returns a mean, with half the width of its 95% interval where that is known."""
+    if mean is None:
+        return ""
+    return f"{mean:.4f}" + ("" if interval is None else f" \N{PLUS-MINUS SIGN} {interval:.4f}")
+
+
+def sweep_summary(
+    directory: pathlib.Path, objective: str, best, failures: dict[str, str], effects, trials: int
+) -> None:
+    """Prints the end of a sweep.
+
+    Args:
+      directory: its workdir.
+      objective: the name of the figure that was optimized.
+      best: the best trials, as `outcomes.Outcome`.
+      failures: why each failed trial did.
+      effects: of each hyperparameter, as `analysis.Effect`.
+      trials: how many there are in all.
+    """
+    print(f"\n{trials} trials, {len(failures)} failed")
+    for trial_id, message in failures.items():
+        print(f"  trial {trial_id} failed: {message}")
+    if not best:
+        return
+    print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
+    paths = [path for path in best[0].values if not path.startswith("tuner/")]
+    rows = [
+        [each.trial_id, with_spread(each.mean, each.interval), len(each.results), each.results[0].best_epoch]
+        + [short(each.values.get(path, "")) for path in paths]
+        for each in best
+    ]
+    print(tabulate(rows, ["trial", objective, "seeds", "epoch", *paths], disable_numparse=True))
+    print(f"\nWhat each hyperparameter does to {objective} (mean over trials, the others as they came, 95% interval)\n")
+    rows = [
+        [
+            "" if index else effect.path,
+            level.name,
+            len(level.scores),
+            level.failed or "",
+            with_spread(level.mean, level.interval),
+            with_spread(level.best, None),
+        ]
+        for effect in effects
+        for index, level in enumerate(effect.levels)
+    ]
+    print(tabulate(rows, ["", "value", "trials", "failed", "mean", "best"], disable_numparse=True))
+    print(f"\nlies in {directory}")
+    quoted = shlex.quote(str(directory))
+    print("\nto train the best one by itself, to see it all, and to have it as a page:\n")
+    print(f"  python -m gnexp.train --config={quoted}/best.py")
+    print(f"  tensorboard --logdir={quoted}")
+    print(f"  python -m gnexp.report --workdir={quoted}")
+
+
 def fell_back(asked: str, used: str, why: str = "") -> None:
     """Says loudly that another dataset is trained on than the one asked for."""
     print(f"\n*** THIS TRAINING USES {used}, NOT {asked} ***\n{why}", file=sys.stderr, flush=True)
-
-
-def resumed(epochs: int, step: int) -> None:
-    """Says where a training goes on: behind so many whole epochs and so many steps."""
-    print(f"going on after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
 
 
 def summary(result, directory: pathlib.Path) -> None:

@@ -5,8 +5,10 @@ other: `epoch_loss`, `epoch_accuracy`, `epoch_learning_rate`, with the epoch, co
 """
 
 import json
+from collections.abc import Mapping
 
 import keras
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp import hparams, pictures, summaries
 from gnexp.config import to_json
@@ -14,10 +16,14 @@ from gnexp.summaries import EventFiles
 from gnexp.training import Epoch, Evaluation, Training
 
 
-def start(events: EventFiles, training: Training) -> None:
-    """Notes the session's start: every hyperparameter, the config and the network."""
-    events.add("", hparams.session_start(hparams.of(training.config)))
+def start(events: EventFiles, training: Training, session: Summary) -> None:
+    """Notes the session's start (`hparams.session_start`) and the config."""
+    events.add("", session)
     events.add("", summaries.text("config", _code(json.dumps(to_json(training.config), indent=2))))
+
+
+def network(events: EventFiles, training: Training) -> None:
+    """Notes what the network looks like."""
     lines: list[str] = []
     training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
     events.add("", summaries.text("model", _code("\n".join(lines))))
@@ -27,10 +33,10 @@ def _code(text: str) -> str:
     return "\n".join("    " + line for line in text.splitlines())
 
 
-def epoch(events: EventFiles, training: Training, figures: Epoch) -> None:
-    """Notes the curves and histograms of an epoch that has just ended, and its mistakes where it is the best."""
+def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
+    """Notes the curves of a finished epoch."""
     step = figures.epoch - 1
-    best = training.history[training.best_epoch - 1]
+    best = training.best(figures.epoch)
     scalars = {
         "train": {
             "epoch_loss": figures.loss,
@@ -45,6 +51,11 @@ def epoch(events: EventFiles, training: Training, figures: Epoch) -> None:
     for run, values in scalars.items():
         for tag, value in values.items():
             events.add(run, summaries.scalar(tag, value), step)
+
+
+def details(events: EventFiles, training: Training, figures: Epoch) -> None:
+    """Notes the histograms of an epoch that has just ended, and its mistakes where it is the best."""
+    step = figures.epoch - 1
     for layer in training.model.layers:
         for name in ("gamma", "beta"):
             if isinstance(variable := getattr(layer, name, None), keras.Variable):
@@ -64,9 +75,9 @@ def _mistakes(events: EventFiles, training: Training, step: int) -> None:
         events.add("validation", summaries.image(tag, picture.png, picture.width, picture.height), step)
 
 
-def end(events: EventFiles, training: Training, test: Evaluation) -> None:
-    """Notes the session's end in success, with the test figures of the best epoch's weights."""
+def end(events: EventFiles, training: Training, test: Evaluation, more: Mapping[str, float]) -> None:
+    """Notes the session's end in success, with the test figures of the best epoch's weights and `more` figures."""
     step = training.best_epoch - 1
-    events.add("", summaries.scalar("test_accuracy", test.accuracy), step)
-    events.add("", summaries.scalar("test_loss", test.loss), step)
+    for tag, value in {"test_accuracy": test.accuracy, "test_loss": test.loss, **more}.items():
+        events.add("", summaries.scalar(tag, value), step)
     events.add("", hparams.session_end(hparams.SUCCESS))

@@ -86,10 +86,11 @@ def load(config: ConfigDict) -> Splits:
 
     Args:
       config: a config's `data` section. `validation` is a fraction or a count of the training images, taken from
-        their end (both datasets come shuffled), or "test" for the test images themselves.
+        their end (both datasets come shuffled), or "test" for the test images themselves. Of the rest, the first
+        `train_size` are trained on, all of them where it is 0.
 
     Raises:
-      UserError: the dataset cannot be had, a file is damaged, or `validation` leaves nothing to train on.
+      UserError: the dataset cannot be had, a file is damaged, or there are not that many images.
     """
     if config.name == "digits":
         train, test = _digits()
@@ -98,7 +99,7 @@ def load(config: ConfigDict) -> Splits:
         train, test = _fashion_mnist(_find(config.directory))
         labels = _FASHION
     if config.validation == "test":
-        return Splits(train, test, test, labels)
+        return Splits(_first(train, config), test, test, labels)
     total = len(train[1])
     held_out = config.validation if isinstance(config.validation, int) else round(config.validation * total)
     if not 0 < held_out < total:
@@ -108,11 +109,21 @@ def load(config: ConfigDict) -> Splits:
         )
     kept = total - held_out
     return Splits(
-        (train[0][:kept], train[1][:kept]),
+        _first((train[0][:kept], train[1][:kept]), config),
         (train[0][kept:], train[1][kept:]),
         test,
         labels,
     )
+
+
+def _first(train: tuple[np.ndarray, np.ndarray], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    count = config.train_size or len(train[1])
+    if count > len(train[1]):
+        raise UserError(
+            f"config.data.train_size={count} is not allowed: there are {len(train[1])} images of {config.name} to "
+            "train on; 0 takes them all"
+        )
+    return train[0][:count], train[1][:count]
 
 
 def _find(directory: str) -> dict[str, bytes]:

@@ -28,6 +28,8 @@ class InterruptedTrainingError(GnexpError):
     """A signal stopped the training; the same command goes on.
 
     Attributes:
+      signum: the signal's number.
+      where: in words, how far the training had got.
       directory: the training's workdir.
     """
 
@@ -35,4 +37,6 @@ class InterruptedTrainingError(GnexpError):
         """Names the signal and where the training stopped."""
         super().__init__(f"stopped by {signal.Signals(signum).name} {where}")
         self.exit_code = 128 + signum
+        self.signum = signum
+        self.where = where
         self.directory = directory

@@ -5,9 +5,11 @@ import pathlib
 from typing import Any
 
 from gnexp import workdir
+from gnexp.errors import InterruptedTrainingError
 
 SUCCESS = "success"
 FAILURE = "failure"
+STOPPED = "stopped"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,12 +44,19 @@ def write(directory: pathlib.Path, result: Result) -> None:
 
 
 def write_failure(directory: pathlib.Path, error: BaseException) -> None:
-    """Writes why a training ended without a result."""
+    """Writes why a training ended without a result: it was STOPPED from outside, or is a FAILURE of its own."""
+    outside = isinstance(error, (InterruptedTrainingError, OSError, KeyboardInterrupt, SystemExit))
     message = f"{type(error).__name__}: {error}"
-    workdir.write_json(directory / workdir.RESULT, {"status": FAILURE, "message": message})
+    workdir.write_json(directory / workdir.RESULT, {"status": STOPPED if outside else FAILURE, "message": message})
 
 
 def finished(directory: pathlib.Path) -> Result | None:
     """Returns the result of the training in `directory`, or None where it has not ended, or not well."""
     values = workdir.read_json(directory / workdir.RESULT)
     return Result(**values) if values and values["status"] == SUCCESS else None
+
+
+def failed(directory: pathlib.Path) -> str | None:
+    """Returns why the training in `directory` failed, or None where it did not."""
+    values = workdir.read_json(directory / workdir.RESULT)
+    return values["message"] if values and values["status"] == FAILURE else None

@@ -93,15 +93,15 @@ class EventFiles:
             self._sizes[run] += len(pending)
         self._pending = {}
 
-    def write_failure(self, summary: Summary) -> None:
-        """Writes a session end in a file of its own, so that `forget_failure` can take it back.
+    def write_failure(self, *summaries: Summary) -> None:
+        """Writes a session's end, or start and end, in a file of its own, so that `forget_failure` can take it back.
 
         TensorBoard believes the first session end of a run: one in the session's own file could never be mended.
         """
         path = self._directory / f"{self._name}.{os.getpid()}.{_FAILURE}"
         now = time.time()
-        start = Event(wall_time=now, file_version="brain.Event:2")
-        path.write_bytes(_records(start, Event(wall_time=now, summary=summary)))
+        events = [Event(wall_time=now, summary=summary) for summary in summaries]
+        path.write_bytes(_records(Event(wall_time=now, file_version="brain.Event:2"), *events))
 
     def forget_failure(self) -> None:
         """Takes back what `write_failure` wrote, because the session goes on."""

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from gnexp import config as configs
-from gnexp import console, data, result, workdir
+from gnexp import console, data, result, space, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
 
@@ -34,21 +34,33 @@ def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
     if fell_back:
         console.fell_back(asked.data.name, config.data.name, why)
     # Whatever is wrong with the data is found before anything is written.
+    run = _sweep if "sweep" in config else _training
     splits = None if directory and result.finished(directory) else data.load(config.data)
     directory = directory or workdir.fresh(pathlib.Path("runs"), config)
     with workdir.opened(directory, config) as config:
-        done = result.finished(directory)
-        print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
-        if done:
-            workdir.clean(directory)
-        else:
-            with console.native_stderr(directory / workdir.BACKEND_LOG):
-                from gnexp import trial  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
-
-                done = trial.run(config, splits, directory)
-    console.summary(done, directory)
+        run(config, splits, directory)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
+
+
+def _training(config: ConfigDict, splits: data.Splits | None, directory: pathlib.Path) -> None:
+    done = result.finished(directory)
+    print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
+    if not done:
+        with console.native_stderr(directory / workdir.BACKEND_LOG):
+            from gnexp import trial  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
+
+            done = trial.run(config, splits, directory)
+    workdir.clean(directory)
+    console.summary(done, directory)
+
+
+def _sweep(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> None:
+    print(f"workdir: {directory}", flush=True)
+    with console.native_stderr(directory / workdir.BACKEND_LOG):
+        from gnexp import sweep
+
+        sweep.run(config, splits, directory)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -68,7 +80,13 @@ def _parse(argv: list[str]) -> list[str]:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: flags are --config=FILE, --config.KEY=VALUE and --workdir=FOLDER")
-    configs.validate(flags.FLAGS.config)
+    config = flags.FLAGS.config
+    configs.validate(config)
+    if "sweep" in config:
+        searched = space.parse(config).paths
+        for path in searched:
+            if flags.FLAGS[f"config.{path}"].present if f"config.{path}" in flags.FLAGS else False:
+                raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
     return rest
 
 
@@ -79,7 +97,7 @@ def _check_flags(argv: list[str]) -> None:
         if argument.startswith(("--flagfile", "-flagfile")):
             raise UserError(f"{argument} is not allowed: a config file is the place for many values")
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
-            if named[1] not in configs.FIELDS:
+            if named[1] not in configs.FIELDS and not configs.is_of_space(named[1]):
                 raise configs.unknown_key(named[1])
             if named[1] == "model.filters" and named[1] in seen:  # absl would join both to one longer tuple
                 raise UserError(f"--config.{named[1]} is given twice")

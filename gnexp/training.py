@@ -118,6 +118,11 @@ class Training:
         """The number of the epoch that reached it, 0 before the first."""
         return self._progress.best_epoch
 
+    def best(self, epochs: int) -> Epoch:
+        """Returns the best of the first so many finished epochs, by the objective."""
+        choose = max if OBJECTIVES[self.config.objective] == "max" else min
+        return choose(self.history[:epochs], key=lambda epoch: getattr(epoch, self.config.objective))
+
     @property
     def step(self) -> int:
         """Steps done of the epoch under way."""
@@ -127,18 +132,20 @@ class Training:
         self,
         on_steps: Callable[[int, int, int], None] = lambda epoch, done, total: None,
         stop: Callable[[], bool] = lambda: False,
+        until: int | None = None,
     ) -> Iterator[Epoch]:
         """Trains, and yields each epoch's figures when it has ended.
 
         Args:
           on_steps: called with (epoch from 1, steps done, steps in all) some times a second.
           stop: asked between steps whether to stop.
+          until: the last epoch, where it is not the config's.
 
         Raises:
           DivergedError: the loss is NaN or infinite.
           StoppedError: `stop` said so; `state` gives what is needed to go on from the very next step.
         """
-        while len(self._progress.history) < self.config.epochs:
+        while len(self._progress.history) < (until or self.config.epochs):
             yield self._epoch(on_steps, stop)
 
     def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:

@@ -5,25 +5,56 @@ import dataclasses
 import pathlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from ml_collections import ConfigDict
+from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp import backend, checkpoint, dashboard, data, hparams, result, workdir
-from gnexp.console import Console, resumed
+from gnexp.console import Console
 from gnexp.errors import InterruptedTrainingError
 from gnexp.result import Result
 from gnexp.summaries import EventFiles
 from gnexp.training import Evaluation, StoppedError, Training
 
 
-def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Result:
-    """Trains what `config` says in `directory`, from where an earlier call left off; prints the progress.
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What a training is told beyond its config when it is one execution of a sweep's trial.
+
+    Attributes:
+      group: the session group in the dashboard.
+      hparams: what the group's row shows.
+      epochs: after how many to end; schedules go by the config's, of which these may be the beginning.
+      start: the checkpoint of another training of the same config to begin from, or None.
+      closing: gives further figures for the dashboard, by tag, from the objective's best value.
+    """
+
+    group: str
+    hparams: Mapping[str, bool | int | float | str]
+    epochs: int
+    start: pathlib.Path | None = None
+    closing: Callable[[float], Mapping[str, float]] = lambda best: {}
+
+
+def run(
+    config: ConfigDict,
+    splits: data.Splits,
+    directory: pathlib.Path,
+    console: Console | None = None,
+    execution: Execution | None = None,
+) -> Result:
+    """Trains what `config` says in `directory`, from where an earlier call left off.
+
+    The checkpoint stays; `workdir.clean` removes it.
 
     Args:
       config: what `workdir.opened` gave for the directory.
       splits: the config's dataset (`data.load`).
       directory: the workdir, opened by the caller.
+      console: where the progress goes; by default it is printed.
+      execution: where it is part of a sweep. The dashboard then gets its curves, but no histograms and pictures, of
+        which a sweep would have thousands.
 
     Raises:
       DivergedError: the loss is NaN or infinite.
@@ -38,22 +69,26 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Res
     saved = checkpoint.load(directory / workdir.CHECKPOINT)
     events = EventFiles(directory, saved.events if saved else None)
     events.forget_failure()
-    console = Console(config.epochs, config.objective)
+    console = console or Console(config.epochs, config.objective)
+    session = hparams.session_start(
+        execution.hparams if execution else hparams.of(config), execution.group if execution else ""
+    )
     try:
-        with _stop_signals(directory) as received:
+        with stop_signals(directory) as received:
             training = Training(config, splits)
             if saved:
                 training.restore(saved.arrays, saved.progress)
-                resumed(len(training.history), training.step)
+                console.resumed(len(training.history), training.step)
             else:
-                dashboard.start(events, training)
-                _save(directory, training, events)
+                _begin(directory, training, events, session, execution)
+                session = None
             done = saved.result if saved else None
-            done = done or _train(directory, training, events, console, received)
+            done = done or _train(directory, training, events, console, execution, received)
     except BaseException as error:
         # Where even the record of a failure cannot be written, on a full disk say, the failure itself is what counts.
         with contextlib.suppress(OSError):
-            events.write_failure(hparams.session_end(hparams.FAILURE))
+            started = saved or session is None
+            events.write_failure(*([] if started else [session]), hparams.session_end(hparams.FAILURE))
             result.write_failure(directory, error)
         raise
     finally:
@@ -62,16 +97,36 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Res
     with workdir.atomic(directory / workdir.MODEL) as temporary:
         training.best_model().save(temporary)
     result.write(directory, done)
-    workdir.clean(directory)
     return done
 
 
+def _begin(
+    directory: pathlib.Path, training: Training, events: EventFiles, session: Summary, execution: Execution | None
+) -> None:
+    dashboard.start(events, training, session)
+    if execution is None:
+        dashboard.network(events, training)
+    elif execution.start:
+        former = checkpoint.load(execution.start)
+        training.restore(former.arrays, former.progress)
+        for epoch in training.history:
+            dashboard.curves(events, training, epoch)
+    _save(directory, training, events)
+
+
 def _train(
-    directory: pathlib.Path, training: Training, events: EventFiles, console: Console, received: list[int]
+    directory: pathlib.Path,
+    training: Training,
+    events: EventFiles,
+    console: Console,
+    execution: Execution | None,
+    received: list[int],
 ) -> Result:
     try:
-        for epoch in training.epochs(console.steps, lambda: bool(received)):
-            dashboard.epoch(events, training, epoch)
+        for epoch in training.epochs(console.steps, lambda: bool(received), execution and execution.epochs):
+            dashboard.curves(events, training, epoch)
+            if execution is None:
+                dashboard.details(events, training, epoch)
             _save(directory, training, events)
             console.epoch(epoch, best=training.best_epoch == epoch.epoch)
     except StoppedError:
@@ -80,17 +135,21 @@ def _train(
         where = f"after step {training.step} of epoch {epochs + 1}" if training.step else f"after epoch {epochs}"
         where += "; everything is saved"
         raise InterruptedTrainingError(received[0], where, directory) from None
+    last = training.state()
     training.take_best_weights()
     test = training.evaluate(*training.splits.test)
-    dashboard.end(events, training, test)
+    dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
     done = _result(training, test)
-    _save(directory, training, events, done)
+    # Of the last epoch, not of the best: another trial may go on from it.
+    checkpoint.save(directory / workdir.CHECKPOINT, checkpoint.Checkpoint(*last, events.state(), done))
+    events.write()
     return done
 
 
-def _save(directory: pathlib.Path, training: Training, events: EventFiles, done: Result | None = None) -> None:
-    state = checkpoint.Checkpoint(*training.state(), events.state(), done)
-    checkpoint.save(directory / workdir.CHECKPOINT, state)
+def _save(directory: pathlib.Path, training: Training, events: EventFiles) -> None:
+    checkpoint.save(
+        directory / workdir.CHECKPOINT, checkpoint.Checkpoint(*training.state(), events.state(), result=None)
+    )
     events.write()
 
 
@@ -111,7 +170,7 @@ def _result(training: Training, test: Evaluation) -> Result:
 
 
 @contextlib.contextmanager
-def _stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
+def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
     """Gives a list that gets the first SIGINT or SIGTERM; a later one does not wait for the step to end.
 
     Later means a second: whoever signals a whole group of processes may well signal each of them as well.

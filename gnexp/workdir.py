@@ -146,9 +146,10 @@ def opened(directory: pathlib.Path, config: ConfigDict) -> Iterator[ConfigDict]:
         except BlockingIOError:
             raise UserError(f"--workdir={directory} is in use by another process") from None
         stored = read_json(directory / CONFIG)
-        if stored is None:
+        config = config if stored is None else settle(config, stored)
+        if to_json(config) != stored:
             write_json(directory / CONFIG, to_json(config))
-        yield config if stored is None else settle(config, stored)
+        yield config
 
 
 def clean(directory: pathlib.Path) -> None:

@@ -1,0 +1,44 @@
+"""A sweep over group count, epsilon, batch size and optimizer of Group Normalization on Fashion-MNIST.
+
+Run:      python -m gnexp.train --config=configs/fmnist_sweep.py --workdir=runs/sweep
+Look:     python -m gnexp.train --config=configs/fmnist_sweep.py --dry_run
+
+The same command goes on after whatever stopped it, and with a higher --config.sweep.max_trials it goes on for longer.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import fmnist
+from gnexp.space import by, choice, floats
+
+
+def get_config() -> ConfigDict:
+    """Returns the experiment of fmnist.py, with a table of what is searched; gnexp/space.py says what it may hold."""
+    config = fmnist.get_config()
+
+    config.sweep = ConfigDict()
+    config.sweep.tuner = "random"  # or grid, bayesian, hyperband
+    config.sweep.max_trials = 30
+    config.sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
+    config.sweep.max_failures = 5  # where all of the first so many trials fail, the sweep stops
+    config.sweep.seed = 0  # of the tuner
+    config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
+
+    space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
+    space.model.groups = choice(1, 2, 4, 8, 16, 32)
+    space.model.epsilon = floats(1e-7, 1e-2, sampling="log")
+    space.data.batch_size = choice(1, 2, 4, 8, 16, 32, 64, 128)
+    space.optimizer.name = choice("adam", "amsgrad", "adamw", "sgd", "rmsprop", "lion")
+    # One range for all would favour the optimizers that it happens to suit.
+    adaptive = floats(1e-4, 1e-2, sampling="log")
+    space.optimizer.learning_rate = by(
+        "optimizer.name",
+        role="nuisance",
+        adam=adaptive,
+        amsgrad=adaptive,
+        adamw=adaptive,
+        rmsprop=adaptive,
+        sgd=floats(1e-3, 1e-1, sampling="log"),
+        lion=floats(1e-5, 1e-3, sampling="log"),
+    )
+    return config

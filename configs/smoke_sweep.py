@@ -1,0 +1,23 @@
+"""Every part of a sweep in half a minute, on the digits that scikit-learn brings along.
+
+Run:      python -m gnexp.train --config=configs/smoke_sweep.py --workdir=runs/smoke-sweep
+Time:     (see below)
+"""
+
+from ml_collections import ConfigDict
+
+from configs import fmnist_sweep, smoke
+from gnexp.space import choice
+
+
+def get_config() -> ConfigDict:
+    """Returns the sweep of fmnist_sweep.py over the training of smoke.py."""
+    config = smoke.get_config()
+    config.epochs = 2
+    config.data.train_size = 400
+    config.sweep = fmnist_sweep.get_config().sweep
+    config.sweep.max_trials = 4
+    config.sweep.executions = 2
+    config.sweep.space.model.groups = choice(1, 2, 4, 8)
+    config.sweep.space.data.batch_size = choice(16, 32, 64)
+    return config

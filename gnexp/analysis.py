@@ -1,0 +1,92 @@
+"""What a sweep's trials say of each hyperparameter, with its uncertainty."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from gnexp.config import OBJECTIVES
+from gnexp.console import short
+from gnexp.outcomes import COMPLETED, FAILED, Outcome, interval95
+from gnexp.space import Space
+
+# A column of so many different numbers is divided into ranges, each with the same number of trials.
+_MOST_LEVELS = 8
+_RANGES = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """What came of the trials in which a hyperparameter had one value, or was in one range.
+
+    Attributes:
+      name: the value, or the two ends of the range.
+      center: the value as a number, or the median of those in the range; None for words.
+      scores: of the completed trials, each the mean over its executions.
+      failed: how many failed.
+      best: the best of the scores, or None. Where others are nuisance hyperparameters, this is what a level can do.
+    """
+
+    name: str
+    center: float | None
+    scores: tuple[float, ...]
+    failed: int
+    best: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score: what a level gives where all others are drawn at random."""
+        return float(np.mean(self.scores)) if self.scores else None
+
+    @property
+    def interval(self) -> float | None:
+        """Half the width of the mean's 95% interval, over trials; None with fewer than two."""
+        return interval95(self.scores)
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """A hyperparameter's levels, in order."""
+
+    path: str
+    role: str
+    levels: tuple[Level, ...]
+
+
+def effects(space: Space, outcomes: Sequence[Outcome], objective: str) -> list[Effect]:
+    """Returns the effect of every hyperparameter that the sweep varied, over the trials that have ended."""
+    ended = [outcome for outcome in outcomes if outcome.status in (COMPLETED, FAILED)]
+    return [Effect(path, space.role(path), _levels(path, ended, objective)) for path in space.searched]
+
+
+def _levels(path: str, ended: Sequence[Outcome], objective: str) -> tuple[Level, ...]:
+    having = [outcome for outcome in ended if path in outcome.values]
+    values = sorted({outcome.values[path] for outcome in having})
+    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    if not numbers or len(values) <= _MOST_LEVELS:
+        return tuple(
+            _level(
+                str(short(value)),
+                float(value) if numbers else None,
+                [outcome for outcome in having if outcome.values[path] == value],
+                objective,
+            )
+            for value in values
+        )
+    ordered = sorted(having, key=lambda outcome: outcome.values[path])
+    levels = []
+    for part in np.array_split(np.arange(len(ordered)), _RANGES):
+        members = [ordered[index] for index in part]
+        inside = [member.values[path] for member in members]
+        levels.append(
+            _level(f"{short(inside[0])} to {short(inside[-1])}", float(np.median(inside)), members, objective)
+        )
+    return tuple(levels)
+
+
+def _level(name: str, center: float | None, members: Sequence[Outcome], objective: str) -> Level:
+    scores = tuple(member.mean for member in members if member.mean is not None)
+    choose: Any = max if OBJECTIVES[objective] == "max" else min
+    failed = sum(member.status == FAILED for member in members)
+    return Level(name, center, scores, failed, choose(scores, default=None))

@@ -1,0 +1,34 @@
+"""Runs trials in this process, one after the other."""
+
+from gnexp import data, executions
+from gnexp.console import SweepConsole
+from gnexp.executions import Done, Task
+
+
+class Serial:
+    """The executor that every machine has.
+
+    Args:
+      splits: the sweep's dataset.
+      console: where the progress goes.
+
+    Attributes:
+      slots: how many tasks it takes at a time.
+    """
+
+    slots = 1
+
+    def __init__(self, splits: data.Splits, console: SweepConsole):
+        """Has nothing to do yet."""
+        self._splits = splits
+        self._console = console
+        self._task: Task | None = None
+
+    def submit(self, task: Task) -> None:
+        """Takes a task."""
+        self._task = task
+
+    def wait(self) -> tuple[str, Done]:
+        """Returns the trial id of a task that has ended, and what it came to; raises what `executions.run` raises."""
+        task, self._task = self._task, None
+        return task.trial_id, executions.run(task, self._splits, self._console.trial(task.trial_id, task.epochs))

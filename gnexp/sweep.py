@@ -1,0 +1,216 @@
+"""A sweep: trials from an oracle to an executor, until the oracle has no more, whatever dies on the way."""
+
+import collections
+import itertools
+import pathlib
+import pprint
+import shutil
+
+from keras_tuner.engine.trial import Trial, TrialStatus
+from ml_collections import ConfigDict
+
+from gnexp import analysis, data, executions, oracles, outcomes, result, space, workdir
+from gnexp.config import to_json
+from gnexp.console import SweepConsole, sweep_summary, with_spread
+from gnexp.errors import GnexpError, InterruptedTrainingError
+from gnexp.executors.serial import Serial
+from gnexp.experiment import Experiment
+from gnexp.trial import stop_signals
+
+BEST = "best.py"
+_TOP = 10
+_BEST = '''"""Trial {trial_id}, the best of a sweep: {objective} {score:.4f} (seeds: {seeds})."""
+
+from gnexp.config import from_json
+
+
+def get_config():
+    """Returns the trial's config."""
+    return from_json(
+{values}
+    )
+'''
+
+
+def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> None:
+    """Runs the trials that a sweep still lacks.
+
+    What came of a trial is first in its own folder, then in the oracle's files, and last in the dashboard and in
+    `best.py`; whatever is behind after a kill is made up for when the sweep goes on.
+
+    Args:
+      config: what `workdir.opened` gave for the directory.
+      splits: the config's dataset (`data.load`).
+      directory: the workdir, opened by the caller.
+
+    Raises:
+      GnexpError: every one of the first `sweep.max_failures` trials failed.
+      InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
+      OSError: the disk is full, say; what was saved stays good.
+    """
+    with stop_signals(directory) as received:
+        sweep = _Sweep(config, directory)
+        with sweep.console as console:
+            executor = Serial(splits, console)
+            running = 0
+            while not received:
+                while running < executor.slots and (task := sweep.next()):
+                    executor.submit(task)
+                    running += 1
+                if not running:
+                    break
+                try:
+                    trial_id, done = executor.wait()
+                except InterruptedTrainingError as error:
+                    raise InterruptedTrainingError(error.signum, f"in a trial, {error.where}", directory) from error
+                running -= 1
+                sweep.end(trial_id, done)
+        if received:
+            raise InterruptedTrainingError(received[0], "between two trials; everything is saved", directory)
+    sweep.finish()
+
+
+class _Sweep:
+    """The oracle with all that follows from what it says."""
+
+    def __init__(self, config: ConfigDict, directory: pathlib.Path):
+        """Takes the sweep up where it was left."""
+        self._config = config
+        self._directory = directory
+        self._space = space.parse(config)
+        self._oracle = oracles.create(config, self._space)
+        self._oracle.open(directory / outcomes.ORACLE)
+        self._experiment = Experiment(directory, config, self._space)
+        self._tuners: dict[str, str] = {}  # the oracle's names for the slots, by the trial that each runs
+        self._with_checkpoints = {
+            path.parents[1].name for path in (directory / outcomes.TRIALS).glob("*/*/checkpoints")
+        }
+        self.console = SweepConsole(config.sweep.max_trials, config.objective)
+        self._settle()
+        self._show()
+
+    def next(self) -> executions.Task | None:
+        """Returns the next trial to run, first of all those that were interrupted, or None where there is none now."""
+        interrupted = (name for name in self._oracle.ongoing_trials if name not in self._tuners.values())
+        unused = (name for name in map("tuner{}".format, itertools.count()) if name not in self._tuners.values())
+        tuner = next(itertools.chain(interrupted, unused))
+        trial = self._oracle.create_trial(tuner)
+        if trial.status != TrialStatus.RUNNING:
+            return None
+        self._tuners[trial.trial_id] = tuner
+        self._with_checkpoints.add(trial.trial_id)
+        values = trial.hyperparameters.values
+        config = self._space.config(self._config, values)
+        former = values.get("tuner/trial_id")
+        return executions.Task(
+            trial_id=trial.trial_id,
+            directory=outcomes.folder(self._directory, trial.trial_id),
+            config=to_json(config),
+            executions=self._config.sweep.executions,
+            epochs=values.get("tuner/epochs", config.epochs),
+            promoted_from=former and outcomes.folder(self._directory, former),
+            group=self._experiment.group(trial.trial_id),
+            hparams=self._experiment.hparams(config, values),
+        )
+
+    def end(self, trial_id: str, done: executions.Done) -> None:
+        """Tells the oracle what came of a trial, and everybody else."""
+        del self._tuners[trial_id]
+        trial = self._oracle.get_trial(trial_id)
+        for each in done.results:
+            # One step for all executions: keras-tuner then takes the mean of their best epochs as the score.
+            self._oracle.update_trial(trial_id, {self._config.objective: each.best_value})
+        trial.status = TrialStatus.FAILED if done.failure else TrialStatus.COMPLETED
+        trial.message = done.failure
+        self._oracle.end_trial(trial)
+        self._settle()
+        seconds = sum(each.seconds for each in done.results)
+        self._show()
+        scores = [each.best_value for each in done.results]
+        said = f"FAILED: {done.failure}" if done.failure else with_spread(trial.score, outcomes.interval95(scores))
+        self.console.ended(trial_id, trial.hyperparameters.values, said, seconds)
+
+    def _settle(self) -> None:
+        """Makes up for whatever is behind the oracle."""
+        ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
+        self._experiment.note([trial.score for trial in ended])
+        best = self._best()
+        if best:
+            self._write_best(best)
+        needed = self._oracle.promotable() | {trial.trial_id for trial in self._oracle.ongoing_trials.values()}
+        for trial_id in self._with_checkpoints - needed:
+            for path in outcomes.folder(self._directory, trial_id).glob("*/checkpoints"):
+                if best and best.trial_id == trial_id:
+                    workdir.clean(path.parent)
+                else:
+                    shutil.rmtree(path)
+        self._with_checkpoints &= needed | ({best.trial_id} if best else set())
+        first = ended[: self._config.sweep.max_failures]
+        if len(first) == self._config.sweep.max_failures and all(trial.status == TrialStatus.FAILED for trial in first):
+            (reason, count), *_ = collections.Counter(trial.message for trial in first).most_common()
+            raise GnexpError(
+                f"the sweep stops, because all of its first {len(first)} trials failed (config.sweep.max_failures), "
+                f"{count} of them with {reason}"
+            )
+
+    def _best(self) -> Trial | None:
+        best = self._oracle.get_best_trials(1)
+        return best[0] if best and best[0].status == TrialStatus.COMPLETED else None
+
+    def _write_best(self, trial: Trial) -> None:
+        """Writes the config file that trains the best trial's network by itself."""
+        values = to_json(self._space.config(self._config, trial.hyperparameters.values))
+        text = _BEST.format(
+            trial_id=trial.trial_id,
+            objective=self._config.objective,
+            score=trial.score,
+            seeds=self._config.sweep.executions,
+            values=pprint.pformat(values, indent=4, width=100, sort_dicts=False),
+        )
+        path = self._directory / BEST
+        if not path.exists() or path.read_text() != text:
+            with workdir.atomic(path) as temporary:
+                temporary.write_text(text)
+
+    def _show(self) -> None:
+        trials = self._oracle.trials.values()
+        counts = collections.Counter(trial.status for trial in trials)
+        best = self._best()
+        self.console.show(
+            counts[TrialStatus.COMPLETED],
+            counts[TrialStatus.FAILED],
+            best and (best.trial_id, best.score, best.hyperparameters.values),
+        )
+
+    def finish(self) -> None:
+        """Says what came of the sweep, in the terminal and in `result.json`."""
+        found, objective = outcomes.read(self._directory), self._config.objective
+        best = outcomes.ranked(outcomes.final(found), objective)
+        statuses = collections.Counter(outcome.status for outcome in found)
+        failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
+        top = [
+            {
+                "trial": each.trial_id,
+                "mean": each.mean,
+                "interval95": each.interval,
+                "scores": each.scores,
+                "values": each.values,
+            }
+            for each in best[:_TOP]
+        ]
+        record = {
+            "status": result.SUCCESS,
+            "objective": objective,
+            "trials": statuses,
+            "best": top,
+            "failures": failures,
+        }
+        workdir.write_json(self._directory / workdir.RESULT, record)
+        sweep_summary(
+            self._directory,
+            objective,
+            best[:_TOP],
+            failures,
+            analysis.effects(self._space, found, objective),
+            len(found),
+        )
