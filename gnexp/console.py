@@ -1,6 +1,7 @@
 """What a training says in the terminal."""
 
 import contextlib
+import math
 import os
 import pathlib
 import shlex
@@ -10,6 +11,8 @@ from collections.abc import Iterator
 
 from tabulate import tabulate
 from tqdm import tqdm
+
+from gnexp.config import OBJECTIVES
 
 
 class Console:
@@ -183,6 +186,36 @@ def with_spread(mean: float | None, interval: float | None) -> str:
     if mean is None:
         return ""
     return f"{mean:.4f}" + ("" if interval is None else f" \N{PLUS-MINUS SIGN} {interval:.4f}")
+
+
+def dry_run(config, space, first: list[dict]) -> None:
+    """Prints what a sweep would do.
+
+    Args:
+      config: the sweep's.
+      space: its `space.Space`.
+      first: the values of its first trials.
+    """
+    rows = [
+        [entry.path, entry.role, str(entry), "" if entry.when is None else f"{entry.when[0]}: {_listed(entry.when[1])}"]
+        for entry in space.entries
+    ]
+    print(tabulate(rows, ["", "role", "values", "where"], disable_numparse=True))
+    size = f"{space.size():.0f}" if math.isfinite(space.size()) else "infinitely many"
+    print(f"\n{size} combinations; a grid of them has {space.grid_size()}")
+    sweep = config.sweep
+    print(
+        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {sweep.executions} execution(s), "
+        f"to get the {OBJECTIVES[config.objective]} {config.objective}"
+    )
+    print(f"\nThe first {len(first)} trials\n")
+    paths = list(dict.fromkeys(path for values in first for path in values))
+    table = [[f"{number:04d}", *(short(values.get(path, "")) for path in paths)] for number, values in enumerate(first)]
+    print(tabulate(table, ["trial", *paths], disable_numparse=True))
+
+
+def _listed(values) -> str:
+    return ", ".join(map(str, values))
 
 
 def sweep_summary(

@@ -61,6 +61,7 @@ class _Durable:
         # keras-tuner counts this up from the seed, draw by draw, so that two seeds would share most of their draws.
         self._seed_state = seed << 32
         self.verbose = 0
+        self._folder: pathlib.Path | None = None
 
     def create_trial(self, tuner_id: str) -> Trial:
         """Returns the trial under way for a tuner id, or a new one; its status may be STOPPED or IDLE instead."""
@@ -140,7 +141,7 @@ class _Durable:
         Raises:
           UserError: the files are damaged.
         """
-        self._set_project_dir(str(directory.parent), directory.name)
+        self._folder = directory
         if (directory / _STATE).exists():
             self.reload()
         elif any(directory.glob("trial_*")):
@@ -152,11 +153,11 @@ class _Durable:
 
     def save(self) -> None:
         """Saves all but the trials; an oracle in no folder has nothing to save."""
-        if self._directory is not None:
+        if self._folder:
             workdir.write_json(self._folder / _STATE, self.get_state())
 
     def _save_trial(self, trial: Trial) -> None:
-        if self._directory is not None:
+        if self._folder:
             workdir.write_json(self._trial_file(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
@@ -181,10 +182,6 @@ class _Durable:
         if state is None:
             raise UserError(f"{self._trial_file(trial_id)} is missing: restore it, or choose another --workdir")
         return Trial.from_state(state)
-
-    @property
-    def _folder(self) -> pathlib.Path:
-        return pathlib.Path(self._directory, self._project_name)
 
     def _trial_file(self, trial_id: str) -> pathlib.Path:
         return self._folder / f"trial_{trial_id}" / "trial.json"
@@ -353,3 +350,10 @@ def create(config: ConfigDict, space: Space):
         case "hyperband":
             return _Hyperband(**options, max_epochs=config.epochs, factor=sweep.factor)
     raise ValueError(f"tuner={sweep.tuner!r}")
+
+
+def first(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:
+    """Returns the values of a sweep's first trials, as far as they do not hang on what comes of others."""
+    oracle = create(config, space)
+    trials = [oracle.create_trial(f"tuner{number}") for number in range(count)]
+    return [trial.hyperparameters.values for trial in trials if trial.status == TrialStatus.RUNNING]

@@ -165,7 +165,7 @@ class _Sweep:
             objective=self._config.objective,
             score=trial.score,
             seeds=self._config.sweep.executions,
-            values=pprint.pformat(values, indent=4, width=100, sort_dicts=False),
+            values=pprint.pformat(values, width=100),
         )
         path = self._directory / BEST
         if not path.exists() or path.read_text() != text:

@@ -21,6 +21,8 @@ from gnexp import config as configs
 from gnexp import console, data, result, space, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
+_SHOWN_BY_DRY_RUN = 10
+
 
 def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
     """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
@@ -63,17 +65,34 @@ def _sweep(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> 
         sweep.run(config, splits, directory)
 
 
+def _dry_run(config: ConfigDict) -> None:
+    if "sweep" not in config:
+        raise UserError("--dry_run is for a config with a sweep: this one has none")
+    with console.native_stderr(pathlib.Path(os.devnull)):
+        from gnexp import oracles
+
+        found = space.parse(config)
+        console.dry_run(config, found, oracles.first(config, found, _SHOWN_BY_DRY_RUN))
+
+
 def _parse(argv: list[str]) -> list[str]:
     """Reads the command line; every mistake in it, or in the config file, is a UserError."""
     logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
     try:
         rest = flags.FLAGS(argv)
     except flags.IllegalFlagValueError as error:
-        if value := re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error)):
+        value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
+        if value and value[2] in configs.FIELDS:
             raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
+    except KeyError as error:
+        named = next((argument for argument in argv if argument.startswith("--config.sweep.space.")), None)
+        if named is None:
+            raise _unreadable(error) from error
+        hint = str(error.args[0]).rpartition("\n")[2]
+        raise UserError(f"{named} is not allowed: config.sweep.space has no such entry ({hint})") from error
     except Exception as error:  # The config file is somebody's program: it may raise anything.
         raise _unreadable(error) from error
     if not flags.FLAGS["config"].present:
@@ -85,7 +104,7 @@ def _parse(argv: list[str]) -> list[str]:
     if "sweep" in config:
         searched = space.parse(config).paths
         for path in searched:
-            if flags.FLAGS[f"config.{path}"].present if f"config.{path}" in flags.FLAGS else False:
+            if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
                 raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
     return rest
 
@@ -149,10 +168,15 @@ def main() -> None:
             help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
         )
         flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
+        flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
         app.run(
-            lambda _: train(
-                flags.FLAGS.config,
-                None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
+            lambda _: (
+                _dry_run(flags.FLAGS.config)
+                if flags.FLAGS.dry_run
+                else train(
+                    flags.FLAGS.config,
+                    None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
+                )
             ),
             flags_parser=_parse,
         )
