@@ -37,7 +37,8 @@ def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
         console.fell_back(asked.data.name, config.data.name, why)
     # Whatever is wrong with the data is found before anything is written.
     run = _sweep if "sweep" in config else _training
-    splits = None if directory and result.finished(directory) else data.load(config.data)
+    finished = run is _training and directory and result.finished(directory)
+    splits = None if finished else data.load(config.data)
     directory = directory or workdir.fresh(pathlib.Path("runs"), config)
     with workdir.opened(directory, config) as config:
         run(config, splits, directory)

@@ -1,0 +1,1 @@
+"""Comparisons with what others use, each one a command that prints ratios measured in one run."""
