@@ -1,0 +1,226 @@
+"""The search space: what a table means, what is refused, and that its three uses agree."""
+
+import itertools
+import math
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import fmnist_sweep, smoke
+from gnexp import config as configs
+from gnexp import hparams, space
+from gnexp.errors import UserError
+from gnexp.space import boolean, by, choice, fixed, floats, integers
+
+
+def _sweep(tuner="random", **sections):
+    """Returns a sweep of the smoke training over a table given by section."""
+    config = smoke.get_config()
+    config.sweep = fmnist_sweep.get_config().sweep
+    config.sweep.tuner = tuner
+    config.sweep.space = ConfigDict(sections)
+    configs.validate(config)
+    return config
+
+
+def _parse(**sections):
+    return space.parse(_sweep(**sections))
+
+
+_EVERYTHING = {
+    "model": {
+        "groups": choice(1, 2, 4),
+        "epsilon": floats(1e-7, 1e-2, sampling="log"),
+        "units": integers(8, 64, step=8),
+    },
+    "optimizer": {
+        "name": choice("adam", "sgd", "lion"),
+        "nesterov": by("optimizer.name", role="nuisance", sgd=boolean()),
+        "momentum": by("optimizer.name", role="nuisance", sgd=floats(0.5, 0.75, step=0.125)),
+        "learning_rate": by(
+            "optimizer.name",
+            role="nuisance",
+            adam=floats(1e-4, 1e-2, sampling="log"),
+            sgd=choice(0.1, 0.01),
+            lion=fixed(1e-4),
+        ),
+        "weight_decay": fixed(0.5),
+    },
+    "data": {"batch_size": integers(1, 64, step=4, sampling="log")},
+}
+
+
+def test_every_kind_of_entry_means_what_keras_tuner_means():
+    parsed = _parse(**_EVERYTHING)
+    hps = parsed.hyperparameters()
+    kinds = {(hp.name, type(hp).__name__, len(hp.conditions)) for hp in hps.space}
+    assert kinds == {
+        ("model.groups", "Choice", 0),
+        ("model.epsilon", "Float", 0),
+        ("model.units", "Int", 0),
+        ("optimizer.name", "Choice", 0),
+        ("optimizer.nesterov", "Boolean", 1),
+        ("optimizer.momentum", "Float", 1),
+        ("optimizer.learning_rate", "Float", 1),
+        ("optimizer.learning_rate", "Choice", 1),
+        ("optimizer.learning_rate", "Fixed", 1),
+        ("optimizer.weight_decay", "Fixed", 0),
+        ("data.batch_size", "Int", 0),
+    }
+    by_name = {(hp.name, type(hp).__name__): hp for hp in hps.space}
+    for (name, kind), entry in {
+        ("model.units", "Int"): parsed._of("model.units")[0],
+        ("data.batch_size", "Int"): parsed._of("data.batch_size")[0],
+        ("optimizer.momentum", "Float"): parsed._of("optimizer.momentum")[0],
+    }.items():
+        # keras-tuner's own list of the values of a range with steps is the reference for ours.
+        assert entry.points() == pytest.approx(list(by_name[name, kind].values))
+        assert entry.count() == len(entry.points())
+
+
+def test_the_size_is_the_number_of_combinations():
+    table = {name: dict(section) for name, section in _EVERYTHING.items()}
+    table["model"]["epsilon"] = choice(1e-3, 1e-5)
+    table["optimizer"]["learning_rate"] = by("optimizer.name", sgd=choice(0.1, 0.01), adam=choice(1e-3))
+    parsed = _parse(**table)
+    found = list(parsed.grid())
+    assert len({str(values) for values in found}) == len(found) == parsed.size() == parsed.grid_size()
+    # groups 3 x epsilon 2 x units 8 x batch 4, times sgd (nesterov 2 x momentum 3 x rate 2) + adam 1 + lion 1
+    assert len(found) == 3 * 2 * 8 * 4 * (2 * 3 * 2 + 1 + 1)
+    assert parsed.enumerable
+    assert _parse(**_EVERYTHING).size() == math.inf
+    assert not _parse(**_EVERYTHING).enumerable
+
+
+def test_a_value_is_there_exactly_where_its_condition_holds():
+    for values in itertools.islice(_parse(**_EVERYTHING).grid(), 0, None, 97):
+        assert ("optimizer.momentum" in values) == (values["optimizer.name"] == "sgd")
+        if values["optimizer.name"] == "lion":
+            assert values["optimizer.learning_rate"] == 1e-4
+
+
+def test_a_trials_config_is_a_valid_training_with_its_values():
+    config = _sweep(**_EVERYTHING)
+    parsed = space.parse(config)
+    for values in itertools.islice(parsed.grid(), 0, None, 997):
+        trained = parsed.config(config, values)
+        configs.validate(trained)
+        assert "sweep" not in trained
+        flat = configs.flatten(trained)
+        assert {path: flat[path] for path in values} == values
+        assert flat["optimizer.weight_decay"] == 0.5
+        if "optimizer.momentum" not in values:
+            assert flat["optimizer.momentum"] == 0.9
+    assert "sweep" in config
+
+
+def test_the_table_survives_its_record_on_disk():
+    config = _sweep(**_EVERYTHING)
+    again = configs.from_json(configs.to_json(config))
+    assert space.parse(again).entries == space.parse(config).entries
+
+
+def test_every_row_fills_every_column_within_its_domain():
+    config = _sweep(**_EVERYTHING)
+    parsed = space.parse(config)
+    columns = {column.name: column for column in parsed.columns(hparams.of(parsed.config(config, {})))}
+    for values in itertools.islice(parsed.grid(), 0, None, 499):
+        row = {**hparams.of(parsed.config(config, values)), **parsed.hparams(values)}
+        assert row.keys() == columns.keys()
+        for name, value in row.items():
+            domain = columns[name]
+            assert type(value) in {type(domain.values[0]), int, float} and isinstance(value, str) == isinstance(
+                domain.values[0], str
+            )
+            path = name.removeprefix("log10(").removesuffix(")")
+            if path in values or path not in parsed.paths:
+                if domain.interval:
+                    assert min(domain.values) <= value <= max(domain.values) or math.isclose(value, domain.values[1])
+                else:
+                    assert value in domain.values
+
+
+def test_what_is_searched_is_told_from_what_is_not():
+    parsed = _parse(**_EVERYTHING)
+    assert "optimizer.weight_decay" in parsed.paths and "optimizer.weight_decay" not in parsed.searched
+    roles = {path: parsed.role(path) for path in parsed.paths}
+    assert roles["model.groups"] == "scientific" and roles["optimizer.momentum"] == "nuisance"
+    assert roles["optimizer.weight_decay"] == "fixed"
+    config = fmnist_sweep.get_config()
+    shown = {c.name: c for c in space.parse(config).columns(hparams.of(space.parse(config).config(config, {})))}
+    first = sorted(name for name, column in shown.items() if column.differs)
+    assert first == [
+        "data.batch_size",
+        "log10(model.epsilon)",
+        "log10(optimizer.learning_rate)",
+        "model.groups",
+        "optimizer.name",
+    ]
+
+
+def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domain():
+    parsed = _parse(**_EVERYTHING)
+    row = parsed.hparams({**next(parsed.grid()), "optimizer.name": "adam"})
+    assert row["optimizer.momentum"] == 0 and row["optimizer.nesterov"] is False
+    below = _parse(model={"norm": choice("group", "none"), "l2": by("model.norm", group=floats(0.0, 1.0))})
+    assert below.hparams({"model.norm": "none"})["model.l2"] == -1
+    logged = _parse(
+        model={"norm": choice("group", "none"), "epsilon": by("model.norm", group=floats(1e-5, 1e-3, sampling="log"))}
+    )
+    assert logged.hparams({"model.norm": "none"})["log10(model.epsilon)"] == -6
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({}, ["config.sweep.space", "empty"]),
+        ({"model": {"groups": choice(8)}}, ["no entry with more than one value"]),
+        ({"model": {"groups": choice(1, 3)}}, ["model.groups=3", "filters", "1, 2, 4, 8"]),
+        ({"model": {"groups": integers(1, 8)}}, ["model.groups=3"]),
+        ({"model": {"groups": choice(1, 0)}}, ["config.sweep.space.model.groups", "0", "1 or more"]),
+        ({"model": {"groups": choice(1, 1)}}, ["differ"]),
+        ({"model": {"groups": choice(1, "2")}}, ["one type"]),
+        ({"model": {"gruops": choice(1, 2)}}, ["config.sweep.space.model.gruops", "model.groups"]),
+        ({"modell": {"groups": choice(1, 2)}}, ["config.sweep.space.modell"]),
+        ({"model": {"groups": 4}}, ["config.sweep.space.model.groups=4", "choice"]),
+        ({"model": {"filters": choice(8, 16)}}, ["several numbers"]),
+        ({"seed": choice(1, 2)}, ["config.sweep.space.seed", "executions"]),
+        ({"data": {"validation": choice(0.1, 0.2)}}, ["data.validation"]),
+        ({"model": {"norm": choice("group", "btach")}}, ["'btach'", "'batch'"]),
+        ({"model": {"epsilon": floats(1e-2, 1e-7)}}, ["min_value=0.01", "max_value=1e-07"]),
+        ({"model": {"epsilon": floats(0, 1, sampling="log")}}, ["above 0"]),
+        ({"model": {"epsilon": floats(1e-3, 1, sampling="lin")}}, ["sampling='lin'", "linear, log"]),
+        ({"model": {"epsilon": floats(1e-3, 1, step=1, sampling="log")}}, ["step=1"]),
+        ({"model": {"epsilon": floats(-1, 1)}}, ["-1.0", "above 0"]),
+        ({"model": {"epsilon": floats(1e-3, math.nan)}}, ["max_value=nan"]),
+        ({"model": {"epsilon": floats(1e-3, math.inf)}}, ["max_value=inf"]),
+        ({"model": {"groups": choice(1, 2, role="main")}}, ["role='main'", "scientific, nuisance"]),
+        ({"optimizer": {"momentum": by("optimizer.name", sgd=floats(0, 0.9))}}, ["parent='optimizer.name'"]),
+        (
+            {"optimizer": {"name": choice("adam", "sgd"), "momentum": by("optimizer.name", sdg=floats(0, 0.9))}},
+            ["cases.sdg", "'sgd'"],
+        ),
+        (
+            {"optimizer": {"name": choice("adam", "lion"), "momentum": by("optimizer.name", sgd=floats(0, 0.9))}},
+            ["no case for any value"],
+        ),
+        ({"epochs": choice(1, 2), "tuner": "hyperband"}, ["epochs", "hyperband"]),
+        (
+            {"schedule": {"name": choice("plateau", "cosine"), "warmup_epochs": floats(0, 5)}},
+            ["warmup_epochs=5", "epochs=3"],
+        ),
+    ],
+)
+def test_a_mistake_is_named_in_one_line(sections, words):
+    with pytest.raises(UserError) as error:
+        _parse(**sections)
+    assert all(word in str(error.value) for word in words), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_words_may_be_given_without_quotes_on_the_command_line():
+    config = fmnist_sweep.get_config()
+    config.sweep.space.optimizer.name.values = ("adam, sgd",)
+    parsed = space.parse(config)
+    assert parsed._of("optimizer.name")[0].values == ("adam", "sgd")
+    assert {entry.when[1] for entry in parsed._of("optimizer.learning_rate")} == {("adam",), ("sgd",)}
