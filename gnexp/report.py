@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 from ml_collections import ConfigDict
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
@@ -252,9 +253,17 @@ def _fit(axes: Axes, objective: str, scores: Sequence[float]) -> None:
     if configs.OBJECTIVES[objective] == "min" and high > 10 * low > 0:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
+        _label_logarithmic(axes.yaxis, low, high)
     else:
         margin = 0.08 * (high - low) or 0.01
         axes.set_ylim(low - margin, high + margin)
+
+
+def _label_logarithmic(axis: Axis, low: float, high: float) -> None:
+    """Labels few enough places between two ends that none overlap, and enough that the scale can be read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _effects(sweep: _Sweep) -> _Section:
@@ -278,8 +287,8 @@ def _effects(sweep: _Sweep) -> _Section:
     caveat = (
         "A mean is over the trials that had a value, with its 95% interval over these trials. The other "
         f"hyperparameters varied among them as the tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give "
-        "with the others well chosen is nearer to its best trial than to its mean. Where an interval leaves the "
-        "picture, it is wider than all the scores together."
+        "with the others well chosen is nearer to its best trial than to its mean. The picture "
+        "ends where the scores do; an interval may reach further."
     )
     table = _table(rows, ["hyperparameter", "value", "trials", "failed", f"mean {objective}", "best"])
     return _Section(heading, [caveat, table], "effects", _effects_figure(sweep, found) if sweep.best else None)
@@ -306,7 +315,8 @@ def _effect(axes: Axes, effect: analysis.Effect, sweep: _Sweep) -> None:
     ended = [trial for trial in sweep.counted if trial.status != outcomes.RUNNING and path in trial.values]
     values = sorted({trial.values[path] for trial in ended})
     completed = [trial for trial in ended if trial.mean is not None]
-    if all(entry.values for entry in sweep.space.entries if entry.path == path):
+    entries = [entry for entry in sweep.space.entries if entry.path == path]
+    if all(entry.values for entry in entries):
         # A choice: its values, often powers of two, side by side, with their trials spread a little.
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
         dots = [values.index(trial.values[path]) for trial in completed] + spread
@@ -321,21 +331,34 @@ def _effect(axes: Axes, effect: analysis.Effect, sweep: _Sweep) -> None:
     else:
         dots = [trial.values[path] for trial in completed]
         places = [level.center for level in levels]
-        if sweep.space.logarithmic(path) and values[0] > 0:
-            axes.set_xscale("log")
+        _span(axes, entries, sweep.space.logarithmic(path))
     axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
     means = [math.nan if level.mean is None else level.mean for level in levels]
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
     label = "mean over trials, 95% interval"
     axes.errorbar(places, means, intervals, fmt="_", color="black", markersize=9, capsize=3, label=label)
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
+    axes.tick_params(axis="x", which="both", labelsize=8)
+
+
+def _span(axes: Axes, entries: Sequence[space.Entry], logarithmic: bool) -> None:
+    """Lets the horizontal axis show the whole range that is searched."""
+    ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
+    low, high = min(ends), max(ends)
+    if logarithmic and low > 0:
+        axes.set_xscale("log")
+        axes.set_xlim(low * (low / high) ** 0.05, high * (high / low) ** 0.05)
+        _label_logarithmic(axes.xaxis, low, high)
+    else:
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=all(entry.kind == "int" for entry in entries)))
 
 
 def _importance(sweep: _Sweep) -> _Section:
     heading, completed, paths = "Importance", len(sweep.best), sweep.space.searched
     scores = [trial.mean for trial in sweep.best]
     if completed < _FEWEST_FOR_FOREST:
-        few = f"Left out: it takes {_FEWEST_FOR_FOREST} completed trials, and there are {completed}."
+        few = f"Left out: it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}."
         return _Section(heading, [few])
     if len(set(scores)) == 1:
         return _Section(heading, ["Left out: all trials have the same score."])

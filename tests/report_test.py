@@ -298,6 +298,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         "data.batch_size": choice(1, 2, 4, 8, 16, 32, 64, 128),
         "optimizer.learning_rate": floats(1e-4, 1e-3, sampling="log", role="nuisance"),
         "schedule.min_learning_rate": floats(0, 1e-5, role="nuisance"),
+        "model.l2": floats(3e-6, 1e-4, sampling="log", role="nuisance"),
         "optimizer.nesterov": boolean(role="nuisance"),
     }
     directory = sweep(tmp_path / "sweep", space, executions=2)
@@ -308,6 +309,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
             "data.batch_size": 2 ** (number % 8),
             "optimizer.learning_rate": 10 ** rng.uniform(-4, -3),
             "schedule.min_learning_rate": rng.uniform(0, 1e-5),
+            "model.l2": 10 ** rng.uniform(-5.4, -4),
             "optimizer.nesterov": number % 3 == 0,
         }
         trial(directory, number, values, rng.uniform(0.8, 0.9, 2))
@@ -322,8 +324,8 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         for axes in figure.axes:
             if axes.axison:
                 across, up = (sorted(limits) for limits in (axes.get_xlim(), axes.get_ylim()))
-                shown = [t for t in axes.get_xticklabels() if across[0] <= t.get_position()[0] <= across[1]]
-                shown += [t for t in axes.get_yticklabels() if up[0] <= t.get_position()[1] <= up[1]]
+                shown = [t for t in axes.get_xticklabels(which="both") if across[0] <= t.get_position()[0] <= across[1]]
+                shown += [t for t in axes.get_yticklabels(which="both") if up[0] <= t.get_position()[1] <= up[1]]
                 slanted += [text for text in shown if text.get_rotation()]
                 texts += [text for text in shown if not text.get_rotation()]
                 texts += [axes.title, axes.xaxis.label, axes.yaxis.label]
@@ -387,7 +389,7 @@ def test_the_importance_of_few_trials_is_not_to_be_relied_on(tmp_path, count):
         trial(directory, number, {"model.groups": 2 ** (number % 4)}, (0.5 + 0.01 * number,))
     said = section(page(directory), "Importance")
     if count < 5:
-        assert said.strip() == "Left out: it takes 5 completed trials, and there are 4."
+        assert said.strip() == "Left out: it takes 5 completed trials, and this sweep has 4."
     else:
         assert "**Not to be relied on**: there are fewer than 10 trials." in said
     assert (directory / "report" / "importance.png").exists() == (count >= 5)

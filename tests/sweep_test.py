@@ -8,51 +8,23 @@ import pathlib
 import signal
 
 import pytest
-from ml_collections import ConfigDict
 
-from configs import smoke_sweep
+import keras
+
 from gnexp import config as configs
-from gnexp import data, outcomes, result, sweep, trial, workdir
+from gnexp import data, outcomes, result, trial, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
-from gnexp.space import by, choice, floats
+from gnexp.space import choice
+from tests.sweeps import TOO_FAST, run, tiny, with_failures
 
-_TOO_FAST = 1e25  # a learning rate at which the loss is no number any more
-
-
-def _tiny(tuner="grid", trials=6, executions=1, epochs=2, **space):
-    """Returns a sweep whose trials take a second or two."""
-    config = smoke_sweep.get_config()
-    config.epochs = epochs
-    config.data.train_size, config.data.validation = 100, 50
-    config.model.filters, config.model.units, config.model.groups = (4,), 8, 1
-    config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
-    config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
-    configs.validate(config)
-    return config
-
-
-_WITH_FAILURES = {
-    "model": {"groups": choice(1, 2)},
-    "optimizer": {
-        "learning_rate": choice(1e-2, _TOO_FAST),
-        "name": choice("adam", "sgd"),
-        "momentum": by("optimizer.name", role="nuisance", sgd=choice(0.5)),
-    },
-}
-
-
-def _run(config, directory):
-    with workdir.opened(directory, configs.record(config, "digits")) as config:
-        sweep.run(config, data.load(config.data), directory)
-    return outcomes.read(directory)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A sweep of six trials, two of which fail, of two seeds each: its config and folder."""
     directory = tmp_path_factory.mktemp("runs") / "sweep"
-    config = _tiny(executions=2, **_WITH_FAILURES)
-    _run(config, directory)
+    config = with_failures()
+    run(config, directory)
     return config, directory
 
 
@@ -111,21 +83,21 @@ def test_the_best_config_trains_the_same_again_by_itself(finished, tmp_path):
 
 
 def test_a_finished_sweep_is_not_run_again_and_goes_on_when_max_trials_is_raised(tmp_path):
-    config = _tiny("random", trials=2)
-    first = _run(config, tmp_path)
+    config = tiny("random", trials=2)
+    first = run(config, tmp_path)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/result.json")}
-    assert _run(config, tmp_path) == first
+    assert run(config, tmp_path) == first
     config.sweep.max_trials = 3
-    extended = _run(config, tmp_path)
+    extended = run(config, tmp_path)
     assert extended[:2] == first and len(extended) == 3
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    unbroken = _run(_tiny("random", trials=3), tmp_path / "unbroken")
+    unbroken = run(tiny("random", trials=3), tmp_path / "unbroken")
     assert [each.values for each in unbroken] == [each.values for each in extended]
 
 
 def test_hyperband_goes_on_from_the_checkpoint_of_the_trial_that_it_promotes(tmp_path):
-    config = _tiny("hyperband", trials=5, epochs=3, executions=2)
-    found = _run(config, tmp_path)
+    config = tiny("hyperband", trials=5, epochs=3, executions=2)
+    found = run(config, tmp_path)
     promoted = [outcome for outcome in found if "tuner/trial_id" in outcome.values]
     assert promoted
     for outcome in promoted:
@@ -146,44 +118,44 @@ def _breaking(monkeypatch, error, at):
     """Makes the `at`-th training from now on raise."""
     real, calls = trial.run, []
 
-    def run(*arguments):
+    def breaks(*arguments):
         calls.append(arguments)
         if len(calls) == at:
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr(trial, "run", run)
+    monkeypatch.setattr(trial, "run", breaks)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), ValueError("two\nlines"), RuntimeError("RESOURCE_EXHAUSTED: OOM")])
 def test_whatever_a_trial_raises_the_sweep_goes_on(tmp_path, monkeypatch, error):
     _breaking(monkeypatch, error, at=1)
-    found = _run(_tiny("random", trials=2), tmp_path)
+    found = run(tiny("random", trials=2), tmp_path)
     assert [outcome.status for outcome in found] == ["failed", "completed"]
     assert type(error).__name__ in found[0].message and "\n" not in found[0].message
 
 
 def test_a_sweep_whose_first_trials_all_fail_stops_and_says_why(tmp_path):
-    config = _tiny(trials=9, optimizer={"learning_rate": choice(_TOO_FAST, 1e26, 1e27, 1e28)})
+    config = tiny(trials=9, optimizer={"learning_rate": choice(TOO_FAST, 1e26, 1e27, 1e28)})
     config.sweep.max_failures = 3
     with pytest.raises(GnexpError, match=r"first 3 trials failed .*3 of them with DivergedError") as stopped:
-        _run(config, tmp_path)
+        run(config, tmp_path)
     assert "\n" not in str(stopped.value)
     assert len(outcomes.read(tmp_path)) == 3
     with pytest.raises(GnexpError, match="max_failures"):
-        _run(config, tmp_path)
+        run(config, tmp_path)
     assert len(outcomes.read(tmp_path)) == 3
 
 
 def test_one_success_among_the_first_is_enough(tmp_path):
-    config = _tiny(trials=4, optimizer={"learning_rate": choice(_TOO_FAST, 1e26, 1e-2, 1e27)})
+    config = tiny(trials=4, optimizer={"learning_rate": choice(TOO_FAST, 1e26, 1e-2, 1e27)})
     config.sweep.max_failures = 3
-    assert [each.status for each in _run(config, tmp_path)] == ["failed", "failed", "completed", "failed"]
+    assert [each.status for each in run(config, tmp_path)] == ["failed", "failed", "completed", "failed"]
 
 
 def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch):
-    config = _tiny("random", trials=2, epochs=1)
-    expected = _run(config, tmp_path / "unbroken")
+    config = tiny("random", trials=2, epochs=1)
+    expected = run(config, tmp_path / "unbroken")
     real, writes = workdir.write_json, []
     directory = tmp_path / "full"
 
@@ -197,7 +169,7 @@ def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch):
     refused = 0
     while True:
         try:
-            found = _run(config, directory)
+            found = run(config, directory)
             break
         except OSError:
             refused += 1
@@ -205,12 +177,12 @@ def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch):
     assert refused >= 3
     for outcome, reference in zip(found, expected, strict=True):
         assert (outcome.values, outcome.mean) == (reference.values, reference.mean)
-    assert _run(config, directory) == found
+    assert run(config, directory) == found
 
 
 def test_a_signal_during_a_trial_stops_the_sweep_which_then_goes_on(tmp_path, monkeypatch):
-    config = _tiny("random", trials=2, epochs=2)
-    expected = _run(config, tmp_path / "unbroken")
+    config = tiny("random", trials=2, epochs=2)
+    expected = run(config, tmp_path / "unbroken")
     real = trial.dashboard.curves
 
     def curves(events, training, figures):
@@ -220,11 +192,11 @@ def test_a_signal_during_a_trial_stops_the_sweep_which_then_goes_on(tmp_path, mo
 
     monkeypatch.setattr(trial.dashboard, "curves", curves)
     with pytest.raises(InterruptedTrainingError, match="in a trial, after epoch 1") as stopped:
-        _run(config, tmp_path / "stopped")
+        run(config, tmp_path / "stopped")
     assert stopped.value.directory == tmp_path / "stopped" and stopped.value.exit_code == 130
     assert [each.status for each in outcomes.read(tmp_path / "stopped")] == ["completed", "running"]
     monkeypatch.undo()
-    found = _run(config, tmp_path / "stopped")
+    found = run(config, tmp_path / "stopped")
     assert [(each.values, each.mean) for each in found] == [(each.values, each.mean) for each in expected]
 
 
@@ -235,7 +207,7 @@ def test_another_search_space_is_refused_naming_what_changed(finished):
     config.sweep.seed = 5
     before = (directory / "config.json").read_bytes()
     with pytest.raises(UserError) as refused:
-        _run(config, directory)
+        run(config, directory)
     assert "config.sweep.space.model.groups.values is [1, 2] there, [1, 4] here" in str(refused.value)
     assert "config.sweep.seed is 0 there, 5 here" in str(refused.value)
     assert (directory / "config.json").read_bytes() == before
@@ -250,16 +222,16 @@ def test_a_training_and_a_sweep_do_not_share_a_workdir(finished, small):
 def test_only_one_process_at_a_time(finished):
     config, directory = finished
     with workdir.opened(directory, configs.record(config, "digits")), pytest.raises(UserError, match="in use"):
-        _run(config, directory)
+        run(config, directory)
 
 
 def test_nothing_is_left_of_a_trial_that_was_never_created(tmp_path):
-    config = _tiny("random", trials=1)
-    _run(config, tmp_path)
+    config = tiny("random", trials=1)
+    run(config, tmp_path)
     orphan = tmp_path / "oracle/trial_0001"
     orphan.mkdir()
     (orphan / "trial.json").write_text((tmp_path / "oracle/trial_0000/trial.json").read_text())
-    assert len(_run(config, tmp_path)) == 1
+    assert len(run(config, tmp_path)) == 1
     assert not orphan.exists()
 
 

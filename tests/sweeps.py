@@ -1,0 +1,49 @@
+"""Sweeps whose trials take a second, for the tests to run in their own process."""
+
+import pathlib
+
+from ml_collections import ConfigDict
+
+from configs import smoke_sweep
+from gnexp import config as configs
+from gnexp import data, outcomes, sweep, workdir
+from gnexp.outcomes import Outcome
+from gnexp.space import by, choice, floats
+
+TOO_FAST = 1e25  # a learning rate at which the loss is no number any more
+
+
+def tiny(tuner: str = "grid", trials: int = 6, executions: int = 1, epochs: int = 2, **space: dict) -> ConfigDict:
+    """Returns a sweep of tiny trainings over a table given by section; by default it searches epsilon."""
+    config = smoke_sweep.get_config()
+    config.epochs = epochs
+    # Batches that all have one size, or else each training compiles its step twice.
+    config.data.train_size, config.data.validation, config.data.batch_size = 96, 48, 32
+    config.model.filters, config.model.units, config.model.groups = (4,), 8, 1
+    config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
+    config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
+    configs.validate(config)
+    return config
+
+
+def with_failures() -> ConfigDict:
+    """Returns a sweep of six trials with two seeds each, of which the third and the fourth diverge.
+
+    Its momentum hangs on the optimizer's name.
+    """
+    return tiny(
+        executions=2,
+        model={"groups": choice(1, 2)},
+        optimizer={
+            "learning_rate": choice(1e-2, TOO_FAST),
+            "name": choice("adam", "sgd"),
+            "momentum": by("optimizer.name", role="nuisance", sgd=choice(0.5)),
+        },
+    )
+
+
+def run(config: ConfigDict, directory: pathlib.Path) -> list[Outcome]:
+    """Runs a sweep to its end and returns its trials."""
+    with workdir.opened(directory, configs.record(config, "digits")) as config:
+        sweep.run(config, data.load(config.data), directory)
+    return outcomes.read(directory)
