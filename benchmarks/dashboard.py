@@ -1,7 +1,7 @@
 """TensorBoard's HParams dashboard for one and the same sweep, as gnexp writes it and as plain keras-tuner writes it.
 
 Run:      python -m benchmarks.dashboard
-Time:     7 minutes on 2 CPU cores.
+Time:     7 to 8 minutes on 2 CPU cores that also do other work.
 
 The sweep is that of configs/fmnist_sweep.py; benchmarks/sweeps.py says how it is written without training. Both are in
 the page cache when TensorBoard reads them.

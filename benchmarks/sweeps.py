@@ -118,9 +118,9 @@ def write_keras_tuner(directory: pathlib.Path, config: ConfigDict, trials: Seque
     """Writes what `keras_tuner.RandomSearch(...).search(..., callbacks=[keras.callbacks.TensorBoard(directory)])` does.
 
     Compared with such a search of one trial: the same files, and in each the same tags in the same order with as many
-    bytes, but for the digits of numbers and of default names. By default the callback writes the network as JSON into each run
-    `train`, but not the graph of the training function, which Keras 3.15 no longer has where the callback looks for it
-    (`_write_keras_model_train_graph`).
+    bytes, but for the digits of numbers and of default names. By default the callback writes the network as JSON into
+    each run `train`, but not the graph of the training function, which Keras 3.15 no longer has where the callback
+    looks for it (`_write_keras_model_train_graph`).
 
     Args:
       directory: the callback's `log_dir`. keras-tuner's own files lie elsewhere, unless the user has it otherwise.

@@ -11,9 +11,9 @@ from gnexp.console import short
 from gnexp.outcomes import COMPLETED, FAILED, Outcome, interval95
 from gnexp.space import Space
 
-# A column of so many different numbers is divided into ranges, each with the same number of trials.
-_MOST_LEVELS = 8
-_RANGES = 4
+# What is searched over a range is divided into ranges with equal numbers of trials, of so many at least.
+_MOST_RANGES = 4
+_FEWEST_IN_RANGE = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +57,16 @@ class Effect:
 def effects(space: Space, outcomes: Sequence[Outcome], objective: str) -> list[Effect]:
     """Returns the effect of every hyperparameter that the sweep varied, over the trials that have ended."""
     ended = [outcome for outcome in outcomes if outcome.status in (COMPLETED, FAILED)]
-    return [Effect(path, space.role(path), _levels(path, ended, objective)) for path in space.searched]
+    return [
+        Effect(path, space.role(path), _levels(path, space.listed(path), ended, objective)) for path in space.searched
+    ]
 
 
-def _levels(path: str, ended: Sequence[Outcome], objective: str) -> tuple[Level, ...]:
+def _levels(path: str, listed: bool, ended: Sequence[Outcome], objective: str) -> tuple[Level, ...]:
     having = [outcome for outcome in ended if path in outcome.values]
     values = sorted({outcome.values[path] for outcome in having})
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-    if not numbers or len(values) <= _MOST_LEVELS:
+    if listed:
         return tuple(
             _level(
                 str(short(value)),
@@ -76,7 +78,9 @@ def _levels(path: str, ended: Sequence[Outcome], objective: str) -> tuple[Level,
         )
     ordered = sorted(having, key=lambda outcome: outcome.values[path])
     levels = []
-    for part in np.array_split(np.arange(len(ordered)), _RANGES):
+    for part in np.array_split(np.arange(len(ordered)), min(_MOST_RANGES, max(1, len(ordered) // _FEWEST_IN_RANGE))):
+        if not len(part):
+            continue
         members = [ordered[index] for index in part]
         inside = [member.values[path] for member in members]
         levels.append(

@@ -188,6 +188,25 @@ def with_spread(mean: float | None, interval: float | None) -> str:
     return f"{mean:.4f}" + ("" if interval is None else f" \N{PLUS-MINUS SIGN} {interval:.4f}")
 
 
+EFFECT_HEADERS = ("hyperparameter", "value", "trials", "failed", "mean", "best")
+
+
+def effect_rows(effects) -> list[list]:
+    """Returns a table, without its headers, of what each level of each `analysis.Effect` gave."""
+    return [
+        [
+            "" if index else f"{effect.path} ({effect.role})",
+            level.name,
+            len(level.scores),
+            level.failed or "",
+            with_spread(level.mean, level.interval),
+            with_spread(level.best, None),
+        ]
+        for effect in effects
+        for index, level in enumerate(effect.levels)
+    ]
+
+
 def dry_run(config, space, first: list[dict]) -> None:
     """Prints what a sweep would do.
 
@@ -245,19 +264,7 @@ def sweep_summary(
     ]
     print(tabulate(rows, ["trial", objective, "seeds", "epoch", *paths], disable_numparse=True))
     print(f"\nWhat each hyperparameter does to {objective} (mean over trials, the others as they came, 95% interval)\n")
-    rows = [
-        [
-            "" if index else effect.path,
-            level.name,
-            len(level.scores),
-            level.failed or "",
-            with_spread(level.mean, level.interval),
-            with_spread(level.best, None),
-        ]
-        for effect in effects
-        for index, level in enumerate(effect.levels)
-    ]
-    print(tabulate(rows, ["", "value", "trials", "failed", "mean", "best"], disable_numparse=True))
+    print(tabulate(effect_rows(effects), EFFECT_HEADERS, disable_numparse=True))
     print(f"\nlies in {directory}")
     quoted = shlex.quote(str(directory))
     print("\nto train the best one by itself, to see it all, and to have it as a page:\n")

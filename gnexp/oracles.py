@@ -25,7 +25,6 @@ from gnexp.config import OBJECTIVES
 from gnexp.errors import UserError
 from gnexp.space import Space
 
-ORACLE = "oracle"
 _STATE = "oracle.json"
 # keras-tuner starts everything anew, over what is there, where this file is missing.
 _TUNER = "tuner0.json"

@@ -80,7 +80,7 @@ def read(directory: pathlib.Path) -> list[Outcome]:
       UserError: there is no sweep.
     """
     config = workdir.read_json(directory / workdir.CONFIG)
-    if not config or "sweep" not in config:
+    if not isinstance(config, dict) or "sweep" not in config:
         raise UserError(f"--workdir={directory} holds no sweep")
     files = sorted((directory / ORACLE).glob("trial_*/trial.json"))
     return [
@@ -92,6 +92,8 @@ def _read(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Outcome:
     state = workdir.read_json(path)
     trial = folder(directory, state["trial_id"])
     found = [result.finished(execution(trial, seed)) for seed in seeds]
+    if state["status"] == "COMPLETED" and not all(found):
+        raise UserError(f"{trial} lacks a result.json of a trial that completed: restore it")
     return Outcome(
         trial_id=state["trial_id"],
         values=state["hyperparameters"]["values"],
@@ -108,8 +110,8 @@ def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
 
 
 def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Returns the trials without those that another one went on from, as hyperband's do."""
-    continued = {outcome.values.get(_PROMOTED_FROM) for outcome in outcomes}
+    """Returns the trials without those that another one went on from to its end, as hyperband's do."""
+    continued = {outcome.values.get(_PROMOTED_FROM) for outcome in outcomes if outcome.status == COMPLETED}
     return [outcome for outcome in outcomes if outcome.trial_id not in continued]
 
 

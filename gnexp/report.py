@@ -30,7 +30,7 @@ from tabulate import tabulate
 
 from gnexp import analysis, outcomes, space, summaries, workdir
 from gnexp import config as configs
-from gnexp.console import in_words, short, with_spread
+from gnexp.console import EFFECT_HEADERS, effect_rows, in_words, short, with_spread
 from gnexp.errors import GnexpError, UserError
 from gnexp.outcomes import Outcome
 
@@ -225,7 +225,9 @@ def _curves(sweep: _Sweep) -> _Section:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         # Below, where there is nothing to hide.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize=8, frameon=False)
-    text = "Left: each trial is the mean over its seeds; the thin lines are the seeds of the best."
+    text = "Left: the objective after each epoch."
+    if len(seeds) > 1:
+        text += " A trial is the mean over its seeds; the thin lines are the seeds of the best."
     if sweep.config.sweep.tuner == "hyperband":
         text += " At later epochs only those trials count that were trained for so long."
     return _Section(heading, [f"{text} Right: the trials in the order in which they were created."], "curves", figure)
@@ -272,25 +274,13 @@ def _effects(sweep: _Sweep) -> _Section:
     found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != space.ROLES[0])
     if not found:
         return _Section(heading, ["No trial has ended yet."])
-    rows = [
-        [
-            "" if index else f"{effect.path} ({effect.role})",
-            level.name,
-            len(level.scores),
-            level.failed or "",
-            with_spread(level.mean, level.interval),
-            with_spread(level.best, None),
-        ]
-        for effect in found
-        for index, level in enumerate(effect.levels)
-    ]
     caveat = (
         "A mean is over the trials that had a value, with its 95% interval over these trials. The other "
         f"hyperparameters varied among them as the tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give "
         "with the others well chosen is nearer to its best trial than to its mean. The picture "
         "ends where the scores do; an interval may reach further."
     )
-    table = _table(rows, ["hyperparameter", "value", "trials", "failed", f"mean {objective}", "best"])
+    table = _table(effect_rows(found), EFFECT_HEADERS)
     return _Section(heading, [caveat, table], "effects", _effects_figure(sweep, found) if sweep.best else None)
 
 
@@ -316,14 +306,11 @@ def _effect(axes: Axes, effect: analysis.Effect, sweep: _Sweep) -> None:
     values = sorted({trial.values[path] for trial in ended})
     completed = [trial for trial in ended if trial.mean is not None]
     entries = [entry for entry in sweep.space.entries if entry.path == path]
-    if all(entry.values for entry in entries):
+    if sweep.space.listed(path):
         # A choice: its values, often powers of two, side by side, with their trials spread a little.
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
         dots = [values.index(trial.values[path]) for trial in completed] + spread
-        whole = len(levels) == len(values)
-        places = (
-            range(len(values)) if whole else np.interp([level.center for level in levels], values, range(len(values)))
-        )
+        places = range(len(values))
         names = [str(short(value)) for value in values]
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 28 else {}
         axes.set_xticks(range(len(values)), names, **slanted)

@@ -224,6 +224,10 @@ class Space:
         """Returns the role of a path in the space."""
         return self._of(path)[0].role
 
+    def listed(self, path: str) -> bool:
+        """Tells whether a path has certain values only, and no range."""
+        return all(entry.values for entry in self._of(path))
+
     def logarithmic(self, path: str) -> bool:
         """Tells whether a path is sampled on a logarithmic scale wherever it is searched."""
         return all(entry.sampling == "log" or entry.kind == _FIXED for entry in self._of(path))
@@ -311,7 +315,7 @@ class Space:
 
     def _column(self, path: str, differs: bool = False) -> Column:
         entries = self._of(path)
-        if all(entry.values for entry in entries):
+        if self.listed(path):
             values = tuple(dict.fromkeys(value for entry in entries for value in entry.values))
             if self._absent_somewhere(path) and not isinstance(values[0], bool):
                 values = (self._absence(path), *values)
@@ -421,7 +425,7 @@ def _parse_entry(path: str, entry: ConfigDict, table: ConfigDict, base: Mapping[
         if not any(FIELDS[parent].accepts(kind(case)) for kind in (str, _number, _truth)):
             raise UserError(f"{where}.cases.{case} is not allowed: config.{parent} must be {FIELDS[parent].allowed}")
         values = tuple(value for value in deciding.values if str(value).lower() == case.lower())
-        parsed = _parse_domain(f"{where}.cases.{case}", path, role, domain, base[path])
+        parsed = dataclasses.replace(_parse_domain(f"{where}.cases.{case}", path, role, domain, base[path]), role=role)
         if values:
             entries[parsed] = entries.get(parsed, ()) + values
     if not entries:

@@ -9,7 +9,7 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
-from configs import fmnist, smoke
+from configs import fmnist, fmnist_sweep, smoke, smoke_sweep
 from gnexp import config as configs
 from gnexp.errors import UserError
 
@@ -17,7 +17,7 @@ NAN, INFINITY = math.nan, math.inf
 
 # Values that a field takes, values that it refuses, and what the refusal must say is allowed.
 VALUES = {
-    "seed": ([0, 2**32 - 1], [-1, 2**32, 1.5, True, "0", None], "0 to 4294967295"),
+    "seed": ([0, 2**32 - 1], [-1, 2**32, 1.5, True, "0", None], "whole number, 0 to 4294967295"),
     "epochs": ([1, 1000], [0, -1, 1.0, True, "3", None], "whole number of 1 or more"),
     "objective": (["val_accuracy", "val_loss"], ["accuracy", "", None, 1], "'val_accuracy', 'val_loss'"),
     "deterministic": ([True, False], [1, "true", None], "true or false"),
@@ -27,6 +27,7 @@ VALUES = {
     "data.fallback": (["", "digits"], ["cifar10", None], "'digits'"),
     "data.directory": (["", "/data"], [None, 1, True], "path of a folder"),
     "data.batch_size": ([1, 60000], [0, -128, 128.0, True, "128"], "whole number of 1 or more"),
+    "data.train_size": ([0, 1, 60000], [-1, 0.5, True, "all", None], "whole number of 0 or more"),
     "data.validation": (
         ["test", 1, 5000, 0.1, 0.999],
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
@@ -50,9 +51,21 @@ VALUES = {
     "schedule.factor": ([0.2, 0.999], [0, 0.0, 1, 1.0, -0.2, NAN, True], "between 0 and 1"),
     "schedule.patience": ([1, 3], [0, 2.5, True], "whole number of 1 or more"),
     "schedule.min_learning_rate": ([0, 1e-5], [-1e-5, NAN, "0", INFINITY], "0 or more"),
+    "sweep.tuner": (["random", "grid", "bayesian", "hyperband"], ["Random", "tpe", None], "'bayesian'"),
+    "sweep.max_trials": ([1, 9999], [0, 10000, 2.0, True, None], "a whole number, 1 to 9999"),
+    "sweep.executions": ([1, 5], [0, -1, 1.5, None], "a whole number, 1 to 1000"),
+    "sweep.max_failures": ([1, 5], [0, 1.5, None], "whole number of 1 or more"),
+    "sweep.seed": ([0, 2**31 - 1], [-1, 2**31, 0.5, None], "0 to 2147483647"),
+    "sweep.factor": ([2, 3], [1, 2.5, None], "whole number of 2 or more"),
 }
 GOOD = [(path, value) for path, (good, _, _) in VALUES.items() for value in good]
 BAD = [(path, value, allowed) for path, (_, bad, allowed) in VALUES.items() for value in bad]
+
+
+@pytest.fixture
+def sweep() -> ConfigDict:
+    """A sweep, which has every key that there is."""
+    return fmnist_sweep.get_config()
 
 
 def changed(config: ConfigDict, values: dict) -> ConfigDict:
@@ -78,7 +91,7 @@ def refusal(config: ConfigDict) -> str:
 # Single values
 
 
-@pytest.mark.parametrize("name", [fmnist, smoke])
+@pytest.mark.parametrize("name", [fmnist, smoke, fmnist_sweep, smoke_sweep])
 def test_the_configs_of_the_project_are_valid(name):
     configs.validate(name.get_config())
 
@@ -88,14 +101,14 @@ def test_every_key_has_its_values_in_this_file():
 
 
 @pytest.mark.parametrize(("path", "value"), GOOD)
-def test_a_good_value_is_taken(config, path, value):
+def test_a_good_value_is_taken(sweep, path, value):
     related = {"deterministic": False, "model.groups": 1, "schedule.min_learning_rate": 0.0}
-    configs.validate(changed(config, related | {path: value}))
+    configs.validate(changed(sweep, related | {path: value}))
 
 
 @pytest.mark.parametrize(("path", "value", "allowed"), BAD)
-def test_a_bad_value_is_refused_by_key_value_and_what_is_allowed(config, path, value, allowed):
-    message = refusal(changed(config, {path: value}))
+def test_a_bad_value_is_refused_by_key_value_and_what_is_allowed(sweep, path, value, allowed):
+    message = refusal(changed(sweep, {path: value}))
     assert f"config.{path}={value!r} " in message
     assert allowed in message
 
@@ -106,8 +119,8 @@ def test_a_number_beyond_every_float_is_refused(config, path):
 
 
 @pytest.mark.parametrize("path", VALUES)
-def test_a_missing_key_is_named(config, path):
-    plain = config.to_dict()
+def test_a_missing_key_is_named(sweep, path):
+    plain = sweep.to_dict()
     section, _, key = path.rpartition(".")
     del (plain[section] if section else plain)[key]
     assert f"config.{path} is missing" in refusal(ConfigDict(plain))
@@ -199,7 +212,7 @@ def test_json_gives_back_every_value(config, validation):
     back = configs.from_json(json.loads(text))
     configs.validate(back)
     assert configs.to_json(back) == json.loads(text)
-    assert configs.flatten(back).keys() == configs.FIELDS.keys()
+    assert configs.flatten(back).keys() == {path for path in configs.FIELDS if not path.startswith("sweep.")}
     assert back.data.validation == validation
     assert type(back.data.validation) is type(validation)
 

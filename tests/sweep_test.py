@@ -7,9 +7,8 @@ import os
 import pathlib
 import signal
 
-import pytest
-
 import keras
+import pytest
 
 from gnexp import config as configs
 from gnexp import data, outcomes, result, trial, workdir
@@ -17,6 +16,9 @@ from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 from gnexp.space import choice
 from tests.sweeps import TOO_FAST, run, tiny, with_failures
 
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="takes minutes; tests/trial_test.py has what hangs on the backend"
+)
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,9 @@ def _status(directory):
 
 def _run(config, directory):
     with workdir.opened(directory, config) as config:
-        return trial.run(config, data.load(config.data), directory)
+        done = trial.run(config, data.load(config.data), directory)
+    workdir.clean(directory)
+    return done
 
 
 @pytest.fixture(scope="module")
