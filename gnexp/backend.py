@@ -1,5 +1,6 @@
 """All that is special to one Keras backend: many training steps in one call, determinism, GPU memory, devices."""
 
+import gc
 import os
 from collections.abc import Callable
 
@@ -31,6 +32,24 @@ def prepare(deterministic: bool) -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+
+
+def forget() -> None:
+    """Frees what the trainings of this process have left behind; none may be going on."""
+    keras.backend.clear_session()
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.clear_caches()
+    else:
+        from tensorflow.python.framework import ops
+
+        # Keras's optimizer sums gradients over replicas through tf.custom_gradient, which notes a function for each
+        # step that is traced, for ever, and with it the step's graph: 8 MB for a small network.
+        registry = ops._gradient_registry._registry
+        for name in [name for name in registry if name.startswith("CustomGradient-")]:
+            del registry[name]
+    gc.collect()
 
 
 def devices() -> list[str]:

@@ -1,15 +1,12 @@
 """One trial of a sweep: all its executions, one training for each seed, as a task that any process can do."""
 
 import dataclasses
-import gc
 import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-
+from gnexp import backend, data, outcomes, result, trial, workdir
 from gnexp import config as configs
-from gnexp import data, outcomes, result, trial, workdir
 from gnexp.console import Console
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.result import Result
@@ -91,8 +88,7 @@ def _train(task: Task, config, splits, directory, console, earlier: list[Result]
         return None, one_line(error)
     finally:
         # Or else every trial's graphs and compiled functions stay for as long as the process.
-        keras.backend.clear_session()
-        gc.collect()
+        backend.forget()
 
 
 def one_line(error: BaseException) -> str:

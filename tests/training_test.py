@@ -2,11 +2,12 @@
 
 import contextlib
 import dataclasses
+import gc
 
 import numpy as np
 import pytest
 
-from gnexp import data
+from gnexp import backend, data
 from gnexp.errors import DivergedError
 from gnexp.training import StoppedError, Training
 
@@ -128,3 +129,17 @@ def test_the_plateau_rule_cuts_the_learning_rate_that_trains_on(small, splits):
     small.schedule.min_learning_rate = 3e-10
     rates = [epoch.learning_rate for epoch in _finish(Training(small, splits)).history]
     assert rates == pytest.approx([1e-9, 1e-9, 5e-10, 3e-10])
+
+
+def test_nothing_of_a_training_stays_when_it_is_forgotten(small):
+    small.data.train_size = 64
+    splits = data.load(small.data)
+    alive = []
+    for _ in range(4):
+        training = Training(small, splits)
+        next(training.epochs())
+        del training
+        backend.forget()
+        alive.append(len(gc.get_objects()))
+    # The first ones fill caches that stay; a graph that stayed would be thousands of objects.
+    assert abs(alive[3] - alive[2]) < 500
