@@ -13,13 +13,15 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 from gnexp import outcomes
 
 _TINY = (
-    "--config.data.train_size=100",
-    "--config.data.validation=50",
+    # Batches that all have one size, or else each training compiles its step twice.
+    "--config.data.train_size=96",
+    "--config.data.validation=48",
     "--config.model.filters=4",
     "--config.model.units=8",
     "--config.sweep.executions=1",
     "--config.sweep.max_trials=6",
     "--config.sweep.space.model.groups.values=1,2,4",
+    "--config.sweep.space.data.batch_size.values=16,32",
 )
 _OPTIONS = {
     "random": ("--config.sweep.executions=2", "--config.sweep.max_trials=4"),
@@ -31,7 +33,7 @@ _OPTIONS = {
         "--config.sweep.space.optimizer.name.values=adam",
     ),
     # Three epochs at most: a bracket of 3 trials of 1 epoch and 1 of 3, then others of 3.
-    "hyperband": ("--config.epochs=3", "--config.sweep.max_trials=5"),
+    "hyperband": ("--config.epochs=3", "--config.sweep.max_trials=4"),
 }
 
 
