@@ -84,10 +84,10 @@ class SweepConsole:
     def __enter__(self):
         """Shows the lines, where the output is a terminal."""
         # The second bar is but a line of text.
-        count = "{n_fmt}/{total_fmt} trials |{bar:20}| {postfix}"
+        count = "{n_fmt}/{total_fmt} trials |{bar:20}| {desc}"
         self._bars = [
             tqdm(total=self._trials, bar_format=layout, leave=False, disable=None, file=sys.stdout, position=position)
-            for position, layout in enumerate((count, "{postfix}"))
+            for position, layout in enumerate((count, "{desc}"))
         ]
         self._refresh()
         return self
@@ -144,8 +144,8 @@ class SweepConsole:
     def _refresh(self) -> None:
         if self._bars and not self._bars[0].disable:
             self._bars[0].n = self._completed + self._failed
-            self._bars[0].set_postfix_str(self._status())
-            self._bars[1].set_postfix_str(self._best_so_far())
+            self._bars[0].set_description_str(self._status())
+            self._bars[1].set_description_str(self._best_so_far())
 
 
 class _TrialConsole:
