@@ -13,8 +13,9 @@ from gnexp.space import Column, Space
 from gnexp.summaries import EventFiles
 
 _FILE = "experiment.json"
-# What hyperband says of a trial, under keras-tuner's own names.
-_BRACKET, _ROUND, _EPOCHS, _FROM = "tuner/bracket", "tuner/round", "tuner/initial_epoch", "tuner/trial_id"
+# What hyperband says of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
+_RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
+_FROM = "tuner/trial_id"
 
 
 class Experiment:
@@ -45,7 +46,8 @@ class Experiment:
 
     def group(self, trial_id: str) -> str:
         """Returns the name of a trial's session group."""
-        return f"{self._name}/{trial_id}"
+        # The trial comes first: TensorBoard's column cuts the name short.
+        return f"{trial_id} {self._name}"
 
     def hparams(self, config: ConfigDict, values: dict[str, Any]) -> dict[str, bool | int | float | str]:
         """Returns what a trial's row shows.
@@ -69,7 +71,7 @@ class Experiment:
             epochs = self._config.epochs
             columns = [column for column in columns if column.name != "epochs"]
             columns += [Column("epochs", (0, epochs), interval=True, differs=True)]
-            columns += [Column(name, (0, epochs), interval=True) for name in (_BRACKET, _ROUND, _EPOCHS)]
+            columns += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
             columns += [Column(_FROM, ("",), interval=True)]
         return columns
 
@@ -78,7 +80,7 @@ class Experiment:
         first = f"best_{self._config.objective}"
         metrics = {first: best.pop(first)}
         if self._config.sweep.executions > 1:
-            metrics["interval95"] = f"\N{PLUS-MINUS SIGN} 95% of {best_name(self._config.objective)}"
+            metrics["interval95"] = f"\N{PLUS-MINUS SIGN} 95% of {metrics[first]}"
         metrics["executions"] = "seeds"
         return metrics | best | {"test_accuracy": "test accuracy", "test_loss": "test loss"}
 
@@ -103,8 +105,3 @@ class Experiment:
             self._path, {"name": self._name, "noted": self._noted, "events": {**state, "pending": pending}}
         )
         self._events.write()
-
-
-def best_name(objective: str) -> str:
-    """Returns the readable name of an objective's best value."""
-    return f"best {objective}"

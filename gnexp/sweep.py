@@ -48,6 +48,7 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
       InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
       OSError: the disk is full, say; what was saved stays good.
     """
+    (directory / workdir.RESULT).unlink(missing_ok=True)
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
         with sweep.console as console:
@@ -148,10 +149,12 @@ class _Sweep:
         first = ended[: self._config.sweep.max_failures]
         if len(first) == self._config.sweep.max_failures and all(trial.status == TrialStatus.FAILED for trial in first):
             (reason, count), *_ = collections.Counter(trial.message for trial in first).most_common()
-            raise GnexpError(
+            error = GnexpError(
                 f"the sweep stops, because all of its first {len(first)} trials failed (config.sweep.max_failures), "
                 f"{count} of them with {reason}"
             )
+            result.write_failure(self._directory, error)
+            raise error
 
     def _best(self) -> Trial | None:
         best = self._oracle.get_best_trials(1)
