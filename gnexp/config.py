@@ -179,6 +179,8 @@ def validate(config: ConfigDict) -> None:
         if not field.accepts(flat[path]):
             raise bad_value(path, flat[path])
     validate_together(flat)
+    if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
+        raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
 
 
 # What `validate_together` looks at.

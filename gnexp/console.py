@@ -257,6 +257,7 @@ def sweep_summary(
         return
     print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
     paths = [path for path in best[0].values if not path.startswith("tuner/")]
+    paths += [path for path in best[0].values if path == "tuner/epochs"]
     rows = [
         [each.trial_id, with_spread(each.mean, each.interval), len(each.results), each.results[0].best_epoch]
         + [short(each.values.get(path, "")) for path in paths]

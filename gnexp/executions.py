@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import traceback
 from collections.abc import Mapping
 from typing import Any
 
@@ -60,7 +61,7 @@ def run(task: Task, splits: data.Splits, console: Console) -> Done:
         asked = configs.from_json({**task.config, "seed": task.config["seed"] + number})
         directory = outcomes.execution(task.directory, asked.seed)
         with workdir.opened(directory, asked) as config:
-            failure = result.failed(directory)
+            failure = _one_line(result.failed(directory))
             done = result.finished(directory)
             if not done and not failure:
                 done, failure = _train(task, config, splits, directory, console, results)
@@ -85,13 +86,13 @@ def _train(task: Task, config, splits, directory, console, earlier: list[Result]
     except (InterruptedTrainingError, UserError, OSError):
         raise
     except Exception as error:  # whatever TensorFlow, JAX or the network may raise, out of memory included
-        return None, one_line(error)
+        (directory / workdir.TRACEBACK).write_text(traceback.format_exc())
+        result.write_failure(directory, error)
+        return None, _one_line(result.failed(directory))
     finally:
         # Or else every trial's graphs and compiled functions stay for as long as the process.
         backend.forget()
 
 
-def one_line(error: BaseException) -> str:
-    """Returns an error's kind and the first line of what it says."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}"[:_LONGEST_MESSAGE]
+def _one_line(message: str | None) -> str | None:
+    return message and message.strip().splitlines()[0][:_LONGEST_MESSAGE]

@@ -15,7 +15,6 @@ from gnexp.summaries import EventFiles
 _FILE = "experiment.json"
 # What hyperband says of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
 _RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
-_FROM = "tuner/trial_id"
 
 
 class Experiment:
@@ -59,7 +58,10 @@ class Experiment:
         shown = {**hparams.of(config), **self._space.hparams(values)}
         del shown["seed"]  # Each session of the group has its own.
         if self._config.sweep.tuner == "hyperband":
-            shown |= {_FROM: "", **{name: value for name, value in values.items() if name.startswith("tuner/")}}
+            shown |= {
+                outcomes.PROMOTED_FROM: "",
+                **{name: value for name, value in values.items() if name.startswith("tuner/")},
+            }
             shown["epochs"] = shown.pop("tuner/epochs")
         return shown
 
@@ -72,7 +74,7 @@ class Experiment:
             columns = [column for column in columns if column.name != "epochs"]
             columns += [Column("epochs", (0, epochs), interval=True, differs=True)]
             columns += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
-            columns += [Column(_FROM, ("",), interval=True)]
+            columns += [Column(outcomes.PROMOTED_FROM, ("",), interval=True)]
         return columns
 
     def _metrics(self) -> dict[str, str]:

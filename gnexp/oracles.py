@@ -30,6 +30,7 @@ _STATE = "oracle.json"
 _TUNER = "tuner0.json"
 _RANDOM_POINTS_PER_HYPERPARAMETER = 2
 _CANDIDATES = 200
+_MOST_LISTED = 100_000
 
 
 class _Durable:
@@ -128,8 +129,8 @@ class _Durable:
         keras-tuner gives up after twenty draws of known values, which in a small space happens long before its end.
         """
         values = super()._random_values()
-        if values is None and self.space.enumerable:
-            left = [values for values in self.space.grid() if not self._duplicate(values)]
+        if values is None and self.space.size() <= _MOST_LISTED:
+            left = [values for values in self.space.combinations() if not self._duplicate(values)]
             if left:
                 values = left[np.random.default_rng((self.seed, len(self.trials))).integers(len(left))]
         return values
@@ -229,6 +230,23 @@ class _Bayesian(_Durable, BayesianOptimizationOracle):
                 response = self._best_untried()
         return response
 
+    def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the points and scores that the Gaussian process is fitted to, lower scores being better.
+
+        keras-tuner leaves failed trials out, and then proposes the place of the last failure for ever. Here a failure
+        is as bad as the worst of the others.
+        """
+        points, scores = super()._vectorize_trials()
+        failed = [
+            self._vector(trial.hyperparameters.values)
+            for trial in self.trials.values()
+            if trial.status == TrialStatus.FAILED
+        ]
+        if failed:
+            points = np.concatenate([points, failed])
+            scores = np.concatenate([scores, np.full(len(failed), scores.max())])
+        return points, scores
+
     def _best_untried(self) -> dict[str, Any]:
         drawn = [self._random_values() for _ in range(_CANDIDATES)]
         candidates = {self._compute_values_hash(values): values for values in drawn if values is not None}
@@ -262,16 +280,31 @@ class _Hyperband(_Durable, HyperbandOracle):
         """Returns the best trial that waits for its promotion, or else new values for the first round."""
         self._brackets = [bracket for bracket in self._brackets if not self._complete(bracket)]
         for bracket in self._brackets:
-            if len(bracket["rounds"][0]) < self._get_size(bracket["bracket_num"], 0):
-                return self._random_trial(trial_id, bracket)
+            if len(bracket["rounds"][0]) < self._sizes(bracket)[0]:
+                if values := self._random_values():
+                    return self._begin(trial_id, bracket, values)
+                bracket["exhausted"] = True  # The space has no more: go on with those that there are.
             if promoted := self._promote(trial_id, bracket):
                 return {"status": TrialStatus.RUNNING, "values": promoted}
         if self.ongoing_trials:
             # What they give may be promoted before another bracket is begun.
             return {"status": TrialStatus.IDLE}
+        if (values := self._random_values()) is None:
+            return {"status": TrialStatus.STOPPED}
         self._increment_bracket_num()
         self._start_new_bracket()
-        return self._random_trial(trial_id, self._brackets[-1])
+        return self._begin(trial_id, self._brackets[-1], values)
+
+    def _begin(self, trial_id: str, bracket: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+        number = bracket["bracket_num"]
+        bracket["rounds"][0].append({"past_id": None, "id": trial_id})
+        rung = {
+            "tuner/epochs": self._get_epochs(number, 0),
+            "tuner/initial_epoch": 0,
+            "tuner/bracket": number,
+            "tuner/round": 0,
+        }
+        return {"status": TrialStatus.RUNNING, "values": {**values, **rung}}
 
     def _promote(self, trial_id: str, bracket: dict[str, Any]) -> dict[str, Any] | None:
         number, rounds, sizes = bracket["bracket_num"], bracket["rounds"], self._sizes(bracket)
@@ -295,11 +328,16 @@ class _Hyperband(_Durable, HyperbandOracle):
         return None
 
     def _sizes(self, bracket: dict[str, Any]) -> list[int]:
-        """Returns how many trials each round gets: as many as are meant, and as have not failed in the one before."""
+        """Returns how many trials each round gets: as many as are meant, but no more than there can be.
+
+        Of the first there are too few where the space has no more values, of a later one after failures in that before.
+        """
         sizes = []
         for index in range(len(bracket["rounds"])):
             size = self._get_size(bracket["bracket_num"], index)
-            if index:
+            if index == 0 and bracket.get("exhausted"):
+                size = len(bracket["rounds"][0])
+            elif index:
                 before = bracket["rounds"][index - 1]
                 failed = sum(self.trials[info["id"]].status == TrialStatus.FAILED for info in before)
                 size = min(size, sizes[-1] - failed)
@@ -318,16 +356,6 @@ class _Hyperband(_Durable, HyperbandOracle):
                 if len(bracket["rounds"][index]) < sizes[index]:
                     needed |= {info["id"] for info in bracket["rounds"][index - 1]}
         return needed - {None}
-
-    @classmethod
-    def iteration(cls, epochs: int, factor: int) -> int:
-        """Returns how many trials all the brackets have together."""
-        oracle = HyperbandOracle(max_epochs=epochs, factor=factor)
-        return sum(
-            oracle._get_size(bracket, index)
-            for bracket in range(oracle._get_num_brackets())
-            for index in range(oracle._get_num_rounds(bracket))
-        )
 
 
 def create(config: ConfigDict, space: Space):

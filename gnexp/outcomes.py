@@ -19,7 +19,7 @@ RUNNING = "running"
 
 ORACLE = "oracle"
 TRIALS = "trials"
-_PROMOTED_FROM = "tuner/trial_id"
+PROMOTED_FROM = "tuner/trial_id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,7 @@ def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
 
 def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Returns the trials without those that another one went on from to its end, as hyperband's do."""
-    continued = {outcome.values.get(_PROMOTED_FROM) for outcome in outcomes if outcome.status == COMPLETED}
+    continued = {outcome.values.get(PROMOTED_FROM) for outcome in outcomes if outcome.status == COMPLETED}
     return [outcome for outcome in outcomes if outcome.trial_id not in continued]
 
 

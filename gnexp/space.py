@@ -19,7 +19,9 @@ be optimized for the answer to be fair, a fixed one stays.
 """
 
 import contextlib
+import copy
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping
@@ -28,7 +30,16 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict, config_dict
 
-from gnexp.config import FIELDS, TOGETHER, flatten, is_of_space, unknown_key, validate_together
+from gnexp.config import (
+    FIELDS,
+    TOGETHER,
+    flatten,
+    from_json,
+    is_of_space,
+    to_json,
+    unknown_key,
+    validate_together,
+)
 from gnexp.errors import UserError
 
 ROLES = ("scientific", "nuisance")
@@ -38,6 +49,7 @@ _KINDS = ("choice", "int", "float", "boolean", _FIXED)
 _GRID_POINTS = 10
 # Above so many whole numbers, the ends of a range stand for it when it is checked.
 _MOST_CHECKED = 1000
+_MOST_VALUES = 10**6
 _NOT_SEARCHED = {
     "seed": "config.sweep.executions says how many seeds each trial has",
     "objective": "a sweep has one objective",
@@ -46,6 +58,8 @@ _NOT_SEARCHED = {
     "data.fallback": "a sweep has one dataset",
     "data.directory": "a sweep has one dataset",
     "data.validation": "trials could not be compared",
+    "data.train_size": "all trials share one dataset",
+    "deterministic": "it holds for a whole process",
 }
 
 
@@ -78,8 +92,11 @@ def floats(
 
 def _range(kind: str, number: type, min_value, max_value, step, sampling: str, role: str) -> ConfigDict:
     entry = ConfigDict({"type": kind, "min_value": min_value, "max_value": max_value, "sampling": sampling})
-    entry.step = config_dict.placeholder(number)
-    entry.step = step if step is None else number(step)
+    # The placeholder knows its type, which a flag needs; a step of another type is for `parse` to refuse.
+    if step is None:
+        entry.step = config_dict.placeholder(number)
+    else:
+        entry.step = float(step) if number is float else step
     entry.role = role
     return entry
 
@@ -103,7 +120,10 @@ def by(parent: str, role: str = "scientific", **cases: ConfigDict) -> ConfigDict
       **cases: the entry for each of the parent's values. For a value without one there is nothing to search, and
         the config's own value stays.
     """
-    domains = {value: {key: entry[key] for key in entry if key != "role"} for value, entry in cases.items()}
+    # A deep copy of each, which may be one object: unlike its values, it knows the type of a step that is not given.
+    domains = {value: copy.deepcopy(entry) for value, entry in cases.items()}
+    for domain in domains.values():
+        del domain["role"]
     return ConfigDict({"type": "by", "parent": parent, "cases": domains, "role": role})
 
 
@@ -131,19 +151,25 @@ class Entry:
     when: tuple[str, tuple] | None = None
 
     def points(self) -> list:
-        """Returns the values that a grid tries."""
-        if self.values:
-            return list(self.values)
-        if self.step is None and (self.kind == "float" or self.sampling == "log"):
+        """Returns the values that a grid tries: all that there are, or some of a range without a step."""
+        if self.step is None and not self.values and (self.kind == "float" or self.sampling == "log"):
             count = _GRID_POINTS if self.low < self.high else 1
             spaced = (np.geomspace if self.sampling == "log" else np.linspace)(self.low, self.high, count)
             return sorted({round(value) for value in spaced}) if self.kind == "int" else spaced.tolist()
+        return self.everything()
+
+    def everything(self) -> list:
+        """Returns all values of an entry that has finitely many."""
+        if self.values:
+            return list(self.values)
+        if self.low == self.high:
+            return [self.low]
         count, step = self.count(), self.step or 1
-        if self.sampling == "log":
+        if self.sampling == "log" and self.step is not None:
             spaced = [self.low * math.pow(step, index) for index in range(count)]
         else:
             spaced = [self.low + index * step for index in range(count)]
-        return [int(value) for value in spaced] if self.kind == "int" else spaced
+        return [int(value) for value in spaced] if self.kind == "int" else [min(value, self.high) for value in spaced]
 
     def count(self) -> float:
         """Returns how many values there are: a whole number, or infinity."""
@@ -161,9 +187,7 @@ class Entry:
         """Returns the values that stand for all of them when the space is checked."""
         if not self.values and (self.kind == "float" or self.count() > _MOST_CHECKED):
             return [self.low, self.high]
-        return (
-            [int(v) for v in range(self.low, self.high + 1)] if self.kind == "int" and not self.step else self.points()
-        )
+        return self.everything()
 
     def holds(self, values: Mapping[str, Any]) -> bool:
         """Tells whether the entry is searched where the others have `values`."""
@@ -236,10 +260,9 @@ class Space:
         """Yields every combination of the entries' `points`, the last entry changing fastest."""
         return _combinations(self.entries, Entry.points)
 
-    @property
-    def enumerable(self) -> bool:
-        """Whether `grid` yields all that there is."""
-        return all(entry.count() == len(entry.points()) for entry in self.entries)
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yields every combination of a space whose `size` is finite."""
+        return _combinations(self.entries, Entry.everything)
 
     def size(self) -> float:
         """Returns how many combinations there are: a whole number, or infinity."""
@@ -270,25 +293,31 @@ class Space:
             )
             with scope:
                 match entry.kind:
-                    case "choice":
+                    case "choice" if len(entry.values) > 1:
                         hps.Choice(entry.path, list(entry.values))
                     case "boolean":
                         hps.Boolean(entry.path)
-                    case "fixed":
+                    case "fixed" | "choice":
                         hps.Fixed(entry.path, entry.values[0])
                     case "int":
                         hps.Int(entry.path, entry.low, entry.high, entry.step, entry.sampling)
+                    case "float" if entry.step is None:
+                        hps.Float(entry.path, entry.low, entry.high, sampling=entry.sampling)
                     case "float":
-                        hps.Float(entry.path, entry.low, entry.high, entry.step, entry.sampling)
+                        # keras-tuner's own steps miss the last of 0, 0.1, 0.2, 0.3.
+                        hps.Choice(entry.path, entry.everything())
         return hps
 
     def config(self, sweep: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
         """Returns the config of a trial: the sweep's own, without its sweep, with the trial's values."""
-        config = sweep.copy_and_resolve_references()
-        with config.unlocked():
-            del config["sweep"]
-        config.update_from_flattened_dict({path: values[path] for path in self.paths if path in values})
-        return config
+        # Through plain values: a ConfigDict would not take a float where its file has a whole number.
+        plain = to_json(sweep)
+        del plain["sweep"]
+        for path in self.paths:
+            if path in values:
+                *sections, key = path.split(".")
+                functools.reduce(dict.__getitem__, sections, plain)[key] = values[path]
+        return from_json(plain)
 
     def columns(self, hparams: Mapping[str, Any]) -> list[Column]:
         """Returns the dashboard's columns.
@@ -311,14 +340,17 @@ class Space:
         return columns
 
     def _has_exponent(self, path: str) -> bool:
-        return path in self.searched and self.logarithmic(path) and self._of(path)[0].kind == "float"
+        entries = self._of(path)
+        return any(entry.kind == "float" and entry.sampling == "log" for entry in entries) and all(
+            entry.sampling == "log" or (entry.kind == _FIXED and entry.values[0] > 0) for entry in entries
+        )
 
     def _column(self, path: str, differs: bool = False) -> Column:
         entries = self._of(path)
         if self.listed(path):
             values = tuple(dict.fromkeys(value for entry in entries for value in entry.values))
-            if self._absent_somewhere(path) and not isinstance(values[0], bool):
-                values = (self._absence(path), *values)
+            if self._absent_somewhere(path):
+                values = tuple(dict.fromkeys((self._absence(path), *values)))
             return Column(path, values, differs=differs)
         ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
         return Column(path, (min(ends), max(ends)), interval=True, differs=differs)
@@ -386,7 +418,11 @@ def parse(config: ConfigDict) -> Space:
     entries: list[Entry] = []
     base = flatten(config)
     for path, entry in _entries(table):
-        entries += _parse_entry(path, entry, table, base)
+        try:
+            entries += _parse_entry(path, entry, table, base)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:  # written by hand, or with wild values
+            message = f"config.sweep.space.{path} is no entry as gnexp.space makes them: {error}"
+            raise UserError(" ".join(message.split())) from error
     space = Space(entries)
     if not space.searched:
         raise UserError("config.sweep.space has no entry with more than one value: there is nothing to search")
@@ -454,8 +490,13 @@ def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, example: 
     kind = entry.get("type")
     match kind:
         case "choice":
-            values = _values(f"{where}.values", entry.get("values"), example)
-            parsed = Entry(path, kind, role, values=values)
+            values = entry.get("values")
+            if isinstance(example, str) and isinstance(values, tuple) and len(values) == 1:
+                # So that a shell needs no quotes: --config.sweep.space.optimizer.name.values=adam,sgd
+                values = tuple(part.strip() for part in str(values[0]).split(","))
+            values = _values(f"{where}.values", values, example)
+            # keras-tuner makes 1 and 0 of a choice between true and false.
+            parsed = Entry(path, "boolean" if len(values) == 2 and isinstance(values[0], bool) else kind, role, values)
         case "boolean":
             parsed = Entry(path, kind, role, values=(False, True))
         case "fixed":
@@ -473,11 +514,10 @@ def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, example: 
 def _values(where: str, values: Any, example: Any) -> tuple:
     if not isinstance(values, tuple) or not values:
         raise UserError(f"{where}={values!r} is not allowed: it must be one value or more, such as 1,2")
-    if isinstance(example, str) and len(values) == 1:
-        # So that a shell needs no quotes: --config.sweep.space.optimizer.name.values=adam,sgd
-        values = tuple(part.strip() for part in str(values[0]).split(","))
+    if not all(isinstance(value, (bool, int, float, str)) for value in values):
+        raise UserError(f"{where}={values!r} is not allowed: its values must be numbers, words, true or false")
     if isinstance(example, float):
-        values = tuple(float(value) if isinstance(value, int) else value for value in values)
+        values = tuple(float(value) if _is_whole(value) else value for value in values)
     if len(set(values)) != len(values) or len({type(value) for value in values}) > 1:
         raise UserError(f"{where}={values!r} is not allowed: its values must be of one type and differ")
     return values
@@ -487,7 +527,8 @@ def _parse_range(where: str, path: str, role: str, entry: ConfigDict) -> Entry:
     low, high, step, sampling = (entry.get(key) for key in ("min_value", "max_value", "step", "sampling"))
     number = int if entry.type == "int" else float
     for key, value in {"min_value": low, "max_value": high, "step": step}.items():
-        if not (isinstance(value, number) or (key == "step" and value is None)) or value in (math.inf, -math.inf):
+        good = _is_whole(value) if number is int else isinstance(value, float) and math.isfinite(value)
+        if not good and not (key == "step" and value is None):
             kind = "whole number" if number is int else "number"
             raise UserError(f"{where}.{key}={value!r} is not allowed: it must be a {kind}")
     if sampling not in ("linear", "log"):
@@ -498,7 +539,14 @@ def _parse_range(where: str, path: str, role: str, entry: ConfigDict) -> Entry:
         raise UserError(f"{where}.min_value={low!r} is not allowed: with sampling=log it must be above 0")
     if step is not None and step <= (1 if sampling == "log" else 0):
         raise UserError(f"{where}.step={step!r} is not allowed: it must be above {1 if sampling == 'log' else 0}")
-    return Entry(path, entry.type, role, low=low, high=high, step=step, sampling=sampling)
+    parsed = Entry(path, entry.type, role, low=low, high=high, step=step, sampling=sampling)
+    if math.isfinite(parsed.count()) and parsed.count() > _MOST_VALUES:
+        raise UserError(f"{where} has {parsed.count():.3g} values: it must have at most {_MOST_VALUES}; raise its step")
+    return parsed
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _check_together(space: Space, base: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
 
 from gnexp import analysis, data, executions, oracles, outcomes, result, space, workdir
-from gnexp.config import to_json
+from gnexp.config import OBJECTIVES, to_json
 from gnexp.console import SweepConsole, sweep_summary, with_spread
 from gnexp.errors import GnexpError, InterruptedTrainingError
 from gnexp.executors.serial import Serial
@@ -86,9 +86,16 @@ class _Sweep:
         self._with_checkpoints = {
             path.parents[1].name for path in (directory / outcomes.TRIALS).glob("*/*/checkpoints")
         }
-        self.console = SweepConsole(config.sweep.max_trials, config.objective)
+        self.console = SweepConsole(self._trials(), config.objective)
         self._settle()
         self._show()
+
+    def _trials(self) -> int:
+        """Returns how many trials there are to be."""
+        tuner, most = self._config.sweep.tuner, self._config.sweep.max_trials
+        # Hyperband trains a configuration more than once.
+        there_are = {"grid": self._space.grid_size, "hyperband": lambda: most}.get(tuner, self._space.size)()
+        return int(min(most, there_are))
 
     def next(self) -> executions.Task | None:
         """Returns the next trial to run, first of all those that were interrupted, or None where there is none now."""
@@ -102,7 +109,7 @@ class _Sweep:
         self._with_checkpoints.add(trial.trial_id)
         values = trial.hyperparameters.values
         config = self._space.config(self._config, values)
-        former = values.get("tuner/trial_id")
+        former = values.get(outcomes.PROMOTED_FROM)
         return executions.Task(
             trial_id=trial.trial_id,
             directory=outcomes.folder(self._directory, trial.trial_id),
@@ -147,18 +154,24 @@ class _Sweep:
                     shutil.rmtree(path)
         self._with_checkpoints &= needed | ({best.trial_id} if best else set())
         first = ended[: self._config.sweep.max_failures]
-        if len(first) == self._config.sweep.max_failures and all(trial.status == TrialStatus.FAILED for trial in first):
-            (reason, count), *_ = collections.Counter(trial.message for trial in first).most_common()
-            error = GnexpError(
-                f"the sweep stops, because all of its first {len(first)} trials failed (config.sweep.max_failures), "
-                f"{count} of them with {reason}"
-            )
-            result.write_failure(self._directory, error)
-            raise error
+        if len(first) == self._config.sweep.max_failures:
+            self._give_up_if_all_failed(first, f"first {len(first)} trials (config.sweep.max_failures)")
+
+    def _give_up_if_all_failed(self, trials: list[Trial], which: str) -> None:
+        if any(trial.status != TrialStatus.FAILED for trial in trials):
+            return
+        (reason, count), *_ = collections.Counter(trial.message for trial in trials).most_common()
+        error = GnexpError(f"the sweep stops: all of its {which} failed, {count} of them with {reason}")
+        result.write_failure(self._directory, error)
+        raise error
 
     def _best(self) -> Trial | None:
-        best = self._oracle.get_best_trials(1)
-        return best[0] if best and best[0].status == TrialStatus.COMPLETED else None
+        """Returns the first of `outcomes.ranked(outcomes.final(...))`, without reading every trial's files."""
+        completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
+        continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
+        sign = 1 if OBJECTIVES[self._config.objective] == "max" else -1
+        final = (trial for trial in completed if trial.trial_id not in continued)
+        return max(final, key=lambda trial: sign * trial.score, default=None)
 
     def _write_best(self, trial: Trial) -> None:
         """Writes the config file that trains the best trial's network by itself."""
@@ -187,8 +200,10 @@ class _Sweep:
 
     def finish(self) -> None:
         """Says what came of the sweep, in the terminal and in `result.json`."""
+        self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
         found, objective = outcomes.read(self._directory), self._config.objective
-        best = outcomes.ranked(outcomes.final(found), objective)
+        final = outcomes.final(found)
+        best = outcomes.ranked(final, objective)
         statuses = collections.Counter(outcome.status for outcome in found)
         failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
         top = [
@@ -214,6 +229,6 @@ class _Sweep:
             objective,
             best[:_TOP],
             failures,
-            analysis.effects(self._space, found, objective),
+            analysis.effects(self._space, final, objective),
             len(found),
         )

@@ -88,12 +88,8 @@ def _parse(argv: list[str]) -> list[str]:
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
-    except KeyError as error:
-        named = next((argument for argument in argv if argument.startswith("--config.sweep.space.")), None)
-        if named is None:
-            raise _unreadable(error) from error
-        hint = str(error.args[0]).rpartition("\n")[2]
-        raise UserError(f"{named} is not allowed: config.sweep.space has no such entry ({hint})") from error
+    except (AttributeError, KeyError) as error:
+        raise _not_there(argv, error) from error
     except Exception as error:  # The config file is somebody's program: it may raise anything.
         raise _unreadable(error) from error
     if not flags.FLAGS["config"].present:
@@ -119,7 +115,8 @@ def _check_flags(argv: list[str]) -> None:
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
             if named[1] not in configs.FIELDS and not configs.is_of_space(named[1]):
                 raise configs.unknown_key(named[1])
-            if named[1] == "model.filters" and named[1] in seen:  # absl would join both to one longer tuple
+            # Of a tuple, absl would join both to one that is longer.
+            if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
         elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
@@ -131,6 +128,17 @@ def _check_flags(argv: list[str]) -> None:
             seen.add("")
             # So that a config that starts from another of its folder works from anywhere.
             sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
+
+
+def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
+    """Returns the error for a flag of a sweep's key that the config lacks, or that its file raised another."""
+    missing = re.match(r"\W*(\w+)", str(error.args[0] if error.args else ""))
+    for argument in argv:
+        keys = re.match(r"--?(?:no)?config\.(sweep\.[^=]*)", argument)
+        if missing and keys and missing[1] in keys[1].split("."):
+            where = "config.sweep.space has no such entry" if missing[1] != "sweep" else "the config has no sweep"
+            return UserError(f"{argument} is not allowed: {where}")
+    return _unreadable(error)
 
 
 def _unreadable(error: Exception) -> UserError:

@@ -169,12 +169,19 @@ def _result(training: Training, test: Evaluation) -> Result:
     )
 
 
+_received: list[list[int]] = []  # of the outermost block, while there is one
+
+
 @contextlib.contextmanager
 def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
     """Gives a list that gets the first SIGINT or SIGTERM; a later one does not wait for the step to end.
 
-    Later means a second: whoever signals a whole group of processes may well signal each of them as well.
+    Later means a second: whoever signals a whole group of processes may well signal each of them as well. Inside of
+    another such block the list is that block's: a signal that comes when nobody asks any more must not be lost.
     """
+    if _received:
+        yield _received[-1]
+        return
     received: list[int] = []
     first = 0.0
 
@@ -187,8 +194,10 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
             raise InterruptedTrainingError(signum, "in the middle of a step; the last save counts", directory)
 
     former = {signum: signal.signal(signum, receive) for signum in (signal.SIGINT, signal.SIGTERM)}
+    _received.append(received)
     try:
         yield received
     finally:
+        _received.clear()
         for signum, handler in former.items():
             signal.signal(signum, handler)

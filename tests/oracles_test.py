@@ -14,7 +14,7 @@ from configs import fmnist_sweep
 from gnexp import config as configs
 from gnexp import oracles, space
 from gnexp.errors import UserError
-from gnexp.space import choice, floats
+from gnexp.space import choice, floats, integers
 
 _OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 
@@ -385,3 +385,31 @@ def test_values_are_as_drawn_from_the_space(sweep, tmp_path):
     for path, count in (("model.groups", 6), ("data.batch_size", 8), ("optimizer.name", 6)):
         _, counts = np.unique([values[path] for values in ran], return_counts=True)
         assert len(counts) == count and counts.min() > 200 / count / 3
+
+
+def test_bayesian_leaves_the_place_of_its_failures(tmp_path):
+    config = _small("bayesian", l2=floats(1e-4, 10.0, sampling="log"), epsilon=floats(1e-7, 1e-2, sampling="log"))
+    config.sweep.max_trials = 12
+
+    def score(values):  # the better, the nearer to where it fails
+        return None if values["model.l2"] > 1 else math.log10(values["model.l2"])
+
+    ran = _Driver(config, tmp_path, score).run()
+    failed = [values["model.l2"] for values in ran if score(values) is None]
+    assert len({f"{value:.3g}" for value in failed}) == len(failed)
+    assert len(failed) <= 7
+
+
+def test_hyperband_promotes_in_a_space_smaller_than_its_first_round(tmp_path):
+    config = _small("hyperband", groups=choice(1, 2, 4, 8))
+    config.epochs, config.sweep.max_trials = 9, 30
+    ran = _Driver(config, tmp_path).run()
+    assert [values["tuner/epochs"] for values in ran] == [1, 1, 1, 1, 3, 3, 3, 9]
+    assert ran[-1]["model.groups"] == 8
+    assert _Driver(config, tmp_path / "again").run(reopen=True) == ran
+
+
+def test_random_search_has_all_whole_numbers_of_a_logarithmic_range(tmp_path):
+    config = _small("random", units=integers(1, 30, sampling="log"))
+    ran = _Driver(config, tmp_path, lambda values: 0.5).run(99)
+    assert sorted(values["model.units"] for values in ran) == list(range(1, 31))

@@ -60,7 +60,7 @@ def test_every_kind_of_entry_means_what_keras_tuner_means():
         ("model.units", "Int", 0),
         ("optimizer.name", "Choice", 0),
         ("optimizer.nesterov", "Boolean", 1),
-        ("optimizer.momentum", "Float", 1),
+        ("optimizer.momentum", "Choice", 1),
         ("optimizer.learning_rate", "Float", 1),
         ("optimizer.learning_rate", "Choice", 1),
         ("optimizer.learning_rate", "Fixed", 1),
@@ -71,7 +71,7 @@ def test_every_kind_of_entry_means_what_keras_tuner_means():
     for (name, kind), entry in {
         ("model.units", "Int"): parsed._of("model.units")[0],
         ("data.batch_size", "Int"): parsed._of("data.batch_size")[0],
-        ("optimizer.momentum", "Float"): parsed._of("optimizer.momentum")[0],
+        ("optimizer.momentum", "Choice"): parsed._of("optimizer.momentum")[0],
     }.items():
         # keras-tuner's own list of the values of a range with steps is the reference for ours.
         assert entry.points() == pytest.approx(list(by_name[name, kind].values))
@@ -87,9 +87,8 @@ def test_the_size_is_the_number_of_combinations():
     assert len({str(values) for values in found}) == len(found) == parsed.size() == parsed.grid_size()
     # groups 3 x epsilon 2 x units 8 x batch 4, times sgd (nesterov 2 x momentum 3 x rate 2) + adam 1 + lion 1
     assert len(found) == 3 * 2 * 8 * 4 * (2 * 3 * 2 + 1 + 1)
-    assert parsed.enumerable
+    assert parsed.size() < math.inf
     assert _parse(**_EVERYTHING).size() == math.inf
-    assert not _parse(**_EVERYTHING).enumerable
 
 
 def test_a_value_is_there_exactly_where_its_condition_holds():
@@ -205,6 +204,15 @@ def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domai
             ["no case for any value"],
         ),
         ({"epochs": choice(1, 2), "tuner": "hyperband"}, ["epochs", "hyperband"]),
+        ({"data": {"train_size": choice(48, 96)}}, ["data.train_size", "one dataset"]),
+        ({"deterministic": choice(True, False)}, ["config.sweep.space.deterministic"]),
+        ({"model": {"epsilon": floats(1e-3, 1, step=math.nan)}}, ["step=nan"]),
+        ({"model": {"epsilon": floats(1e-3, 1, step=1e-300)}}, ["at most 1000000"]),
+        ({"model": {"units": integers(8, 16, step=2.5)}}, ["step=2.5"]),
+        ({"model": {"units": integers(True, 16)}}, ["min_value=True"]),
+        ({"model": {"groups": choice([1, 2])}}, ["config.sweep.space.model.groups.values"]),
+        ({"model": {"groups": {"type": "by", "role": "nuisance"}}}, ["config.sweep.space.model.groups"]),
+        ({"optimizer": {"name": fixed("adam,sgd")}}, ["'adam,sgd'"]),
         (
             {"schedule": {"name": choice("plateau", "cosine"), "warmup_epochs": floats(0, 5)}},
             ["warmup_epochs=5", "epochs=3"],
@@ -224,3 +232,40 @@ def test_words_may_be_given_without_quotes_on_the_command_line():
     parsed = space.parse(config)
     assert parsed._of("optimizer.name")[0].values == ("adam", "sgd")
     assert {entry.when[1] for entry in parsed._of("optimizer.learning_rate")} == {("adam",), ("sgd",)}
+
+
+def test_the_last_step_of_a_range_is_its_end():
+    entry = _parse(model={"l2": floats(0, 0.3, step=0.1)})._of("model.l2")[0]
+    assert entry.everything() == pytest.approx([0, 0.1, 0.2, 0.3]) and max(entry.everything()) <= 0.3
+
+
+def test_a_whole_number_in_the_config_does_not_keep_floats_out():
+    config = _sweep(model={"l2": floats(0, 1)})
+    plain = config.to_dict()
+    plain["model"]["l2"] = 0
+    trained = space.parse(ConfigDict(plain)).config(ConfigDict(plain), {"model.l2": 0.25})
+    assert trained.model.l2 == 0.25
+    configs.validate(trained)
+
+
+def test_a_choice_between_true_and_false_stays_one():
+    for values in ((True, False), (True,)):
+        parsed = _parse(optimizer={"nesterov": choice(*values)}, model={"groups": choice(1, 2)})
+        (hp,) = (hp for hp in parsed.hyperparameters().space if hp.name == "optimizer.nesterov")
+        assert {type(hp.random_sample(seed)) for seed in range(9)} == {bool}
+
+
+def test_a_rate_that_is_0_somewhere_has_no_logarithm():
+    entries = {"sgd": fixed(0.0), "adam": floats(1e-4, 1e-2, sampling="log")}
+    parsed = _parse(
+        optimizer={"name": choice("adam", "sgd"), "weight_decay": by("optimizer.name", **entries)},
+    )
+    columns = {column.name for column in parsed.columns({"optimizer.name": "adam", "optimizer.weight_decay": 0.1})}
+    assert columns == {"optimizer.name", "optimizer.weight_decay"}
+    assert parsed.hparams({"optimizer.name": "sgd", "optimizer.weight_decay": 0.0})["optimizer.weight_decay"] == 0
+
+
+def test_the_step_of_a_case_can_be_given_later():
+    config = fmnist_sweep.get_config()
+    config.sweep.space.optimizer.learning_rate.cases.sgd.step = 10.0
+    assert {entry.step for entry in space.parse(config)._of("optimizer.learning_rate")} == {None, 10.0}

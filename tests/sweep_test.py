@@ -1,5 +1,6 @@
 """A sweep in its workdir: what comes of each trial, what is kept, what the dashboard gets, and what stops it."""
 
+import dataclasses
 import errno
 import importlib.util
 import json
@@ -140,7 +141,7 @@ def test_whatever_a_trial_raises_the_sweep_goes_on(tmp_path, monkeypatch, error)
 def test_a_sweep_whose_first_trials_all_fail_stops_and_says_why(tmp_path):
     config = tiny(trials=9, optimizer={"learning_rate": choice(TOO_FAST, 1e26, 1e27, 1e28)})
     config.sweep.max_failures = 3
-    with pytest.raises(GnexpError, match=r"first 3 trials failed .*3 of them with DivergedError") as stopped:
+    with pytest.raises(GnexpError, match=r"first 3 trials .*failed, 3 of them with DivergedError") as stopped:
         run(config, tmp_path)
     assert "\n" not in str(stopped.value)
     assert len(outcomes.read(tmp_path)) == 3
@@ -200,6 +201,63 @@ def test_a_signal_during_a_trial_stops_the_sweep_which_then_goes_on(tmp_path, mo
     monkeypatch.undo()
     found = run(config, tmp_path / "stopped")
     assert [(each.values, each.mean) for each in found] == [(each.values, each.mean) for each in expected]
+
+
+@pytest.mark.parametrize("moment", ["evaluate", "take_best_weights"])
+def test_a_signal_when_nobody_asks_any_more_is_not_lost(tmp_path, monkeypatch, moment):
+    real = getattr(trial.Training, moment)
+
+    def signalled(*arguments):
+        if len(arguments[0].history) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return real(*arguments)
+
+    config = tiny("random", trials=3, executions=2)
+    monkeypatch.setattr(trial.Training, moment, signalled)
+    with pytest.raises(InterruptedTrainingError) as stopped:
+        run(config, tmp_path)
+    assert stopped.value.exit_code == 143
+    assert len(outcomes.read(tmp_path)) == 1
+
+
+def test_best_py_is_of_the_first_row_of_the_table_also_when_promotion_gains_nothing(tmp_path, monkeypatch):
+    real = trial.Training.evaluate
+    monkeypatch.setattr(
+        trial.Training, "evaluate", lambda *arguments: dataclasses.replace(real(*arguments), accuracy=0.5)
+    )
+    found = run(tiny("hyperband", trials=4, epochs=3), tmp_path)
+    assert [each.mean for each in found] == [0.5] * 4 and found[3].values["tuner/trial_id"] == "0000"
+    first = json.loads((tmp_path / "result.json").read_text())["best"][0]
+    assert first["trial"] == "0001"
+    assert _load_best(tmp_path).model.epsilon == first["values"]["model.epsilon"]
+
+
+def test_a_sweep_of_which_nothing_completed_is_no_success(tmp_path):
+    config = tiny(trials=2, optimizer={"learning_rate": choice(TOO_FAST, 1e26)})
+    with pytest.raises(GnexpError, match=r"all of its 2 trials failed, 2 of them with DivergedError"):
+        run(config, tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text())["status"] == "failure"
+
+
+def test_a_failure_that_a_kill_kept_from_the_oracle_enters_it_as_it_would_have(tmp_path, monkeypatch):
+    error = RuntimeError("first line\n" + "a long dump " * 100)
+    _breaking(monkeypatch, error, at=1)
+    config = tiny("random", trials=2)
+    expected = run(config, tmp_path / "unbroken")[0].message
+    monkeypatch.undo()
+    _breaking(monkeypatch, error, at=1)
+
+    class KilledError(BaseException):
+        pass
+
+    def killed(*arguments):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr("gnexp.sweep._Sweep.end", killed)
+        with pytest.raises(KilledError):
+            run(config, tmp_path / "killed")
+    assert run(config, tmp_path / "killed")[0].message == expected == "RuntimeError: first line"
 
 
 def test_another_search_space_is_refused_naming_what_changed(finished):
@@ -275,7 +333,7 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(gnexp_train, tmp_pa
     [
         ("--config.model.groups=4", ["config.model.groups is searched", "config.sweep.space.model.groups"]),
         ("--config.sweep.space.model.groups.values=1,3", ["model.groups=3"]),
-        ("--config.sweep.space.model.gruops.values=1", ["--config.sweep.space.model.gruops.values=1", "groups"]),
+        ("--config.sweep.space.model.gruops.values=1", ["--config.sweep.space.model.gruops.values=1", "no such entry"]),
         ("--config.sweep.space.model.groups=4", ["config.sweep.space.model.groups=4"]),
         ("--config.sweep.tuner=evolution", ["config.sweep.tuner='evolution'", "'hyperband'"]),
         ("--config.sweep.max_trials=0", ["config.sweep.max_trials=0", "1 to 9999"]),
