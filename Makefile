@@ -27,7 +27,7 @@ train: .venv/requirements.ready ## train what CONFIG says, configs/fmnist.py
 test: .venv/requirements-test.ready ## check the style and run the fast tests, on JAX and on TensorFlow
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow" $(ARGS)
+	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow and not any_backend" $(ARGS)
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv/requirements-test.ready ## run the tests that take minutes

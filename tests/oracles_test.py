@@ -16,6 +16,8 @@ from gnexp import oracles, space
 from gnexp.errors import UserError
 from gnexp.space import choice, floats, integers
 
+pytestmark = pytest.mark.any_backend
+
 _OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 
 

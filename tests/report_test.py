@@ -23,6 +23,8 @@ from gnexp.config import record, to_json
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = pathlib.Path(__file__).parents[1]
 GROUPS, EPSILON = choice(1, 2, 4, 8), floats(1e-7, 1e-2, sampling="log")
 HEADINGS = ["The best trials", "Curves", "What each hyperparameter does", "Importance", "Failures"]

@@ -12,6 +12,8 @@ from gnexp import hparams, space
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
 
+pytestmark = pytest.mark.any_backend
+
 
 def _sweep(tuner="random", **sections):
     """Returns a sweep of the smoke training over a table given by section."""

@@ -6,11 +6,12 @@ import random
 import subprocess
 import time
 
-import keras
 import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from gnexp import outcomes
+
+pytestmark = pytest.mark.any_backend
 
 _TINY = (
     # Batches that all have one size, or else each training compiles its step twice.
@@ -131,7 +132,6 @@ def _fuzz(gnexp_train, tuner, kills, seed, folder):
     print(f"{tuner}: {dict(counts)}")
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="takes minutes, and is the same on every backend")
 def test_ten_kills_leave_no_trace(gnexp_train, tmp_path):
     _fuzz(gnexp_train, "hyperband", kills=10, seed=0, folder=tmp_path)
 

@@ -8,7 +8,6 @@ import os
 import pathlib
 import signal
 
-import keras
 import pytest
 
 from gnexp import config as configs
@@ -17,9 +16,7 @@ from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 from gnexp.space import choice
 from tests.sweeps import TOO_FAST, run, tiny, with_failures
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="takes minutes; tests/trial_test.py has what hangs on the backend"
-)
+pytestmark = pytest.mark.any_backend
 
 
 @pytest.fixture(scope="module")
