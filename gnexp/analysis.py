@@ -83,9 +83,8 @@ def _levels(path: str, listed: bool, ended: Sequence[Outcome], objective: str) -
             continue
         members = [ordered[index] for index in part]
         inside = [member.values[path] for member in members]
-        levels.append(
-            _level(f"{short(inside[0])} to {short(inside[-1])}", float(np.median(inside)), members, objective)
-        )
+        ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # Both may be one.
+        levels.append(_level(" to ".join(ends), float(np.median(inside)), members, objective))
     return tuple(levels)
 
 

@@ -40,7 +40,8 @@ _OPTIONS = {
 
 
 def _command(tuner, directory):
-    return (*_TINY, f"--config.sweep.tuner={tuner}", *_OPTIONS[tuner], f"--workdir={directory}")
+    flags = (*_TINY, f"--config.sweep.tuner={tuner}", *_OPTIONS[tuner], f"--workdir={directory}")
+    return {flag.partition("=")[0]: flag for flag in flags}.values()
 
 
 def _tags(directory):
