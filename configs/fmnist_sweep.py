@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config.sweep.max_trials = 30
     config.sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
     config.sweep.max_failures = 5  # where all of the first so many trials fail, the sweep stops
-    config.sweep.seed = 0  # of the tuner
+    config.sweep.seed = 1  # of the tuner
     config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
 
     space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})

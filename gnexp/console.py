@@ -5,6 +5,7 @@ import math
 import os
 import pathlib
 import shlex
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -250,20 +251,24 @@ def sweep_summary(
       effects: of each hyperparameter, as `analysis.Effect`.
       trials: how many there are in all.
     """
-    print(f"\n{trials} trials, {len(failures)} failed")
+    where = f" on {best[0].results[0].dataset}" if best else ""
+    print(f"\n{trials} trials{where}, {len(failures)} failed")
     for trial_id, message in failures.items():
         print(f"  trial {trial_id} failed: {message}")
     if not best:
         return
     print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
-    paths = [path for path in best[0].values if not path.startswith("tuner/")]
-    paths += [path for path in best[0].values if path == "tuner/epochs"]
+    if "tuner/epochs" in best[0].values:
+        print("Trials that another one went on from are left out.\n")
+    paths = dict.fromkeys(path for each in best for path in each.values)
+    paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
     rows = [
-        [each.trial_id, with_spread(each.mean, each.interval), len(each.results), each.results[0].best_epoch]
+        [each.trial_id, with_spread(each.mean, each.interval), len(each.results)]
+        + [f"{statistics.fmean(done.test_accuracy for done in each.results):.4f}"]
         + [short(each.values.get(path, "")) for path in paths]
         for each in best
     ]
-    print(tabulate(rows, ["trial", objective, "seeds", "epoch", *paths], disable_numparse=True))
+    print(tabulate(rows, ["trial", objective, "seeds", "test accuracy", *paths], disable_numparse=True))
     print(f"\nWhat each hyperparameter does to {objective} (mean over trials, the others as they came, 95% interval)\n")
     print(tabulate(effect_rows(effects), EFFECT_HEADERS, disable_numparse=True))
     print(f"\nlies in {directory}")

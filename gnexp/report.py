@@ -235,13 +235,13 @@ def _curves(sweep: _Sweep) -> _Section:
 
 def _best_so_far(axes: Axes, sweep: _Sweep) -> None:
     objective = sweep.config.objective
-    numbers = [int(trial.trial_id) for trial in sweep.counted]
-    scores = [trial.mean for trial in sweep.counted]
+    numbers = [int(trial.trial_id) for trial in sweep.trials]
+    scores = [trial.mean for trial in sweep.trials]
     known = [(number, score) for number, score in zip(numbers, scores, strict=True) if score is not None]
     axes.plot(*zip(*known, strict=True), "o", color="C0", markersize=4, alpha=0.5, label="a trial")
     curve = [math.nan if best is None else best for best in outcomes.best_so_far(scores, objective)]
     axes.step(numbers, curve, where="post", color="C1", label="best so far")
-    failed = [int(trial.trial_id) for trial in sweep.counted if trial.status == outcomes.FAILED]
+    failed = [int(trial.trial_id) for trial in sweep.trials if trial.status == outcomes.FAILED]
     if failed:
         bottom = axes.get_xaxis_transform()
         axes.plot(failed, [0.03] * len(failed), "x", color="C3", transform=bottom, label="a trial that failed")
@@ -323,6 +323,9 @@ def _effect(axes: Axes, effect: analysis.Effect, sweep: _Sweep) -> None:
     means = [math.nan if level.mean is None else level.mean for level in levels]
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
     label = "mean over trials, 95% interval"
+    if len(levels) == 1 and not sweep.space.listed(path):
+        # The mean of all trials says nothing of the place in the range where it would be drawn.
+        places, means, intervals = [math.nan], [math.nan], [math.nan]
     axes.errorbar(places, means, intervals, fmt="_", color="black", markersize=9, capsize=3, label=label)
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
     axes.tick_params(axis="x", which="both", labelsize=8)

@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from gnexp import config as configs
-from gnexp import console, data, result, space, workdir
+from gnexp import console, data, outcomes, result, space, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
 _SHOWN_BY_DRY_RUN = 10
@@ -66,9 +66,12 @@ def _sweep(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> 
         sweep.run(config, splits, directory)
 
 
-def _dry_run(config: ConfigDict) -> None:
+def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     if "sweep" not in config:
         raise UserError("--dry_run is for a config with a sweep: this one has none")
+    if directory and (stored := workdir.check(directory)):
+        configs.settle(config, stored)
+        print(f"{directory} holds {len(outcomes.read(directory))} of these trials already\n")
     with console.native_stderr(pathlib.Path(os.devnull)):
         from gnexp import oracles
 
@@ -83,7 +86,12 @@ def _parse(argv: list[str]) -> list[str]:
         rest = flags.FLAGS(argv)
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
-        if value and value[2] in configs.FIELDS:
+        if value and configs.is_of_space(value[2]):
+            hint = f"it is an entry; name a part of it, such as {value[2]}.values"
+            raise UserError(f"{value[1]} is not allowed: {hint}") from error
+        if not value:
+            raise UserError(str(error)) from error
+        if value[2] in configs.FIELDS:
             raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
         raise _unreadable(error) from error
     except flags.Error as error:
@@ -179,13 +187,9 @@ def main() -> None:
         flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
         flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
         app.run(
-            lambda _: (
-                _dry_run(flags.FLAGS.config)
-                if flags.FLAGS.dry_run
-                else train(
-                    flags.FLAGS.config,
-                    None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
-                )
+            lambda _: (_dry_run if flags.FLAGS.dry_run else train)(
+                flags.FLAGS.config,
+                None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
             ),
             flags_parser=_parse,
         )

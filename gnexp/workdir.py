@@ -107,9 +107,13 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
     """Makes a new folder in `parent`, named for the time and for what is trained; UserError where that fails."""
-    norm = config.model.norm + (str(config.model.groups) if config.model.norm == "group" else "")
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{stamp}-{config.data.name}-{norm}-{config.optimizer.name}-bs{config.data.batch_size}"
+    if "sweep" in config:
+        what = f"sweep-{config.sweep.tuner}"
+    else:
+        norm = config.model.norm + (str(config.model.groups) if config.model.norm == "group" else "")
+        what = f"{norm}-{config.optimizer.name}-bs{config.data.batch_size}"
+    name = f"{stamp}-{config.data.name}-{what}"
     for attempt in range(1, 1000):
         directory = parent / (name if attempt == 1 else f"{name}-{attempt}")
         try:

@@ -266,7 +266,7 @@ def test_another_search_space_is_refused_naming_what_changed(finished):
     with pytest.raises(UserError) as refused:
         run(config, directory)
     assert "config.sweep.space.model.groups.values is [1, 2] there, [1, 4] here" in str(refused.value)
-    assert "config.sweep.seed is 0 there, 5 here" in str(refused.value)
+    assert "config.sweep.seed is 1 there, 5 here" in str(refused.value)
     assert (directory / "config.json").read_bytes() == before
 
 
