@@ -306,7 +306,7 @@ def test_the_command_line_from_the_first_trial_to_the_table(gnexp_train, tmp_pat
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert [line[:10] for line in lines if "[" in line] == ["trial 0000", "trial 0001"]
-    assert "2 trials, 0 failed" in lines
+    assert "2 trials on digits, 0 failed" in lines
     assert any(line.startswith("0000 ") or line.startswith("0001 ") for line in lines)
     assert f"  python -m gnexp.train --config={directory}/best.py" in lines
 
