@@ -89,9 +89,9 @@ def _parse(argv: list[str]) -> list[str]:
         if value and configs.is_of_space(value[2]):
             hint = f"it is an entry; name a part of it, such as {value[2]}.values"
             raise UserError(f"{value[1]} is not allowed: {hint}") from error
-        if not value:
+        if not str(error).startswith("flag --config"):
             raise UserError(str(error)) from error
-        if value[2] in configs.FIELDS:
+        if value and value[2] in configs.FIELDS:
             raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
         raise _unreadable(error) from error
     except flags.Error as error:
