@@ -87,7 +87,7 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
         if value and configs.is_of_space(value[2]):
-            hint = f"it is an entry; name a part of it, such as {value[2]}.values"
+            hint = f"it is an entry; name a part of it, such as config.{value[2]}.values"
             raise UserError(f"{value[1]} is not allowed: {hint}") from error
         if not str(error).startswith("flag --config"):
             raise UserError(str(error)) from error
