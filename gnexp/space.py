@@ -336,7 +336,7 @@ class Space:
             columns.append(self._column(path, differs=searched and not self._has_exponent(path)))
             if self._has_exponent(path):
                 low, high = self._column(path).values
-                columns.append(Column(_exponent_name(path), (_exponent(low), _exponent(high)), True, searched))
+                columns.append(Column(_exponent_name(path), (math.log10(low), math.log10(high)), True, searched))
         return columns
 
     def _has_exponent(self, path: str) -> bool:
@@ -380,17 +380,13 @@ class Space:
             if self._has_exponent(path):
                 low = self._column(path).values[0]
                 hparams[_exponent_name(path)] = (
-                    math.log10(values[path]) if path in values else float(math.floor(_exponent(low)) - 1)
+                    math.log10(values[path]) if path in values else float(math.floor(math.log10(low)) - 1)
                 )
         return hparams
 
 
 def _exponent_name(path: str) -> str:
     return f"log10({path})"
-
-
-def _exponent(value: float) -> float:
-    return math.log10(value)
 
 
 def _combinations(entries, values_of) -> Iterator[dict[str, Any]]:

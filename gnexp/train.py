@@ -18,7 +18,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from gnexp import config as configs
-from gnexp import console, data, outcomes, result, space, workdir
+from gnexp import console, data, result, space, workdir
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
 _SHOWN_BY_DRY_RUN = 10
@@ -71,6 +71,8 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         raise UserError("--dry_run is for a config with a sweep: this one has none")
     if directory and (stored := workdir.check(directory)):
         configs.settle(config, stored)
+        from gnexp import outcomes  # Costs a second: SciPy.
+
         print(f"{directory} holds {len(outcomes.read(directory))} of these trials already\n")
     with console.native_stderr(pathlib.Path(os.devnull)):
         from gnexp import oracles
