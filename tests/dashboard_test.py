@@ -1,45 +1,15 @@
 """A real TensorBoard on loopback must show trainings, their hyperparameters, figures and ends."""
 
-import json
-import logging
 import os
 import signal
 import time
-import urllib.request
 
 import pytest
-from tensorboard import program
 
 from configs import smoke
 from gnexp import data, trial, workdir
 from gnexp.errors import InterruptedTrainingError
-
-_ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
-
-
-class _TensorBoard:
-    def __init__(self, logdir):
-        server = program.TensorBoard()
-        server.configure(argv=[None, f"--logdir={logdir}", "--port=0", "--host=127.0.0.1", "--reload_interval=1"])
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self._url = server.launch()
-
-    def get(self, path):
-        with urllib.request.urlopen(f"{self._url}data/{path}") as answer:
-            return json.load(answer)
-
-    def hparams(self, path, **body):
-        request = urllib.request.Request(
-            f"{self._url}data/plugin/hparams/{path}",
-            json.dumps({"experimentName": "", **body}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    def groups(self, **body):
-        body = {"allowedStatuses": _ALL, "colParams": [], "startIndex": 0, "sliceSize": 100, **body}
-        return {group["name"]: group for group in self.hparams("session_groups", **body)["sessionGroups"]}
+from tests.boards import TensorBoard
 
 
 def _run(config, directory):
@@ -64,7 +34,7 @@ def trained(tmp_path_factory):
         with pytest.raises(InterruptedTrainingError):
             _run(config, runs / "stopped")
     assert signal.getsignal(signal.SIGTERM) == stop
-    tensorboard = _TensorBoard(runs)
+    tensorboard = TensorBoard(runs)
     for _ in range(100):
         if len(tensorboard.groups()) == 3 and len(tensorboard.get("plugin/images/tags")) == 2:
             return tensorboard, results

@@ -1,46 +1,25 @@
 """A sweep in a real TensorBoard: over its HTTP API, and in a real browser."""
 
-import json
-import logging
 import math
 import shutil
 import time
-import urllib.request
 
 import pytest
 from scipy import stats
-from tensorboard import program
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from gnexp import outcomes
 from gnexp.space import floats
+from tests.boards import TensorBoard
 from tests.sweeps import run, tiny, with_failures
 
 pytestmark = pytest.mark.any_backend
 
-_ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 _BEST = {"group": "", "tag": "best_val_accuracy"}
 
 
-class _TensorBoard:
-    def __init__(self, logdir):
-        server = program.TensorBoard()
-        server.configure(argv=[None, f"--logdir={logdir}", "--port=0", "--host=127.0.0.1", "--reload_interval=1"])
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
-        self.url = server.launch()
-
-    def hparams(self, path, **body):
-        request = urllib.request.Request(
-            f"{self.url}data/plugin/hparams/{path}",
-            json.dumps({"experimentName": "", **body}).encode(),
-            {"Content-Type": "application/json"},
-        )
-        with urllib.request.urlopen(request) as answer:
-            return json.load(answer)
-
-    def groups(self, *columns, statuses=_ALL, first=0, count=100):
-        body = {"allowedStatuses": statuses, "colParams": list(columns), "startIndex": first, "sliceSize": count}
-        return self.hparams("session_groups", **body)["sessionGroups"]
+def _groups(board, *columns, **body):
+    return list(board.groups(colParams=list(columns), **body).values())
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +36,9 @@ def sweep(tmp_path_factory):
 def board(sweep):
     """A TensorBoard that has read the first of them."""
     runs, found = sweep
-    shown = _TensorBoard(runs / "sweep")
+    shown = TensorBoard(runs / "sweep")
     deadline = time.monotonic() + 60
-    while len(shown.groups()) < len(found) and time.monotonic() < deadline:
+    while len(_groups(shown)) < len(found) and time.monotonic() < deadline:
         time.sleep(0.5)
     return shown
 
@@ -98,7 +77,7 @@ def test_the_objectives_best_is_the_first_metric(board):
 
 def test_each_trial_is_a_group_and_each_seed_a_session(board, sweep):
     _, found = sweep
-    groups = sorted(board.groups(), key=lambda group: group["name"])
+    groups = sorted(_groups(board), key=lambda group: group["name"])
     assert [group["name"].partition(" ")[0] for group in groups] == [outcome.trial_id for outcome in found]
     for group, outcome in zip(groups, found, strict=True):
         ends = [session["status"] for session in group["sessions"]]
@@ -117,25 +96,25 @@ def test_each_trial_is_a_group_and_each_seed_a_session(board, sweep):
 
 def test_no_column_is_empty_or_not_a_number(board):
     names = {info["name"] for info in board.hparams("experiment", hparamsLimit=1000)["hparamInfos"]}
-    for group in board.groups():
+    for group in _groups(board):
         assert set(group["hparams"]) == names
         assert not any(value is None or value in ("NaN", "Infinity") for value in group["hparams"].values())
         for metric in group["metricValues"]:
             assert isinstance(metric["value"], (int, float)) and math.isfinite(metric["value"])
-    momentum = {group["hparams"]["optimizer.name"]: group["hparams"]["optimizer.momentum"] for group in board.groups()}
+    momentum = {group["hparams"]["optimizer.name"]: group["hparams"]["optimizer.momentum"] for group in _groups(board)}
     assert momentum == {"adam": 0, "sgd": 0.5}
 
 
 def test_rows_are_filtered_and_sorted(board, sweep):
     _, found = sweep
-    two = board.groups({"hparam": "model.groups", "filterDiscrete": [2]})
+    two = _groups(board, {"hparam": "model.groups", "filterDiscrete": [2]})
     assert len(two) == 2 and {group["hparams"]["model.groups"] for group in two} == {2}
-    assert len(board.groups({"hparam": "optimizer.name", "filterRegexp": "^sg"})) == 3
-    slow = board.groups({"hparam": "optimizer.learning_rate", "filterInterval": {"minValue": 0, "maxValue": 1}})
+    assert len(_groups(board, {"hparam": "optimizer.name", "filterRegexp": "^sg"})) == 3
+    slow = _groups(board, {"hparam": "optimizer.learning_rate", "filterInterval": {"minValue": 0, "maxValue": 1}})
     assert len(slow) == 4
-    failed = board.groups(statuses=["STATUS_FAILURE"])
+    failed = _groups(board, allowedStatuses=["STATUS_FAILURE"])
     assert [group["name"].partition(" ")[0] for group in failed] == ["0002", "0003"]
-    best = board.groups({"metric": _BEST, "order": "ORDER_DESC"}, statuses=["STATUS_SUCCESS"])
+    best = _groups(board, {"metric": _BEST, "order": "ORDER_DESC"}, allowedStatuses=["STATUS_SUCCESS"])
     values = [_value(group, "best_val_accuracy") for group in best]
     assert values == sorted(values, reverse=True)
     assert values[0] == pytest.approx(max(outcome.mean for outcome in found if outcome.mean))
@@ -156,22 +135,22 @@ def test_the_best_so_far_is_a_curve_at_the_root(sweep):
 
 def test_two_sweeps_of_one_name_share_no_group(sweep):
     runs, found = sweep
-    both = _TensorBoard(runs)
+    both = TensorBoard(runs)
     deadline = time.monotonic() + 60
-    while len(both.groups()) < len(found) + 4 and time.monotonic() < deadline:
+    while len(_groups(both)) < len(found) + 4 and time.monotonic() < deadline:
         time.sleep(0.5)
-    names = [group["name"] for group in both.groups()]
+    names = [group["name"] for group in _groups(both)]
     assert len(names) == len(set(names)) == len(found) + 4
     assert {name[:11] for name in names} == {f"{outcome.trial_id} sweep-" for outcome in found}
 
 
 def test_hyperband_shows_its_rungs(sweep):
     runs, _ = sweep
-    shown = _TensorBoard(runs / "other" / "sweep")
+    shown = TensorBoard(runs / "other" / "sweep")
     deadline = time.monotonic() + 60
-    while len(shown.groups()) < 4 and time.monotonic() < deadline:
+    while len(_groups(shown)) < 4 and time.monotonic() < deadline:
         time.sleep(0.5)
-    rows = [group["hparams"] for group in sorted(shown.groups(), key=lambda group: group["name"])]
+    rows = [group["hparams"] for group in sorted(_groups(shown), key=lambda group: group["name"])]
     assert [(row["tuner/bracket"], row["tuner/round"], row["epochs"]) for row in rows] == [
         (1, 0, 1),
         (1, 0, 1),
@@ -251,7 +230,7 @@ def test_the_table_shows_every_trial(browser, board):
         });
         if (table) visit(table.shadowRoot);
         return texts;"""
-    names = {group["name"] for group in board.groups()}
+    names = {group["name"] for group in _groups(board)}
     texts = _until(browser, cells, lambda found: names <= set(found))
     assert names <= set(texts)
     assert {"model.groups", "optimizer.name", "best val_accuracy", "seeds"} <= set(texts)
