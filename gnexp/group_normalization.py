@@ -7,6 +7,88 @@ import keras
 from keras import ops
 
 
+def normalize(x, gamma, beta, axis, groups, epsilon):
+    """Normalizes groups of channels, then scales and shifts each channel.
+
+    Every element is taken relative to a pivot of its group, the mean of the sample's first position. One pass then gives
+    the sums of the differences and of their squares, and the variance loses no digits where the mean is far from zero: the
+    pivot is off by at most sqrt(positions) standard deviations, and mostly by less than one.
+
+    Args:
+        x: Floating-point tensor of rank 2 or more, the batch on axis 0.
+        gamma: Tensor of shape `(channels,)`, dtype of `x`.
+        beta: Likewise.
+        axis: The channel axis of `x`, counted from the front.
+        groups: How many groups to cut the channels into.
+        epsilon: Added to the variance.
+
+    Returns:
+        A tensor with the shape and the dtype of `x`.
+    """
+    rank, channels = len(x.shape), gamma.shape[0]
+    size = channels // groups
+    positions = tuple(i for i in range(1, rank) if i != axis)
+    shape = ops.shape(x)
+    count = ops.maximum(ops.cast(size * math.prod(shape[i] for i in positions), x.dtype), 1)
+
+    # Whatever is known of a group or of a channel has the shape (batch, groups, 1) or (batch, channels): small, so that
+    # the costs are the passes over x alone.
+    def of_group(values):
+        return ops.sum(ops.reshape(values, (-1, groups, size)), axis=-1, keepdims=True)
+
+    def of_channel(values):
+        return ops.reshape(values * ops.ones((size,), x.dtype), (-1, channels))
+
+    def spread(values):
+        return ops.reshape(values, (-1, *(channels if i == axis else 1 for i in range(1, rank))))
+
+    def forward(x, gamma, beta):
+        first = x[tuple(slice(0, 1) if i in positions else slice(None) for i in range(rank))]
+        # Exact: a shift of a whole group changes no result.
+        pivot = ops.stop_gradient(of_group(ops.sum(first, axis=positions)) / size)
+        x = x - spread(of_channel(pivot))
+        mean = of_group(ops.sum(x, axis=positions)) / count
+        # Without the lower bound rounding may leave a constant group with less than nothing.
+        variance = ops.maximum(of_group(_sum_of_squares(x, positions)) / count - ops.square(mean), 0)
+        inverse = ops.rsqrt(variance + epsilon)
+        factor = of_channel(inverse) * gamma
+        y = x * spread(factor) + spread(beta - of_channel(mean) * factor)
+
+        def backward(*arguments, upstream=None):
+            dy = arguments[0] if upstream is None else upstream
+            dbeta = ops.sum(dy, axis=positions)
+            dgamma = (ops.sum(dy * x, axis=positions) - of_channel(mean) * dbeta) * of_channel(inverse)
+            # dx = factor * dy - inverse * (mean of gamma * dy + n * mean of gamma * dy * n), n being normalized
+            slope = of_group(gamma * dgamma) * ops.square(inverse) / -count
+            offset = of_group(gamma * dbeta) * inverse / -count - slope * mean
+            dx = (dy * spread(factor) + spread(of_channel(offset))) + x * spread(of_channel(slope))
+            return dx, ops.sum(dgamma, axis=0), ops.sum(dbeta, axis=0)
+
+        return y, backward
+
+    if keras.backend.backend() == "tensorflow":
+        # Its own gradient takes twice the passes. XLA fuses them, and JAX's forward mode knows no custom gradient.
+        return ops.custom_gradient(forward)(x, gamma, beta)
+    return forward(x, gamma, beta)[0]
+
+
+def _sum_of_squares(x, axes):
+    if keras.backend.backend() == "tensorflow" and not is_for_xla():
+        import tensorflow as tf
+
+        # The only operation of TensorFlow's that squares and adds up in one pass; XLA does not know it.
+        return ops.square(tf.math.reduce_euclidean_norm(x, axes))
+    return ops.sum(ops.square(x), axis=axes)
+
+
+def is_for_xla():
+    """Tells whether what TensorFlow traces at the moment will be compiled by XLA (`jit_compile=True`)."""
+    import tensorflow as tf
+    from tensorflow.python.ops import control_flow_util
+
+    return control_flow_util.GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
+
+
 @keras.saving.register_keras_serializable(package="gnexp")
 class GroupNormalization(keras.layers.Layer):
     """Normalizes each sample over groups of its channels, whatever the batch size.
@@ -50,6 +132,9 @@ class GroupNormalization(keras.layers.Layer):
         ValueError: An argument is out of its range, or `groups` and `group` are both given; when the layer is built,
             the inputs have no such channel axis, or a number of channels that is unknown or not a multiple of `groups`.
     """
+
+    # What computes the outputs, of any instance or of one: a function with the arguments of `normalize`.
+    kernel = staticmethod(normalize)
 
     def __init__(
         self,
@@ -134,30 +219,13 @@ class GroupNormalization(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
-        axis, groups, size = self._split
-        rank = len(inputs.shape)
-        positions = tuple(i for i in range(1, rank) if i != axis)
-        channel_shape = (1,) * (axis - 1) + (groups * size,) + (1,) * (rank - axis - 1)
+        axis, groups, _ = self._split
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
-
-        def group_mean(values):
-            # Positions first: what is left to regroup is small, and the inputs are never reshaped.
-            channel_means = ops.mean(values, axis=positions)
-            means = ops.mean(ops.reshape(channel_means, (-1, groups, size)), axis=-1)
-            return ops.reshape(ops.repeat(means, size, axis=-1), (-1, *channel_shape))
-
-        x = ops.cast(inputs, dtype)
-        x = x - group_mean(x)
-        # A mean far from zero is rounded coarsely; the second pass takes away what that left. Its exact value is zero,
-        # and so is its gradient.
-        x = x - ops.stop_gradient(group_mean(x))
-        factor = ops.rsqrt(group_mean(ops.square(x)) + self.epsilon)
-        if self.scale:
-            factor = factor * ops.reshape(ops.cast(self.gamma, dtype), channel_shape)
-        x = x * factor
-        if self.center:
-            x = x + ops.reshape(ops.cast(self.beta, dtype), channel_shape)
-        return ops.cast(x, self.compute_dtype)
+        channels = inputs.shape[axis] or self.input_spec.axes[axis]
+        gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones((channels,), dtype)
+        beta = ops.cast(self.beta, dtype) if self.center else ops.zeros((channels,), dtype)
+        outputs = self.kernel(ops.cast(inputs, dtype), gamma, beta, axis, groups, self.epsilon)
+        return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
         """Returns `input_shape` as a tuple; ValueError if its channels cannot be split."""

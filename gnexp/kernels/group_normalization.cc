@@ -1,0 +1,314 @@
+// Group normalization of float32 tensors with the channels last, forward and backward, on the CPU.
+//
+// The arithmetic is that of gnexp.group_normalization.normalize: sums of x - pivot and of its square, where the pivot of a
+// group is the mean of the sample's first position. Here they are taken block by block in float32 and added up in double.
+// What a thread does never changes the order of a sum, so the results do not depend on the number of threads.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+
+namespace gnexp {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+
+// A vector register, or two or four of them where they are narrower.
+typedef float Vector __attribute__((vector_size(64)));
+constexpr int kLanes = 16;
+constexpr int kBlockFloats = 4096;  // half of a first-level cache
+
+// Calls body(c, Vector()) for whole vectors of channels, and body(c, 0.0f) for each channel that is left.
+template <typename Body>
+inline void ForChannels(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) body(c, Vector());
+  for (; c < channels; ++c) body(c, 0.0f);
+}
+
+template <typename T>
+inline T Load(const float* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+
+template <typename T>
+inline void Store(float* to, T value) {
+  std::memcpy(to, &value, sizeof(T));
+}
+
+// The sums over a block of positions: of x - pivot and its square or, given dy, of dy and dy * (x - pivot).
+void BlockSums(const float* x, const float* dy, const float* pivot, int64_t positions, int64_t channels,
+               float* __restrict__ sums, float* __restrict__ products) {
+  ForChannels(channels, [&](int64_t c, auto zero) {
+    using T = decltype(zero);
+    const T p = Load<T>(pivot + c);
+    T sum = zero - zero, product = zero - zero;
+    for (int64_t i = c; i < positions * channels; i += channels) {
+      const T centered = Load<T>(x + i) - p;
+      const T value = dy ? Load<T>(dy + i) : centered;
+      sum += value;
+      product += value * centered;
+    }
+    Store(sums + c, sum);
+    Store(products + c, product);
+  });
+}
+
+// What is worked on: `samples` times `positions` times `channels` floats.
+struct Work {
+  int64_t samples, positions, channels, groups;
+
+  Work(const TensorShape& shape, int64_t groups)
+      : samples(shape.dim_size(0)), positions(1), channels(shape.dim_size(shape.dims() - 1)), groups(groups) {
+    for (int i = 1; i + 1 < shape.dims(); ++i) positions *= shape.dim_size(i);
+  }
+
+  int64_t size() const { return channels / groups; }
+  int64_t block() const { return std::max<int64_t>(1, kBlockFloats / channels); }
+  int64_t blocks() const { return (positions + block() - 1) / block(); }
+  int64_t positions_of(int64_t b) const { return std::min(block(), positions - b * block()); }
+  int64_t offset(int64_t n, int64_t b) const { return (n * positions + b * block()) * channels; }
+
+  void Pivot(const float* x, int64_t n, float* pivot) const {
+    const float* first = x + n * positions * channels;
+    for (int64_t g = 0; g < groups; ++g) {
+      double sum = 0;
+      for (int64_t c = g * size(); c < (g + 1) * size(); ++c) sum += first[c];
+      std::fill_n(pivot + g * size(), size(), static_cast<float>(sum / size()));
+    }
+  }
+
+  // Runs sums(n, b, row of 2 * channels floats) for each block, then combine(n, 2 * channels doubles) for each sample, then
+  // write(n, b) for each block: all of a sample at once where there are samples for all threads, so that it stays in the
+  // cache, and otherwise block by block.
+  template <typename Sums, typename Combine, typename Write>
+  void Run(OpKernelContext* context, const Sums& sums, const Combine& combine, const Write& write) const {
+    auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
+    const int64_t cost = 4 * std::min(block(), positions) * channels / kLanes;
+    auto add = [&](const float* row, std::vector<double>& total) {
+      for (int64_t c = 0; c < 2 * channels; ++c) total[c] += row[c];
+    };
+    if (samples >= workers->NumThreads()) {
+      workers->ParallelFor(samples, 2 * cost * blocks(), [&](int64_t begin, int64_t end) {
+        std::vector<float> row(2 * channels);
+        std::vector<double> total(2 * channels);
+        for (int64_t n = begin; n < end; ++n) {
+          std::fill(total.begin(), total.end(), 0.0);
+          for (int64_t b = 0; b < blocks(); ++b) {
+            sums(n, b, row.data());
+            add(row.data(), total);
+          }
+          combine(n, total.data());
+          for (int64_t b = 0; b < blocks(); ++b) write(n, b);
+        }
+      });
+      return;
+    }
+    std::vector<float> rows(samples * blocks() * 2 * channels);
+    workers->ParallelFor(samples * blocks(), cost, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) sums(i / blocks(), i % blocks(), &rows[i * 2 * channels]);
+    });
+    std::vector<double> total(2 * channels);
+    for (int64_t n = 0; n < samples; ++n) {
+      std::fill(total.begin(), total.end(), 0.0);
+      for (int64_t b = 0; b < blocks(); ++b) add(&rows[(n * blocks() + b) * 2 * channels], total);
+      combine(n, total.data());
+    }
+    workers->ParallelFor(samples * blocks(), cost, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) write(i / blocks(), i % blocks());
+    });
+  }
+};
+
+class GroupNormalization : public OpKernel {
+ public:
+  explicit GroupNormalization(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("groups", &groups_));
+    OP_REQUIRES_OK(construction, construction->GetAttr("epsilon", &epsilon_));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& input = context->input(0);
+    const Work work(input.shape(), groups_);
+    const int64_t channels = work.channels, size = work.size();
+    Tensor *output, *means, *inverses;
+    OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &output));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({work.samples, groups_}), &means));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({work.samples, groups_}), &inverses));
+    const float* x = input.flat<float>().data();
+    const float* gamma = context->input(1).flat<float>().data();
+    const float* beta = context->input(2).flat<float>().data();
+    float* y = output->flat<float>().data();
+    float* mean = means->flat<float>().data();
+    float* inverse = inverses->flat<float>().data();
+    const int64_t row = 3 * channels;  // of each sample: pivot, scale, shift
+    std::vector<float> rows(work.samples * row);
+    for (int64_t n = 0; n < work.samples && work.positions; ++n) work.Pivot(x, n, &rows[n * row]);
+
+    auto sums = [&](int64_t n, int64_t b, float* to) {
+      BlockSums(x + work.offset(n, b), nullptr, &rows[n * row], work.positions_of(b), channels, to, to + channels);
+    };
+    auto combine = [&](int64_t n, const double* total) {
+      const double count = static_cast<double>(work.positions) * size;
+      float *scale = &rows[n * row + channels], *shift = scale + channels;
+      for (int64_t g = 0; g < groups_; ++g) {
+        double sum = 0, squares = 0;
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
+          sum += total[c];
+          squares += total[channels + c];
+        }
+        const double m = sum / count;
+        // A NaN must stay one.
+        const double variance = squares / count - m * m;
+        const double i = 1 / std::sqrt((variance < 0 ? 0 : variance) + epsilon_);
+        mean[n * groups_ + g] = m;
+        inverse[n * groups_ + g] = i;
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
+          scale[c] = i * gamma[c];
+          shift[c] = beta[c] - m * i * gamma[c];
+        }
+      }
+    };
+    auto write = [&](int64_t n, int64_t b) {
+      const float *from = x + work.offset(n, b), *pivot = &rows[n * row];
+      const float *scale = pivot + channels, *shift = scale + channels;
+      float* to = y + work.offset(n, b);
+      for (int64_t i = 0; i < work.positions_of(b); ++i, from += channels, to += channels) {
+        ForChannels(channels, [&](int64_t c, auto zero) {
+          using T = decltype(zero);
+          Store<T>(to + c, (Load<T>(from + c) - Load<T>(pivot + c)) * Load<T>(scale + c) + Load<T>(shift + c));
+        });
+      }
+    };
+    work.Run(context, sums, combine, write);
+  }
+
+ private:
+  int64_t groups_;
+  float epsilon_;
+};
+
+class GroupNormalizationGrad : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* context) override {
+    const Tensor& input = context->input(1);
+    const int64_t groups = context->input(3).dim_size(1);
+    const Work work(input.shape(), groups);
+    const int64_t channels = work.channels, size = work.size();
+    Tensor *output, *dgammas, *dbetas;
+    // dx may take the place of dy: each of its elements is written after that of dy was read for the last time.
+    OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0}, 0, input.shape(), &output));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({channels}), &dgammas));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({channels}), &dbetas));
+    const float* dy = context->input(0).flat<float>().data();
+    const float* x = input.flat<float>().data();
+    const float* gamma = context->input(2).flat<float>().data();
+    const float* mean = context->input(3).flat<float>().data();
+    const float* inverse = context->input(4).flat<float>().data();
+    float* dx = output->flat<float>().data();
+    const int64_t row = 4 * channels;  // of each sample: pivot, and the factors of dy, of x - pivot and of 1
+    std::vector<float> rows(work.samples * row);
+    std::vector<double> dgamma(work.samples * channels), dbeta(work.samples * channels);
+    for (int64_t n = 0; n < work.samples && work.positions; ++n) work.Pivot(x, n, &rows[n * row]);
+
+    auto sums = [&](int64_t n, int64_t b, float* to) {
+      const int64_t offset = work.offset(n, b);
+      BlockSums(x + offset, dy + offset, &rows[n * row], work.positions_of(b), channels, to, to + channels);
+    };
+    auto combine = [&](int64_t n, const double* total) {
+      const double count = static_cast<double>(work.positions) * size;
+      float *of_dy = &rows[n * row + channels], *of_x = of_dy + channels, *of_one = of_x + channels;
+      for (int64_t g = 0; g < groups; ++g) {
+        const double m = mean[n * groups + g], i = inverse[n * groups + g];
+        double sum = 0, product = 0;
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
+          dbeta[n * channels + c] = total[c];
+          dgamma[n * channels + c] = (total[channels + c] - m * total[c]) * i;
+          sum += gamma[c] * dbeta[n * channels + c];
+          product += gamma[c] * dgamma[n * channels + c];
+        }
+        const double factor = -product * i * i / count;
+        for (int64_t c = g * size; c < (g + 1) * size; ++c) {
+          of_dy[c] = gamma[c] * i;
+          of_x[c] = factor;
+          of_one[c] = -sum * i / count - factor * m;
+        }
+      }
+    };
+    auto write = [&](int64_t n, int64_t b) {
+      const int64_t offset = work.offset(n, b);
+      const float *from = x + offset, *gradient = dy + offset, *pivot = &rows[n * row];
+      const float *of_dy = pivot + channels, *of_x = of_dy + channels, *of_one = of_x + channels;
+      float* to = dx + offset;
+      for (int64_t i = 0; i < work.positions_of(b); ++i) {
+        ForChannels(channels, [&](int64_t c, auto zero) {
+          using T = decltype(zero);
+          const T centered = Load<T>(from + c) - Load<T>(pivot + c);
+          Store<T>(to + c, Load<T>(gradient + c) * Load<T>(of_dy + c) +
+                               (centered * Load<T>(of_x + c) + Load<T>(of_one + c)));
+        });
+        from += channels, gradient += channels, to += channels;
+      }
+    };
+    work.Run(context, sums, combine, write);
+
+    for (int64_t c = 0; c < channels; ++c) {
+      double sum_gamma = 0, sum_beta = 0;
+      for (int64_t n = 0; n < work.samples; ++n) {
+        sum_gamma += dgamma[n * channels + c];
+        sum_beta += dbeta[n * channels + c];
+      }
+      dgammas->flat<float>()(c) = sum_gamma;
+      dbetas->flat<float>()(c) = sum_beta;
+    }
+  }
+};
+
+REGISTER_OP("GnexpGroupNormalization")
+    .Input("x: float")
+    .Input("gamma: float")
+    .Input("beta: float")
+    .Output("y: float")
+    .Output("mean: float")
+    .Output("inverse: float")
+    .Attr("groups: int")
+    .Attr("epsilon: float")
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
+      inference->set_output(0, inference->input(0));
+      return absl::OkStatus();
+    });
+
+REGISTER_OP("GnexpGroupNormalizationGrad")
+    .Input("dy: float")
+    .Input("x: float")
+    .Input("gamma: float")
+    .Input("mean: float")
+    .Input("inverse: float")
+    .Output("dx: float")
+    .Output("dgamma: float")
+    .Output("dbeta: float")
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
+      inference->set_output(0, inference->input(1));
+      inference->set_output(1, inference->input(2));
+      inference->set_output(2, inference->input(2));
+      return absl::OkStatus();
+    });
+
+REGISTER_KERNEL_BUILDER(Name("GnexpGroupNormalization").Device(tensorflow::DEVICE_CPU), GroupNormalization);
+REGISTER_KERNEL_BUILDER(Name("GnexpGroupNormalizationGrad").Device(tensorflow::DEVICE_CPU), GroupNormalizationGrad);
+
+}  // namespace gnexp
