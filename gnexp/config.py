@@ -91,6 +91,7 @@ FIELDS: Mapping[str, Field] = {
     "deterministic": _boolean(),
     "precision": _choice("float32", "mixed_float16", "mixed_bfloat16"),
     "jit_compile": _boolean(),
+    "native": _boolean(),
     "data.name": _choice(*DATASETS),
     "data.fallback": _choice("", *DATASETS),
     "data.directory": Field(lambda value: isinstance(value, str), "the path of a folder, or ''"),

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnexp import backend, models, optimizers
+from gnexp import backend, models, native, optimizers
 from gnexp.config import OBJECTIVES
 from gnexp.data import SHAPE, Splits
 from gnexp.errors import DivergedError
@@ -83,6 +83,8 @@ class Training:
         backend.prepare(config.deterministic)
         keras.utils.set_random_seed(config.seed)
         self.model = models.build(config.model, SHAPE, len(splits.labels), config.precision)
+        if config.native:
+            native.use(self.model)
         images, labels = splits.train
         batch = config.data.batch_size
         self.steps_per_epoch = math.ceil(len(labels) / batch)

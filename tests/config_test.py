@@ -23,6 +23,7 @@ VALUES = {
     "deterministic": ([True, False], [1, "true", None], "true or false"),
     "precision": (["float32", "mixed_float16", "mixed_bfloat16"], ["float16", 16, None], "'mixed_float16'"),
     "jit_compile": ([True, False], [0, "no", None], "true or false"),
+    "native": ([True, False], [1, "c++", None], "true or false"),
     "data.name": (["fashion_mnist", "digits"], ["mnist", "", None, "two\nlines"], "'fashion_mnist', 'digits'"),
     "data.fallback": (["", "digits"], ["cifar10", None], "'digits'"),
     "data.directory": (["", "/data"], [None, 1, True], "path of a folder"),

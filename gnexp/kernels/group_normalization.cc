@@ -76,6 +76,7 @@ struct Work {
   }
 
   int64_t size() const { return channels / groups; }
+  double count() const { return std::max<double>(1, positions * size()); }
   int64_t block() const { return std::max<int64_t>(1, kBlockFloats / channels); }
   int64_t blocks() const { return (positions + block() - 1) / block(); }
   int64_t positions_of(int64_t b) const { return std::min(block(), positions - b * block()); }
@@ -161,7 +162,7 @@ class GroupNormalization : public OpKernel {
       BlockSums(x + work.offset(n, b), nullptr, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
     auto combine = [&](int64_t n, const double* total) {
-      const double count = static_cast<double>(work.positions) * size;
+      const double count = work.count();
       float *scale = &rows[n * row + channels], *shift = scale + channels;
       for (int64_t g = 0; g < groups_; ++g) {
         double sum = 0, squares = 0;
@@ -202,12 +203,13 @@ class GroupNormalization : public OpKernel {
 
 class GroupNormalizationGrad : public OpKernel {
  public:
-  using OpKernel::OpKernel;
+  explicit GroupNormalizationGrad(OpKernelConstruction* construction) : OpKernel(construction) {
+    OP_REQUIRES_OK(construction, construction->GetAttr("groups", &groups_));
+  }
 
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(1);
-    const int64_t groups = context->input(3).dim_size(1);
-    const Work work(input.shape(), groups);
+    const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
     Tensor *output, *dgammas, *dbetas;
     // dx may take the place of dy: each of its elements is written after that of dy was read for the last time.
@@ -230,10 +232,10 @@ class GroupNormalizationGrad : public OpKernel {
       BlockSums(x + offset, dy + offset, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
     auto combine = [&](int64_t n, const double* total) {
-      const double count = static_cast<double>(work.positions) * size;
+      const double count = work.count();
       float *of_dy = &rows[n * row + channels], *of_x = of_dy + channels, *of_one = of_x + channels;
-      for (int64_t g = 0; g < groups; ++g) {
-        const double m = mean[n * groups + g], i = inverse[n * groups + g];
+      for (int64_t g = 0; g < groups_; ++g) {
+        const double m = mean[n * groups_ + g], i = inverse[n * groups_ + g];
         double sum = 0, product = 0;
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
           dbeta[n * channels + c] = total[c];
@@ -276,6 +278,9 @@ class GroupNormalizationGrad : public OpKernel {
       dbetas->flat<float>()(c) = sum_beta;
     }
   }
+
+ private:
+  int64_t groups_;
 };
 
 REGISTER_OP("GnexpGroupNormalization")
@@ -301,6 +306,8 @@ REGISTER_OP("GnexpGroupNormalizationGrad")
     .Output("dx: float")
     .Output("dgamma: float")
     .Output("dbeta: float")
+    .Attr("groups: int")
+    .Attr("epsilon: float")  // for the gradient of this gradient
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
       inference->set_output(0, inference->input(1));
       inference->set_output(1, inference->input(2));
