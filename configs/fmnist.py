@@ -20,9 +20,7 @@ def get_config() -> ConfigDict:
     config.deterministic = True  # the same figures to the last bit, run after run, on a CPU
     config.precision = "float32"  # or mixed_float16, mixed_bfloat16
     config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
-    config.native = (
-        True  # the C++ kernel for the norms, on TensorFlow and a CPU with a C++ compiler; elsewhere no matter
-    )
+    config.native = True  # norms by a C++ kernel, on TensorFlow's CPU where there is a compiler; elsewhere no matter
 
     config.data = ConfigDict()
     config.data.name = "fashion_mnist"  # or digits, which scikit-learn brings along

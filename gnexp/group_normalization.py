@@ -10,9 +10,9 @@ from keras import ops
 def normalize(x, gamma, beta, axis, groups, epsilon):
     """Normalizes groups of channels, then scales and shifts each channel.
 
-    Every element is taken relative to a pivot of its group, the mean of the sample's first position. One pass then gives
-    the sums of the differences and of their squares, and the variance loses no digits where the mean is far from zero: the
-    pivot is off by at most sqrt(positions) standard deviations, and mostly by less than one.
+    Every element is taken relative to a pivot of its group, the mean of the sample's first position. One pass then
+    gives the sums of the differences and of their squares, and the variance keeps its digits where the mean is far from
+    zero: the pivot is off by at most sqrt(positions) standard deviations, and mostly by less than one.
 
     Args:
         x: Floating-point tensor of rank 2 or more, the batch on axis 0.

@@ -1,8 +1,8 @@
 """The layer's C++ kernel for TensorFlow on the CPU: compiled once, at first use, where there is a compiler.
 
-Where it cannot be had, or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA, without a
-compiler, after a build that failed. A build that failed is not tried again while `NAME.failed` lies in the cache, which
-holds what the compiler said.
+Where it cannot be had, or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA,
+without a compiler, after a build that failed. Such a build is not tried again while `NAME.failed` lies in the cache,
+which holds what the compiler said.
 """
 
 import functools
@@ -24,8 +24,9 @@ from gnexp import group_normalization
 from gnexp.group_normalization import GroupNormalization
 
 SOURCE = pathlib.Path(__file__).parent / "kernels" / "group_normalization.cc"
-# Eigen's own vector code does not compile for every processor, and nothing here uses it.
-_FLAGS = ("-shared", "-fPIC", "-O3", "-march=native", "-w", "-DEIGEN_DONT_VECTORIZE")
+# Eigen's own vector code does not compile for every processor, and nothing here uses it. Without contraction, what
+# cancels exactly in float32 does so here.
+_FLAGS = ("-shared", "-fPIC", "-O3", "-march=native", "-ffp-contract=off", "-DEIGEN_DONT_VECTORIZE", "-w")
 _COMPILERS = ("c++", "g++", "clang++")
 _LONGEST_BUILD = 300  # seconds
 
@@ -51,64 +52,68 @@ def load() -> Callable[..., Any] | None:
 
     if tf.config.list_physical_devices("GPU"):
         return None
+    base = _base()
     try:
-        for _ in range(2):
-            path = _library()
-            if not path:
-                return None
-            try:
-                return _kernel(tf.load_op_library(str(path)))
-            except tf.errors.OpError as error:  # A damaged file is mended by building it again.
-                path.unlink(missing_ok=True)
-                reason = str(error)
-        _give_up(path, reason)
+        path = _library(base)
+        try:
+            return path and _kernel(tf.load_op_library(str(path)))
+        except tf.errors.OpError as error:
+            path.unlink()
+            return _give_up(base, str(error))
     except OSError:  # no home, a full disk
-        pass
-    return None
+        return None
 
 
-def _library() -> pathlib.Path | None:
-    """Returns the compiled library, built if need be, or None where that cannot be done."""
+def _base() -> pathlib.Path:
+    """Returns the path that the library's begins with: it tells what it was made from and where it may run."""
     import tensorflow as tf
 
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "gnexp"
-    what = (SOURCE.read_text(), _FLAGS, tf.version.VERSION, tf.version.GIT_VERSION, _instructions())
-    key = hashlib.sha256(repr(what).encode()).hexdigest()[:16]
-    path = cache / f"{SOURCE.stem}-tensorflow-{tf.version.VERSION}-{key}.so"
-    if path.exists():
-        return path
+    what = (SOURCE.read_bytes(), _FLAGS, tf.version.VERSION, tf.version.GIT_VERSION, _instructions())
+    return cache / f"{SOURCE.stem}-tensorflow-{tf.version.VERSION}-{_digest(repr(what).encode())}"
+
+
+def _library(base: pathlib.Path) -> pathlib.Path | None:
+    """Returns the compiled library, built if need be, or None where that cannot be done."""
+    import tensorflow as tf
+
+    for path in base.parent.glob(f"{base.name}-*.so"):
+        # To load a file that lost its end is to crash.
+        if path.stem.endswith(_digest(path.read_bytes())):
+            return path
+        path.unlink()
     compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
-    if not compiler or path.with_suffix(".failed").exists():
+    if not compiler or _failed(base).exists():
         return None
     print("Compiling the C++ kernel, once (about 10 seconds) ...", flush=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    # Two processes may both compile, each in a folder of its own: the one that ends last takes the place of the other's.
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        built = pathlib.Path(folder) / path.name
-        flags = [
-            *_FLAGS,
-            *tf.sysconfig.get_compile_flags(),
-            str(SOURCE),
-            "-o",
-            str(built),
-            *tf.sysconfig.get_link_flags(),
-        ]
+    base.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may both compile, each in a folder of its own; what the second has built replaces the first's.
+    with tempfile.TemporaryDirectory(dir=base.parent) as folder:
+        built = pathlib.Path(folder) / "library.so"
+        flags = [*_FLAGS, *tf.sysconfig.get_compile_flags(), str(SOURCE), "-o", str(built)]
+        command = [compiler, *flags, *tf.sysconfig.get_link_flags()]
         try:
             done = subprocess.run(
-                [compiler, *flags], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_BUILD
+                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_LONGEST_BUILD
             )
         except subprocess.TimeoutExpired as error:
-            return _give_up(path, str(error))
+            return _give_up(base, str(error))
         if done.returncode:
-            return _give_up(path, f"{shlex.join([compiler, *flags])}\n{done.stderr}")
-        built.replace(path)
-    return path
+            return _give_up(base, f"{shlex.join(command)}\n{done.stderr}")
+        return built.replace(f"{base}-{_digest(built.read_bytes())}.so")
 
 
-def _give_up(path: pathlib.Path, reason: str) -> None:
-    failed = path.with_suffix(".failed")
-    failed.write_text(reason)
-    print(f"That failed ({failed} says why): TensorFlow's own operations are used instead", flush=True)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _failed(base: pathlib.Path) -> pathlib.Path:
+    return base.parent / f"{base.name}.failed"
+
+
+def _give_up(base: pathlib.Path, reason: str) -> None:
+    _failed(base).write_text(reason)
+    print(f"That failed ({_failed(base)} says why): TensorFlow's own operations are used instead", flush=True)
 
 
 def _instructions() -> str:

@@ -11,12 +11,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnexp import group_normalization
+from gnexp import group_normalization, native
 from gnexp.group_normalization import GroupNormalization
 
 BACKEND = keras.backend.backend()
 REPOSITORY = Path(group_normalization.__file__).parents[1]
 needs_float64 = pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 unless the whole process asks for it")
+
+
+@pytest.fixture(scope="module", params=["plain", *(["native"] if BACKEND == "tensorflow" else [])])
+def kernel(request):
+    """Computes every layer of a test by keras.ops and, in a second run of it, by the C++ kernel."""
+    if request.param == "plain":
+        yield request.param
+        return
+    found = native.load()
+    if not found:
+        pytest.skip("the C++ kernel cannot be compiled here: there is no C++ compiler, say")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GroupNormalization, "kernel", staticmethod(found))
+        yield request.param
+
+
+on_both_paths = pytest.mark.usefixtures("kernel")
 
 
 def reference(x, gamma, beta, groups, axis, epsilon):
@@ -128,6 +145,7 @@ def cases(draw):
     }
 
 
+@on_both_paths
 @settings(max_examples=25 if BACKEND == "jax" else 100, deadline=None)
 @given(cases())
 def test_values_and_gradients_are_those_of_float64_numpy(case):
@@ -176,6 +194,7 @@ def test_reference_gradients_are_the_slopes_of_the_reference(shape, axis, groups
         np.testing.assert_allclose(expected, slopes(position), rtol=1e-6, atol=1e-7)
 
 
+@on_both_paths
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("shape", [(4, 12), (4, 12, 9), (4, 12, 5, 7), (2, 12, 3, 4, 5)])
 def test_values_and_gradients_are_those_of_pytorch(shape, axis):
@@ -194,6 +213,7 @@ def test_values_and_gradients_are_those_of_pytorch(shape, axis):
         np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-4)
 
 
+@on_both_paths
 @pytest.mark.parametrize("switches", [{}, {"center": False}, {"scale": False}, {"center": False, "scale": False}])
 @pytest.mark.parametrize(
     ("shape", "axis", "groups"),
@@ -209,6 +229,7 @@ def test_values_and_weights_are_those_of_keras(shape, axis, groups, switches):
     np.testing.assert_allclose(as_float64(ours(x)), as_float64(theirs(x)), rtol=1e-4, atol=1e-5)
 
 
+@on_both_paths
 def test_error_is_no_larger_than_that_of_keras_where_the_mean_is_10000_deviations():
     x = np.random.default_rng(4).normal(10_000.0, 1.0, size=(8, 16, 16, 32)).astype("float32")
     expected = reference(x, np.ones(32), np.zeros(32), 8, -1, 1e-6)
@@ -219,6 +240,26 @@ def test_error_is_no_larger_than_that_of_keras_where_the_mean_is_10000_deviation
     assert abs(ours).max() < 1e-5
 
 
+@on_both_paths
+@pytest.mark.parametrize("groups", [1, 4, 12])
+@pytest.mark.parametrize("mean", [0, 10_000])
+@pytest.mark.parametrize("shape", [(40, 24), (6, 20, 20, 24), (1, 61, 59, 24), (2, 40, 3, 40, 24)])
+def test_long_sums_are_those_of_float64_numpy(shape, mean, groups):
+    """Many positions, a number of channels that fills no vector register, fewer samples than threads."""
+    random = np.random.default_rng(15)
+    x, dy = random.normal(size=(2, *shape)).astype("float32")
+    x += np.float32(mean)
+    layer = built(x, groups=groups)
+    expected = [
+        reference(x, *gamma_and_beta(layer), groups, -1, 1e-6),
+        *reference_gradients(x, gamma_and_beta(layer)[0], dy, groups, -1, 1e-6),
+    ]
+    for got, theirs in zip(gradients(layer, x, dy), expected, strict=True):
+        typical = np.sqrt(np.square(theirs).mean())
+        np.testing.assert_allclose(as_float64(got), theirs, rtol=0, atol=2e-5 * typical)
+
+
+@on_both_paths
 @pytest.mark.parametrize("shape", [(4, 6), (4, 5, 6), (4, 3, 5, 6)])
 def test_samples_of_a_batch_do_not_see_each_other(shape):
     x = np.random.default_rng(5).normal(size=shape).astype("float32")
@@ -228,6 +269,7 @@ def test_samples_of_a_batch_do_not_see_each_other(shape):
     np.testing.assert_array_equal(as_float64(layer(x))[1:], before[1:])
 
 
+@on_both_paths
 def test_a_constant_group_gives_beta():
     x = np.full((2, 3, 3, 4), 7.0, "float32")
     layer = built(x, groups=2)
@@ -239,9 +281,63 @@ def test_epsilon_is_one_millionth_unless_given():
     np.testing.assert_allclose(as_float64(GroupNormalization(1)(x)), [[-(0.5**0.5), 0.5**0.5]], rtol=1e-5)
 
 
+@on_both_paths
+def test_a_sample_alone_gives_what_it_gives_in_a_batch(kernel):
+    """The C++ kernel divides one sample among threads and a batch by samples: neither may change a bit."""
+    x = np.random.default_rng(16).normal(size=(16, 30, 30, 24)).astype("float32")
+    layer = built(x, groups=4)
+    together = [as_float64(tensor) for tensor in gradients(layer, x, x)[:2]]
+    for alone, all_of_them in zip(gradients(layer, x[5:6], x[5:6])[:2], together, strict=True):
+        if kernel == "native":
+            np.testing.assert_array_equal(as_float64(alone), all_of_them[5:6])
+        else:
+            np.testing.assert_allclose(as_float64(alone), all_of_them[5:6], rtol=1e-5, atol=1e-5)
+
+
+@on_both_paths
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_visible(value):
+    x = np.random.default_rng(17).normal(size=(2, 4, 4, 8)).astype("float32")
+    x[0, 1, 2, 3] = value
+    y, dx, *_ = (as_float64(tensor) for tensor in gradients(built(x, groups=2), x, np.ones_like(x)))
+    for tensor in (y, dx):
+        assert np.isnan(tensor[0, ..., :4]).all()
+        assert np.isfinite(tensor[1]).all()
+        assert np.isfinite(tensor[0, ..., 4:]).all()
+
+
+@on_both_paths
+@pytest.mark.skipif(BACKEND == "jax", reason="of TensorFlow, where the gradient is our own")
+@pytest.mark.parametrize("traced", [False, True])
+def test_second_derivatives_are_those_of_keras(traced):
+    import tensorflow as tf
+
+    x, weights = np.random.default_rng(18).normal(2.0, 1.0, size=(2, 3, 4, 5, 8)).astype("float32")
+    ours, theirs = built(x, groups=4), keras.layers.GroupNormalization(4, epsilon=1e-6)
+    theirs.build(x.shape)
+    theirs.set_weights(ours.get_weights())
+
+    def penalty_gradients(layer):
+        def compute():
+            inputs = tf.constant(x)
+            with tf.GradientTape() as outer:
+                outer.watch(inputs)
+                with tf.GradientTape() as inner:
+                    inner.watch(inputs)
+                    loss = tf.reduce_sum(tf.sin(layer(inputs)) * weights)
+                penalty = tf.reduce_sum(tf.square(inner.gradient(loss, inputs)))
+            return outer.gradient(penalty, [inputs, *layer.trainable_variables])
+
+        return (tf.function(compute) if traced else compute)()
+
+    for got, expected in zip(penalty_gradients(ours), penalty_gradients(theirs), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * abs(expected.numpy()).max())
+
+
 # Dtypes
 
 
+@on_both_paths
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
 @pytest.mark.parametrize("functional", [False, True])
 def test_inputs_beyond_float16_are_normalized_in_float32(policy, functional):
@@ -279,6 +375,7 @@ def test_statistics_are_float64_where_inputs_or_layer_are(policy, dtype):
     np.testing.assert_allclose(as_float64(y), expected, atol=1e-9 if policy == "float64" else 1e-6)
 
 
+@on_both_paths
 @pytest.mark.parametrize("dtype", ["uint8", "int32"])
 def test_integer_inputs_give_fractions(dtype):
     x = np.random.default_rng(9).integers(0, 256, size=(2, 4, 4, 6)).astype(dtype)
@@ -289,6 +386,7 @@ def test_integer_inputs_give_fractions(dtype):
 # Shapes
 
 
+@on_both_paths
 @pytest.mark.parametrize(("axis", "shape"), [(-1, (None, None, 8)), (1, (8, None, None))])
 def test_one_model_serves_any_batch_and_any_spatial_size(axis, shape):
     inputs = keras.Input(shape)
@@ -302,8 +400,9 @@ def test_one_model_serves_any_batch_and_any_spatial_size(axis, shape):
         np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(0, 6), (0, 4, 5, 6)])
-def test_an_empty_batch_gives_an_empty_output_and_zero_gradients(shape):
+@on_both_paths
+@pytest.mark.parametrize("shape", [(0, 6), (0, 4, 5, 6), (2, 0, 6), (2, 4, 0, 6)])
+def test_empty_inputs_give_an_empty_output_and_zero_gradients(shape):
     empty = np.zeros(shape, "float32")
     y, dx, dgamma, dbeta = gradients(built(empty, groups=3), empty, empty)
     assert y.shape == dx.shape == shape
@@ -333,6 +432,7 @@ def regression(**compile_arguments):
     return model, layer, x, target
 
 
+@on_both_paths
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_a_compiled_step_follows_the_gradients_of_float64_numpy(jit_compile):
     model, layer, x, target = regression(optimizer=keras.optimizers.SGD(1.0), jit_compile=jit_compile)
@@ -344,6 +444,7 @@ def test_a_compiled_step_follows_the_gradients_of_float64_numpy(jit_compile):
         np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
+@on_both_paths
 def test_fit_decreases_the_loss():
     model, _, x, target = regression(optimizer=keras.optimizers.SGD(1.0))
     losses = model.fit(x, target, epochs=4, batch_size=len(x), verbose=0).history["loss"]

@@ -240,14 +240,14 @@ class GroupNormalizationGrad : public OpKernel {
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
           dbeta[n * channels + c] = total[c];
           dgamma[n * channels + c] = (total[channels + c] - m * total[c]) * i;
-          sum += gamma[c] * dbeta[n * channels + c];
+          of_dy[c] = gamma[c] * i;
+          sum += of_dy[c] * dbeta[n * channels + c];
           product += gamma[c] * dgamma[n * channels + c];
         }
         const double factor = -product * i * i / count;
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
-          of_dy[c] = gamma[c] * i;
           of_x[c] = factor;
-          of_one[c] = -sum * i / count - factor * m;
+          of_one[c] = -sum / count - factor * m;
         }
       }
     };
