@@ -1,0 +1,97 @@
+"""How the benchmarks measure, and how they say what they found.
+
+Contestants take turns, round after round, so that whatever else the machine does meets them all. A ratio is the median of
+the rounds' ratios, each of two turns that lie next to one another in time. A spread is half of the range that holds the
+middle half of the rounds.
+"""
+
+import datetime
+import importlib.metadata
+import pathlib
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from gnexp import workdir
+
+_PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
+
+
+def seconds_per_step(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:
+    """Returns a contestant for a function that does a number of steps: its turns take about so many seconds."""
+    run(1)  # compiles
+    run(1)
+    began = time.perf_counter()
+    run(1)
+    steps = max(1, round(seconds / (time.perf_counter() - began)))
+
+    def turn() -> float:
+        began = time.perf_counter()
+        run(steps)
+        return (time.perf_counter() - began) / steps
+
+    return turn
+
+
+def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Returns what each contestant's turns gave, round by round."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, turn in contestants.items():
+            found[name].append(turn())
+    return found
+
+
+def compare(found: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, Any]]:
+    """Returns for each contestant its median and spread, and how often it goes into the reference's, with the spread."""
+    figures = {}
+    for name, turns in found.items():
+        ratios = [theirs / ours for theirs, ours in zip(found[reference], turns, strict=True)]
+        figures[name] = {
+            "median": statistics.median(turns),
+            "spread": _spread(turns),
+            "ratio": statistics.median(ratios),
+            "ratio_spread": _spread(ratios),
+            "turns": list(turns),
+        }
+    return figures
+
+
+def _spread(values: Sequence[float]) -> float:
+    if len(values) < 2:
+        return 0.0
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return (high - low) / 2
+
+
+def in_words(figure: Mapping[str, Any], unit: float = 1e-3) -> str:
+    """Returns a contestant's cell: its ratio, and in parentheses its time in the unit (of seconds), by default ms."""
+    median, spread = figure["median"] / unit, figure["spread"] / unit
+    digits = max(0, 2 - len(str(int(median))) + (median < 1))
+    return f"{figure['ratio']:.2f} ({median:.{digits}f} ±{spread:.{digits}f})"
+
+
+def show(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> None:
+    """Prints a table, its first column to the left."""
+    print(tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * (len(headers) - 1)))
+
+
+def write(path: str, figures: Mapping[str, Any]) -> None:
+    """Writes figures as JSON, together with the date, the machine and the versions."""
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    about = workdir.provenance()
+    conditions = {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        **{name: about[name] for name in ("processor", "cpus", "git")},
+        "versions": versions,
+    }
+    workdir.write_json(pathlib.Path(path), {**conditions, **figures})
