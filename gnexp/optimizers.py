@@ -3,9 +3,16 @@
 import keras
 from ml_collections import ConfigDict
 
+from gnexp import fused_optimizers
+
 
 def build(
-    config: ConfigDict, schedule: ConfigDict, steps_per_epoch: int, epochs: int, precision: str = "float32"
+    config: ConfigDict,
+    schedule: ConfigDict,
+    steps_per_epoch: int,
+    epochs: int,
+    precision: str = "float32",
+    jit_compile: bool = False,
 ) -> keras.optimizers.Optimizer:
     """Builds an optimizer.
 
@@ -17,16 +24,17 @@ def build(
       epochs: epochs in the whole training.
       precision: the layers' dtype policy. Under mixed_float16 the loss is scaled, as in Keras's `compile`, so that
         small gradients do not vanish.
+      jit_compile: whether XLA compiles the steps on TensorFlow; it then fuses Keras's own updates.
     """
     rate = float(config.learning_rate)  # Keras refuses whole numbers
     if schedule.name == "cosine":
         rate = _cosine(rate, schedule, steps_per_epoch, epochs)
-    optimizer = _by_name(config, rate)
+    fused = keras.backend.backend() == "tensorflow" and not jit_compile
+    optimizer = _by_name(config, rate, fused_optimizers if fused else keras.optimizers)
     return keras.optimizers.LossScaleOptimizer(optimizer) if precision == "mixed_float16" else optimizer
 
 
-def _by_name(config: ConfigDict, rate) -> keras.optimizers.Optimizer:
-    optimizers = keras.optimizers
+def _by_name(config: ConfigDict, rate, optimizers) -> keras.optimizers.Optimizer:
     match config.name:
         case "adam":
             return optimizers.Adam(rate)
@@ -39,7 +47,7 @@ def _by_name(config: ConfigDict, rate) -> keras.optimizers.Optimizer:
         case "rmsprop":
             return optimizers.RMSprop(rate)
         case "lion":
-            return optimizers.Lion(rate)
+            return keras.optimizers.Lion(rate)
     raise ValueError(f"name={config.name!r}")
 
 
