@@ -13,7 +13,7 @@ import numpy as np
 from gnexp.config import BACKENDS
 from gnexp.errors import UserError
 
-TrainSteps = Callable[[np.ndarray, int, int], int]
+TrainSteps = Callable[[np.ndarray, int, int], tuple[np.ndarray, int]]
 
 
 def prepare(deterministic: bool) -> None:
@@ -68,23 +68,33 @@ def devices() -> list[str]:
 
 
 def train_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray, jit_compile: bool) -> TrainSteps:
-    """Returns a function that runs many of a compiled model's `train_step`s inside one compiled graph.
+    """Returns a function that trains a classifier for many steps inside one compiled graph.
 
-    It holds the data on the device and does what `model.fit` does for the same batches, without its cost per step.
+    It holds the data on the device, and its steps are those of `model.fit` for the same batches, with sparse
+    categorical cross entropy from logits, without what Keras spends on data, metrics and sample weights.
 
     Args:
-      model: compiled, its optimizer and metrics built.
+      model: compiled with its optimizer, which is built.
       images: array of shape (n, ...), of the model's input dtype.
       labels: int32 array of shape (n,).
       jit_compile: compile with XLA on TensorFlow; JAX always does.
 
     Returns:
       A function of (order, start, stop): trains on the images `order[i]` for each i from start up to stop, where
-      order is an int32 array of shape (steps, batch size). It stops early, behind the first step that leaves the
-      running loss NaN or infinite, and returns the index behind the last step that it ran.
+      order is an int32 array of shape (steps, batch size). It stops early, behind the first step whose loss is NaN or
+      infinite. It returns the loss of each step that it ran, regularization included, as a float32 array, and how many
+      of their images the model had right.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
     return make(model, images, labels, jit_compile)
+
+
+def _loss(labels, logits, penalties):
+    return sum(penalties, keras.ops.mean(keras.ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)))
+
+
+def _correct(labels, logits):
+    return keras.ops.sum(keras.ops.argmax(logits, axis=-1) == labels)
 
 
 def _tensorflow_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray, jit_compile: bool) -> TrainSteps:
@@ -94,16 +104,28 @@ def _tensorflow_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(order, start, stop):
-        def step(index, _):
-            logs = model.train_step((tf.gather(images, order[index]), tf.gather(labels, order[index])))
-            return index + 1, logs["loss"]
+        def step(index, _, losses, correct):
+            batch = tf.gather(labels, order[index])
+            with tf.GradientTape() as tape:
+                logits = model(tf.gather(images, order[index]), training=True)
+                loss = _loss(batch, logits, model.losses)
+                scaled = model.optimizer.scale_loss(loss)
+            model.optimizer.apply(tape.gradient(scaled, model.trainable_weights))
+            return index + 1, loss, losses.write(index - start, loss), correct + _correct(batch, logits)
 
-        def going_well(index, loss):
+        def going_well(index, loss, *_):
             return (index < stop) & tf.math.is_finite(loss)
 
-        return tf.while_loop(going_well, step, (start, tf.constant(0.0)), parallel_iterations=1)[0]
+        # XLA must know the size beforehand; without it each call would pay for a size that it does not fill.
+        losses = tf.TensorArray(tf.float32, order.shape[0] if jit_compile else stop - start, element_shape=())
+        index, _, losses, correct = tf.while_loop(going_well, step, (start, 0.0, losses, 0), parallel_iterations=1)
+        return index - start, losses.stack(), correct
 
-    return lambda order, start, stop: int(run(tf.constant(order), tf.constant(start), tf.constant(stop)))
+    def train(order, start, stop):
+        count, losses, correct = run(tf.constant(order), tf.constant(start), tf.constant(stop))
+        return losses.numpy()[: int(count)], int(correct)
+
+    return train
 
 
 def _jax_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray, jit_compile: bool) -> TrainSteps:
@@ -111,32 +133,40 @@ def _jax_steps(model: keras.Model, images: np.ndarray, labels: np.ndarray, jit_c
     import jax
 
     images, labels = jax.numpy.asarray(images), jax.numpy.asarray(labels)
-    variables = (
-        model.trainable_variables,
-        model.non_trainable_variables,
-        model.optimizer.variables,
-        model.metrics_variables,
-    )
+    optimizer = model.optimizer
+    variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+
+    def forward(trainable, others, optimizing, images, labels):
+        logits, others, penalties = model.stateless_call(trainable, others, images, training=True, return_losses=True)
+        loss = _loss(labels, logits, penalties)
+        with keras.StatelessScope(zip(optimizer.variables, optimizing, strict=True)):
+            return optimizer.scale_loss(loss), (loss, _correct(labels, logits), others)
 
     @jax.jit
     def run(state, images, labels, order, start, stop):
         def step(carry):
-            index, _, state = carry
-            logs, state = model.train_step(state, (images[order[index]], labels[order[index]]))
-            return index + 1, logs["loss"], state
+            index, _, losses, correct, (trainable, others, optimizing) = carry
+            batch = images[order[index]], labels[order[index]]
+            gradients, (loss, more, others) = jax.grad(forward, has_aux=True)(trainable, others, optimizing, *batch)
+            trainable, optimizing = optimizer.stateless_apply(optimizing, gradients, trainable)
+            return index + 1, loss, losses.at[index - start].set(loss), correct + more, (trainable, others, optimizing)
 
         def going_well(carry):
             return (carry[0] < stop) & jax.numpy.isfinite(carry[1])
 
-        index, _, state = jax.lax.while_loop(going_well, step, (start, jax.numpy.float32(0), state))
-        return index, state
+        zero = jax.numpy.float32(0)
+        losses = jax.numpy.zeros(len(order), jax.numpy.float32)
+        index, _, losses, correct, state = jax.lax.while_loop(
+            going_well, step, (start, zero, losses, np.int32(0), state)
+        )
+        return index - start, losses, correct, state
 
     def train(order, start, stop):
         state = tuple([variable.value for variable in group] for group in variables)
-        index, state = run(state, images, labels, order, np.int32(start), np.int32(stop))
+        count, losses, correct, state = run(state, images, labels, order, np.int32(start), np.int32(stop))
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
-        return int(index)
+        return np.asarray(losses)[: int(count)], int(correct)
 
     return train

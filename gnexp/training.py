@@ -31,7 +31,7 @@ class Epoch:
 
     Attributes:
       epoch: its number, from 1.
-      loss, accuracy: running means over the epoch's steps, dropout on, as Keras gives them.
+      loss, accuracy: means over the epoch's images as each step found them, dropout on, as Keras gives them.
       val_loss, val_accuracy: over the validation set after the epoch. Both losses include the L2 terms.
       learning_rate: behind the epoch's last step, before the plateau rule.
       seconds: training and validation.
@@ -60,6 +60,8 @@ class _Progress:
     """Where a training stands, apart from its variables; plain values that JSON gives back unchanged."""
 
     step: int = 0  # of the epoch under way
+    loss: float = 0.0  # the sum over its images, added step by step: how many steps a call has must not tell
+    correct: int = 0  # of its images
     epoch_seconds: float = 0.0  # spent on the epoch under way
     history: list[Epoch] = dataclasses.field(default_factory=list)
     best_value: float | None = None
@@ -88,15 +90,17 @@ class Training:
         images, labels = splits.train
         batch = config.data.batch_size
         self.steps_per_epoch = math.ceil(len(labels) / batch)
-        self.model.compile(
-            optimizers.build(config.optimizer, config.schedule, self.steps_per_epoch, config.epochs, config.precision),
-            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-            metrics=["accuracy"],
-            jit_compile=config.jit_compile or keras.backend.backend() == "jax",
+        optimizer = optimizers.build(
+            config.optimizer,
+            config.schedule,
+            self.steps_per_epoch,
+            config.epochs,
+            config.precision,
+            config.jit_compile,
         )
-        self.model.optimizer.build(self.model.trainable_variables)
-        # Keras builds its metrics at their first use, which is too late to save or restore them.
-        self.model.compute_metrics(images[:1], labels[:1], np.zeros((1, len(splits.labels)), np.float32))
+        optimizer.build(self.model.trainable_variables)
+        # For the optimizer's place in the model, and for `predict`.
+        self.model.compile(optimizer, jit_compile=config.jit_compile or keras.backend.backend() == "jax")
         self._train = backend.train_steps(self.model, images, labels, config.jit_compile)
         self._plateau = optimizers.plateau(config.schedule)
         self._plateau.set_model(self.model)
@@ -152,19 +156,16 @@ class Training:
 
     def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:
         began = time.perf_counter() - self._progress.epoch_seconds
-        number = len(self._progress.history) + 1
-        if self._progress.step == 0:
-            self.model.reset_metrics()
+        number, images = len(self._progress.history) + 1, len(self.splits.train[1])
         for order, offset in self._batches(number):
             self._run(order, offset, number, began, on_steps, stop)
-        training = self.model.get_metrics_result()
         self.validation = self.evaluate(*self.splits.validation)
         if not math.isfinite(self.validation.loss):
             raise DivergedError(f"the validation loss is {self.validation.loss} after epoch {number}")
         epoch = Epoch(
             epoch=number,
-            loss=float(training["loss"]),
-            accuracy=float(training["accuracy"]),
+            loss=self._progress.loss / images,
+            accuracy=self._progress.correct / images,
             val_loss=self.validation.loss,
             val_accuracy=self.validation.accuracy,
             learning_rate=optimizers.learning_rate(self.model.optimizer),
@@ -195,19 +196,22 @@ class Training:
                 raise StoppedError
             target = min(progress.step + many, end)
             called = time.perf_counter()
-            progress.step = offset + self._train(order, progress.step - offset, target - offset)
+            losses, correct = self._train(order, progress.step - offset, target - offset)
             took = time.perf_counter() - called
+            progress.step += len(losses)
+            progress.correct += correct
+            for loss in losses.tolist():
+                progress.loss += loss * order.shape[1]
             on_steps(number, progress.step, self.steps_per_epoch)
-            loss = float(self.model.get_metrics_result()["loss"])
-            if not math.isfinite(loss):
-                raise DivergedError(f"the loss is {loss} at step {progress.step} of epoch {number}")
+            if not math.isfinite(losses[-1]):
+                raise DivergedError(f"the loss is {losses[-1]} at step {progress.step} of epoch {number}")
             # The first call compiles, so what it took says nothing: grow at most eightfold at a time.
             many = max(1, min(8 * many, int(many * _SECONDS_PER_CALL / took)))
 
     def _finish(self, epoch: Epoch) -> None:
         progress = self._progress
         progress.history.append(epoch)
-        progress.step, progress.epoch_seconds = 0, 0.0
+        progress.step, progress.loss, progress.correct, progress.epoch_seconds = 0, 0.0, 0, 0.0
         value = getattr(epoch, self.config.objective)
         sign = 1 if OBJECTIVES[self.config.objective] == "max" else -1
         if progress.best_value is None or sign * value > sign * progress.best_value:
@@ -249,7 +253,6 @@ class Training:
         return {
             "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
             "optimizer": self.model.optimizer.variables,
-            "metrics": self.model.metrics_variables,
         }
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -274,6 +277,8 @@ class Training:
             setattr(self._plateau, name, progress["plateau"][name])
         self._progress = _Progress(
             step=progress["step"],
+            loss=progress["loss"],
+            correct=progress["correct"],
             epoch_seconds=progress["epoch_seconds"],
             history=[Epoch(**figures) for figures in progress["history"]],
             best_value=progress["best_value"],

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import gc
 
+import keras
 import numpy as np
 import pytest
 
@@ -46,9 +47,25 @@ def _stop_after(calls: int):
 def test_evaluation_is_that_of_keras(small, splits):
     training = Training(small, splits)
     ours = training.evaluate(*splits.test)
+    training.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     theirs = training.model.evaluate(*splits.test, verbose=0, return_dict=True)
     assert (ours.loss, ours.accuracy) == pytest.approx((theirs["loss"], theirs["accuracy"]), rel=1e-5)
     np.testing.assert_allclose(ours.probabilities.sum(axis=1), 1)
+
+
+def test_an_epochs_figures_are_those_of_keras(small, splits):
+    small.data.batch_size = 16  # 100 images: the last step has 4
+    training = Training(small, splits)
+    epoch = next(training.epochs())
+
+    model = Training(small, splits).model
+    optimizer = keras.optimizers.Adam(small.optimizer.learning_rate, amsgrad=True)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    order = np.concatenate([order.reshape(-1) for order, _ in training._batches(1)])
+    images, labels = splits.train
+    figures = model.fit(images[order], labels[order], batch_size=16, shuffle=False, verbose=0).history
+    assert (epoch.loss, epoch.accuracy) == pytest.approx((figures["loss"][0], figures["accuracy"][0]), rel=1e-5)
 
 
 @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
