@@ -2,7 +2,7 @@
 
 An update is memory traffic: Keras's formulas walk over a variable and its slots many times, a kernel once. All else is
 Keras's own: variables, names, configuration, weight decay. So is the update of a sparse gradient, for which there is no
-kernel, and of other floats than float32: in 16 bits nothing is left of a kernel's 1 - beta_2.
+kernel, and of other floats than float32: in 16 bits little or nothing is left of a kernel's 1 - beta_2.
 
 XLA fuses Keras's formulas by itself, and has no AMSGrad kernel: take Keras's optimizers there.
 """
