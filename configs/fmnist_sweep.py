@@ -27,6 +27,7 @@ def get_config() -> ConfigDict:
     config.sweep.max_failures = 5  # where all of the first so many trials fail, the sweep stops
     config.sweep.seed = 1  # of the tuner
     config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
+    config.sweep.parallel = 1  # trials at a time, each in a process with its share of the processors
 
     space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
     space.model.groups = choice(1, 2, 4, 8, 16, 32)

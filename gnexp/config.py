@@ -123,6 +123,7 @@ FIELDS: Mapping[str, Field] = {
     "sweep.max_failures": _integer(1),
     "sweep.seed": _integer(0, 2**31 - 1),
     "sweep.factor": _integer(2),
+    "sweep.parallel": _integer(1, 1000),
 }
 
 
@@ -294,8 +295,9 @@ def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
-# Where the data lies is no part of what is trained, and a sweep may go on for longer than it was first meant to.
-_MAY_CHANGE = frozenset({"data.fallback", "data.directory", "sweep.max_trials", "sweep.max_failures"})
+# Where the data lies is no part of what is trained, nor how many trainings there are at a time; and a sweep may go on
+# for longer than it was first meant to.
+_MAY_CHANGE = frozenset({"data.fallback", "data.directory", "sweep.max_trials", "sweep.max_failures", "sweep.parallel"})
 
 
 def _kind(config: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What a training says in the terminal."""
 
 import contextlib
+import functools
 import math
 import os
 import pathlib
@@ -8,7 +9,7 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tabulate import tabulate
 from tqdm import tqdm
@@ -102,11 +103,10 @@ class SweepConsole:
         """Takes note of where the sweep stands; `best` is a trial's id, score and values."""
         self._completed, self._failed, self._best = completed, failed, best
 
-    def trial(self, trial_id: str, epochs: int) -> "Console":
+    def trial(self, trial_id: str, epochs: int) -> "TrialConsole":
         """Returns the console of a trial that begins."""
-        self._running[trial_id] = ""
-        self._refresh()
-        return _TrialConsole(self, trial_id, epochs)
+        self.progress(trial_id, "")
+        return TrialConsole(functools.partial(self.progress, trial_id), epochs)
 
     def progress(self, trial_id: str, text: str) -> None:
         """Says how far a running trial is."""
@@ -149,25 +149,32 @@ class SweepConsole:
             self._bars[1].set_description_str(self._best_so_far())
 
 
-class _TrialConsole:
-    """What `trial.run` takes for a `Console`, when it is one of a sweep's trainings."""
+class TrialConsole:
+    """What `trial.run` takes for a `Console`, when it is one of a sweep's trainings.
 
-    def __init__(self, sweep: SweepConsole, trial_id: str, epochs: int):
-        self._sweep = sweep
-        self._trial_id = trial_id
+    Args:
+      progress: is told, in a few words, how far the trial is.
+      epochs: how many there are in all.
+    """
+
+    def __init__(self, progress: Callable[[str], None], epochs: int):
+        """Says nothing yet."""
+        self._progress = progress
         self._epochs = epochs
 
     def steps(self, epoch: int, done: int, total: int) -> None:
-        self._sweep.progress(self._trial_id, f"epoch {epoch}/{self._epochs} step {done}/{total}")
+        """Says how far the epoch is."""
+        self._progress(f"epoch {epoch}/{self._epochs} step {done}/{total}")
 
     def resumed(self, epochs: int, step: int) -> None:
-        self._sweep.progress(self._trial_id, f"going on after epoch {epochs}")
+        """Says where the training goes on."""
+        self._progress(f"going on after epoch {epochs}")
 
     def epoch(self, figures, best: bool) -> None:
-        pass
+        """Says nothing: a trial has no lines of its own."""
 
     def clear(self) -> None:
-        pass
+        """Takes nothing away."""
 
 
 def in_words(values: dict) -> str:

@@ -24,6 +24,10 @@ class DivergedError(GnexpError):
     """The loss is NaN or infinite."""
 
 
+class KilledError(GnexpError):
+    """The process that a trial ran in was killed, and so was every one that went on with it."""
+
+
 class InterruptedTrainingError(GnexpError):
     """A signal stopped the training; the same command goes on.
 
@@ -40,3 +44,7 @@ class InterruptedTrainingError(GnexpError):
         self.signum = signum
         self.where = where
         self.directory = directory
+
+    def __reduce__(self):
+        """Lets the error cross from one process to another; what `Exception` has for that knows only the message."""
+        return type(self), (self.signum, self.where, self.directory)

@@ -3,8 +3,10 @@
 import dataclasses
 import pathlib
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from ml_collections import ConfigDict
 
 from gnexp import backend, data, outcomes, result, trial, workdir
 from gnexp import config as configs
@@ -47,6 +49,10 @@ class Done:
     failure: str | None
 
 
+# Trains one execution, given its config, its folder and the results of those before it, or says why it failed.
+_Train = Callable[[ConfigDict, pathlib.Path, list[Result]], tuple[Result | None, str | None]]
+
+
 def run(task: Task, splits: data.Splits, console: Console) -> Done:
     """Runs the executions that have not finished, each from where it was left off.
 
@@ -56,6 +62,38 @@ def run(task: Task, splits: data.Splits, console: Console) -> Done:
     Raises:
       InterruptedTrainingError, OSError, UserError: as from `trial.run`.
     """
+
+    def train(config: ConfigDict, directory: pathlib.Path, earlier: list[Result]) -> tuple[Result | None, str | None]:
+        try:
+            return trial.run(config, splits, directory, console, _execution(task, config, earlier)), None
+        except (InterruptedTrainingError, UserError, OSError):
+            raise
+        except Exception as error:  # whatever TensorFlow, JAX or the network may raise, out of memory included
+            (directory / workdir.TRACEBACK).write_text(traceback.format_exc())
+            result.write_failure(directory, error)
+            return None, _one_line(result.failed(directory))
+        finally:
+            # Or else every trial's graphs and compiled functions stay for as long as the process.
+            backend.forget()
+
+    return _each(task, train)
+
+
+def fail(task: Task, error: Exception) -> Done:
+    """Records that an execution failed which no process came to the end of: the first that has not finished.
+
+    Raises:
+      OSError, UserError: as from `run`.
+    """
+
+    def train(config: ConfigDict, directory: pathlib.Path, earlier: list[Result]) -> tuple[None, str]:
+        trial.fail(directory, _execution(task, config, earlier), error)
+        return None, _one_line(f"{type(error).__name__}: {error}")
+
+    return _each(task, train)
+
+
+def _each(task: Task, train: _Train) -> Done:
     results: list[Result] = []
     for number in range(task.executions):
         asked = configs.from_json({**task.config, "seed": task.config["seed"] + number})
@@ -64,14 +102,14 @@ def run(task: Task, splits: data.Splits, console: Console) -> Done:
             failure = _one_line(result.failed(directory))
             done = result.finished(directory)
             if not done and not failure:
-                done, failure = _train(task, config, splits, directory, console, results)
+                done, failure = train(config, directory, results)
         if failure:
             return Done(tuple(results), failure if task.executions == 1 else f"seed {asked.seed}: {failure}")
         results.append(done)
     return Done(tuple(results), None)
 
 
-def _train(task: Task, config, splits, directory, console, earlier: list[Result]) -> tuple[Result | None, str | None]:
+def _execution(task: Task, config: ConfigDict, earlier: list[Result]) -> trial.Execution:
     def closing(best: float) -> dict[str, float]:
         scores = [*(done.best_value for done in earlier), best]
         if len(scores) < task.executions:
@@ -80,18 +118,7 @@ def _train(task: Task, config, splits, directory, console, earlier: list[Result]
         return {"executions": float(len(scores))} | ({} if spread is None else {"interval95": spread})
 
     start = task.promoted_from and outcomes.execution(task.promoted_from, config.seed) / workdir.CHECKPOINT
-    execution = trial.Execution(task.group, task.hparams, task.epochs, start, closing)
-    try:
-        return trial.run(config, splits, directory, console, execution), None
-    except (InterruptedTrainingError, UserError, OSError):
-        raise
-    except Exception as error:  # whatever TensorFlow, JAX or the network may raise, out of memory included
-        (directory / workdir.TRACEBACK).write_text(traceback.format_exc())
-        result.write_failure(directory, error)
-        return None, _one_line(result.failed(directory))
-    finally:
-        # Or else every trial's graphs and compiled functions stay for as long as the process.
-        backend.forget()
+    return trial.Execution(task.group, task.hparams, task.epochs, start, closing)
 
 
 def _one_line(message: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """A sweep: trials from an oracle to an executor, until the oracle has no more, whatever dies on the way."""
 
 import collections
+import contextlib
 import itertools
 import pathlib
 import pprint
@@ -13,6 +14,7 @@ from gnexp import analysis, data, executions, oracles, outcomes, result, space, 
 from gnexp.config import OBJECTIVES, to_json
 from gnexp.console import SweepConsole, sweep_summary, with_spread
 from gnexp.errors import GnexpError, InterruptedTrainingError
+from gnexp.executors.processes import Processes
 from gnexp.executors.serial import Serial
 from gnexp.experiment import Experiment
 from gnexp.trial import stop_signals
@@ -51,11 +53,10 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
     (directory / workdir.RESULT).unlink(missing_ok=True)
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
-        with sweep.console as console:
-            executor = Serial(splits, console)
+        with sweep.console as console, _executor(config, splits, directory, console, received) as executor:
             running = 0
-            while not received:
-                while running < executor.slots and (task := sweep.next()):
+            while True:
+                while not received and running < executor.slots and (task := sweep.next()):
                     executor.submit(task)
                     running += 1
                 if not running:
@@ -63,12 +64,18 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
                 try:
                     trial_id, done = executor.wait()
                 except InterruptedTrainingError as error:
-                    raise InterruptedTrainingError(error.signum, f"in a trial, {error.where}", directory) from error
+                    raise InterruptedTrainingError(error.signum, error.where, directory) from error
                 running -= 1
                 sweep.end(trial_id, done)
         if received:
             raise InterruptedTrainingError(received[0], "between two trials; everything is saved", directory)
     sweep.finish()
+
+
+def _executor(config, splits, directory, console, received):
+    if config.sweep.parallel == 1:
+        return contextlib.nullcontext(Serial(splits, console))
+    return Processes(config, directory, console, received)
 
 
 class _Sweep:

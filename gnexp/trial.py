@@ -86,11 +86,7 @@ def run(
             done = saved.result if saved else None
             done = done or _train(directory, training, events, console, execution, received)
     except BaseException as error:
-        # Where even the record of a failure cannot be written, on a full disk say, the failure itself is what counts.
-        with contextlib.suppress(OSError):
-            started = saved or session is None
-            events.write_failure(*([] if started else [session]), hparams.session_end(hparams.FAILURE))
-            result.write_failure(directory, error)
+        _record_failure(directory, events, None if saved else session, error)
         raise
     finally:
         console.clear()
@@ -99,6 +95,29 @@ def run(
         training.best_model().save(temporary)
     result.write(directory, done)
     return done
+
+
+def fail(directory: pathlib.Path, execution: Execution, error: Exception) -> None:
+    """Records of a training what `run` does of one that raises, for a process that was killed before it could.
+
+    Args:
+      directory: the workdir, opened by the caller.
+      execution: as `run` got it.
+      error: why it failed.
+    """
+    saved = checkpoint.load(directory / workdir.CHECKPOINT)
+    events = EventFiles(directory, saved.events if saved else None)
+    events.forget_failure()
+    session = None if saved else hparams.session_start(execution.hparams, execution.group)
+    _record_failure(directory, events, session, error)
+
+
+def _record_failure(directory: pathlib.Path, events: EventFiles, session: Summary | None, error: BaseException) -> None:
+    """Records a failure; `session` is the session's start, where that is not in the events yet."""
+    # Where even the record of a failure cannot be written, on a full disk say, the failure itself is what counts.
+    with contextlib.suppress(OSError):
+        events.write_failure(*([session] if session else []), hparams.session_end(hparams.FAILURE))
+        result.write_failure(directory, error)
 
 
 def _begin(

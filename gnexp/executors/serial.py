@@ -2,6 +2,7 @@
 
 from gnexp import data, executions
 from gnexp.console import SweepConsole
+from gnexp.errors import InterruptedTrainingError
 from gnexp.executions import Done, Task
 
 
@@ -31,4 +32,8 @@ class Serial:
     def wait(self) -> tuple[str, Done]:
         """Returns the trial id of a task that has ended, and what it came to; raises what `executions.run` raises."""
         task, self._task = self._task, None
-        return task.trial_id, executions.run(task, self._splits, self._console.trial(task.trial_id, task.epochs))
+        console = self._console.trial(task.trial_id, task.epochs)
+        try:
+            return task.trial_id, executions.run(task, self._splits, console)
+        except InterruptedTrainingError as error:
+            raise InterruptedTrainingError(error.signum, f"in a trial, {error.where}", error.directory) from error
