@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 from gnexp.config import OBJECTIVES
 
+_MOST_SHOWN = 2  # running trials that have room in one line
+
 
 class Console:
     """Shows a training's progress: a bar with the time left while an epoch runs, a line when it has ended.
@@ -128,13 +130,17 @@ class SweepConsole:
 
     def _status(self) -> str:
         parts = [f"{self._failed} failed"]
-        if self._running:
-            parts.append("running " + ", ".join(f"{name} {text}".strip() for name, text in self._running.items()))
         if self._ended_here:
             each = (time.monotonic() - self._began) / self._ended_here
             left = max(0, self._trials - self._completed - self._failed)
             parts.append(f"{tqdm.format_interval(each * left)} left")
         return ", ".join(parts)
+
+    def _now(self) -> str:
+        if len(self._running) > _MOST_SHOWN:
+            return f", {len(self._running)} running"
+        running = ", ".join(f"{name} {text}".strip() for name, text in self._running.items())
+        return running and f", running {running}"
 
     def _best_so_far(self) -> str:
         if self._best is None:
@@ -145,7 +151,7 @@ class SweepConsole:
     def _refresh(self) -> None:
         if self._bars and not self._bars[0].disable:
             self._bars[0].n = self._completed + self._failed
-            self._bars[0].set_description_str(self._status())
+            self._bars[0].set_description_str(self._status() + self._now())
             self._bars[1].set_description_str(self._best_so_far())
 
 

@@ -286,7 +286,7 @@ class _Hyperband(_Durable, HyperbandOracle):
                 bracket["exhausted"] = True  # The space has no more: go on with those that there are.
             if promoted := self._promote(trial_id, bracket):
                 return {"status": TrialStatus.RUNNING, "values": promoted}
-        if self.ongoing_trials:
+        if self.ongoing_trials and self._brackets:
             # What they give may be promoted before another bracket is begun.
             return {"status": TrialStatus.IDLE}
         if (values := self._random_values()) is None:

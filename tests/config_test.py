@@ -58,6 +58,7 @@ VALUES = {
     "sweep.max_failures": ([1, 5], [0, 1.5, None], "whole number of 1 or more"),
     "sweep.seed": ([0, 2**31 - 1], [-1, 2**31, 0.5, None], "0 to 2147483647"),
     "sweep.factor": ([2, 3], [1, 2.5, None], "whole number of 2 or more"),
+    "sweep.parallel": ([1, 64], [0, -1, 2.0, True, None], "a whole number, 1 to 1000"),
 }
 GOOD = [(path, value) for path, (good, _, _) in VALUES.items() for value in good]
 BAD = [(path, value, allowed) for path, (_, bad, allowed) in VALUES.items() for value in bad]
@@ -271,6 +272,13 @@ def test_a_dataset_that_no_fallback_explains_is_refused(config, asked_then, used
 def test_the_data_may_have_moved(config):
     stored = configs.to_json(configs.record(changed(config, {"data.directory": "/then"}), "fashion_mnist"))
     assert configs.settle(changed(config, {"data.directory": "/now"}), stored).data.directory == "/now"
+
+
+def test_a_sweep_goes_on_with_another_number_of_trials_at_a_time(sweep):
+    stored = configs.to_json(sweep)
+    assert configs.settle(changed(sweep, {"sweep.parallel": 4}), stored).sweep.parallel == 4
+    del stored["sweep"]["parallel"]  # as sweeps had none at first
+    assert configs.settle(sweep, stored).sweep.parallel == 1
 
 
 # Configs are pure

@@ -415,3 +415,37 @@ def test_random_search_has_all_whole_numbers_of_a_logarithmic_range(tmp_path):
     config = _small("random", units=integers(1, 30, sampling="log"))
     ran = _Driver(config, tmp_path, lambda values: 0.5).run(99)
     assert sorted(values["model.units"] for values in ran) == list(range(1, 31))
+
+
+def _side_by_side(config, folder, slots):
+    """Returns the values of every trial of a sweep with so many at a time, of which the youngest ends first."""
+    driver, running = _Driver(config, folder), {}
+    while True:
+        for slot in set(range(slots)) - set(running):
+            before = driver.oracle.get_state()["seed_state"]
+            trial = driver.oracle.create_trial(f"tuner{slot}")
+            if trial.status == "RUNNING":
+                running[slot] = trial
+            elif trial.status == "IDLE":
+                assert driver.oracle.get_state()["seed_state"] == before, "a kill would forget these draws"
+        if not running:
+            return {trial_id: trial.hyperparameters.values for trial_id, trial in driver.oracle.trials.items()}
+        driver.end(running.pop(max(running, key=lambda slot: running[slot].trial_id)))
+
+
+@pytest.mark.parametrize("entries", [{}, {"groups": choice(1, 2, 4, 8), "epsilon": floats(1e-7, 1e-2)}])
+@pytest.mark.parametrize("tuner", ["random", "grid"])
+def test_the_trials_do_not_hang_on_how_many_run_at_a_time(tmp_path, tuner, entries):
+    config = _small(tuner, **entries)
+    config.sweep.max_trials = 7
+    expected = _side_by_side(config, tmp_path / "1", slots=1)
+    assert len(expected) == (7 if entries else 4)
+    assert _side_by_side(config, tmp_path / "3", slots=3) == expected
+
+
+@pytest.mark.parametrize(("tuner", "trials"), [("bayesian", 7), ("hyperband", 20)])
+def test_tuners_that_learn_end_with_several_at_a_time(tmp_path, tuner, trials):
+    config = _small(tuner, groups=choice(1, 2, 4, 8), epsilon=floats(1e-7, 1e-2))
+    config.epochs, config.sweep.max_trials = 9, trials
+    found = _side_by_side(config, tmp_path, slots=3)
+    assert len(found) == len({json.dumps(values) for values in found.values()}) == trials

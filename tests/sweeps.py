@@ -13,7 +13,9 @@ from gnexp.space import by, choice, floats
 TOO_FAST = 1e25  # a learning rate at which the loss is no number any more
 
 
-def tiny(tuner: str = "grid", trials: int = 6, executions: int = 1, epochs: int = 2, **space: dict) -> ConfigDict:
+def tiny(
+    tuner: str = "grid", trials: int = 6, executions: int = 1, epochs: int = 2, parallel: int = 1, **space: dict
+) -> ConfigDict:
     """Returns a sweep of tiny trainings over a table given by section; by default it searches epsilon."""
     config = smoke_sweep.get_config()
     config.epochs = epochs
@@ -21,6 +23,7 @@ def tiny(tuner: str = "grid", trials: int = 6, executions: int = 1, epochs: int 
     config.data.train_size, config.data.validation, config.data.batch_size = 96, 48, 32
     config.model.filters, config.model.units, config.model.groups = (4,), 8, 1
     config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
+    config.sweep.parallel = parallel
     config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
     configs.validate(config)
     return config

@@ -1,0 +1,171 @@
+"""Trials side by side: the same sweep as one after the other, whatever happens to its processes."""
+
+import fcntl
+import os
+import pathlib
+import signal
+import time
+
+import numpy as np
+import pytest
+
+from gnexp import config as configs
+from gnexp import outcomes, workdir
+from gnexp.errors import UserError
+from gnexp.executors import processes
+from gnexp.space import choice
+from tests.sweeps import TOO_FAST, run, tiny
+
+pytestmark = [
+    pytest.mark.any_backend,
+    pytest.mark.skipif(not pathlib.Path("/proc/self/fd").exists(), reason="looks for the processes in /proc"),
+]
+
+
+def _workers(directory):
+    """Returns slot -> process id of the processes of the sweep in a folder, whoever their parent is by now."""
+    found = {}
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            log = (process / "fd/2").readlink()
+            command = (process / "cmdline").read_text()
+        except OSError:  # ended, or another user's
+            continue
+        if log.parent == directory and "spawn_main" in command:
+            found[int(log.stem.removeprefix("backend-"))] = int(process.name)
+    return found
+
+
+def _until(condition, seconds=120):
+    """Returns what `condition` gives, once it is something."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+    return found
+
+
+def _in_flight(directory, trials):
+    """Tells whether each of these trials has finished an epoch, and none has ended."""
+    folders = [outcomes.execution(outcomes.folder(directory, trial), 0) for trial in trials]
+    saved = all((folder / workdir.CHECKPOINT).exists() for folder in folders)
+    return saved and not any((folder / workdir.RESULT).exists() for folder in folders)
+
+
+def _processes_of(directory, trial):
+    return len(workdir.read_json(outcomes.execution(outcomes.folder(directory, trial), 0) / workdir.PROVENANCE))
+
+
+def _file(folder, config):
+    """Writes a config file that gives `config`, for the command line."""
+    path = folder / "sweep.py"
+    values = configs.to_json(config)
+    path.write_text(f"from gnexp.config import from_json\n\n\ndef get_config():\n    return from_json({values!r})\n")
+    return str(path)
+
+
+def _same(found, expected):
+    """Compares trials, figures up to rounding: sums come out differently where threads share them differently."""
+    for one, other in zip(found, expected, strict=True):
+        assert (one.trial_id, one.values, one.status) == (other.trial_id, other.values, other.status)
+        assert one.message == other.message
+        for ours, theirs in zip(one.results, other.results, strict=True):
+            for name in ("loss", "val_loss"):
+                np.testing.assert_allclose(
+                    [epoch[name] for epoch in ours.history], [epoch[name] for epoch in theirs.history], rtol=1e-4
+                )
+
+
+def test_a_grid_gives_what_it_gives_one_after_the_other_also_where_trials_raise(tmp_path):
+    entries = {"optimizer": {"learning_rate": choice(1e-2, TOO_FAST)}, "model": {"groups": choice(1, 2)}}
+    expected = run(tiny(trials=4, **entries), tmp_path / "serial")
+    config = tiny(trials=4, parallel=2, **entries)
+    found = run(config, tmp_path / "parallel")
+    assert [each.status for each in found] == ["completed", "failed", "completed", "failed"]
+    _same(found, expected)
+    for trial in (each.trial_id for each in found):
+        assert _processes_of(tmp_path / "parallel", trial) == 1, "a trial that raises is not tried again"
+    assert not _workers(tmp_path / "parallel")
+
+
+def test_a_killed_process_is_replaced_and_its_trial_goes_on_but_not_for_ever(gnexp_train, tmp_path):
+    config = tiny("random", trials=3, epochs=30, parallel=2)
+    directory = tmp_path / "sweep"
+    process = gnexp_train.start(f"--workdir={directory}", config=_file(tmp_path, config))
+    killed = []
+    while len(killed) < 3:  # trial 0000: while its processes begin
+        worker = _until(lambda: _workers(directory).get(0))
+        if worker not in killed:
+            os.kill(worker, signal.SIGKILL)
+            killed.append(worker)
+    _until(lambda: _in_flight(directory, ["0001"]))
+    os.kill(_workers(directory)[1], signal.SIGKILL)
+    stdout, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0 and stderr == ""
+    assert "trial 0000   FAILED: KilledError: its process died 3 times, last of SIGKILL" in stdout
+    first, *others = outcomes.read(directory)
+    assert first.status == "failed" and "enough memory" in first.message
+    assert [_processes_of(directory, each.trial_id) for each in others] == [2, 1]
+    config.sweep.parallel = 1
+    _same(others, run(config, tmp_path / "serial")[1:])
+    assert not _workers(directory)
+
+
+def test_whatever_ends_the_sweep_ends_its_processes_and_both_trials_go_on(gnexp_train, tmp_path):
+    config = _file(tmp_path, tiny("random", trials=2, epochs=60, parallel=2))
+    directory = tmp_path / "sweep"
+
+    def both(processes_before):
+        return all((_processes_of(directory, trial) > processes_before) for trial in ("0000", "0001"))
+
+    process = gnexp_train.start(f"--workdir={directory}", config=config)
+    _until(lambda: _in_flight(directory, ["0000", "0001"]))
+    assert len(_workers(directory)) == 2
+    process.kill()
+    process.communicate()
+    _until(lambda: not _workers(directory), seconds=2)
+
+    process = gnexp_train.start(f"--workdir={directory}", config=config)
+    _until(lambda: both(1) and _in_flight(directory, ["0000", "0001"]))
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert stderr.startswith("gnexp: stopped by SIGTERM in 2 trials; everything is saved. To go on: ")
+    assert stderr.count("\n") == 1
+    assert not _workers(directory)
+    for trial in ("0000", "0001"):
+        folder = outcomes.execution(outcomes.folder(directory, trial), 0)
+        assert workdir.read_json(folder / workdir.RESULT)["status"] == "stopped"
+
+    done = gnexp_train(f"--workdir={directory}", "--config.sweep.parallel=3", config=config)
+    assert done.returncode == 0 and done.stderr == ""
+    assert [each.status for each in outcomes.read(directory)] == ["completed"] * 2
+    assert [_processes_of(directory, trial) for trial in ("0000", "0001")] == [3, 3]
+
+
+def test_a_mistake_in_one_process_stops_all_and_then_hyperband_comes_to_its_end(tmp_path):
+    config = tiny("hyperband", trials=5, epochs=3, parallel=2)
+    taken = outcomes.execution(outcomes.folder(tmp_path, "0001"), 0) / ".lock"
+    taken.parent.mkdir(parents=True)
+    with taken.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="0001/seed-0 is in use"):
+            run(config, tmp_path)
+    assert not _workers(tmp_path)
+    found = run(config, tmp_path)
+    assert [each.status for each in found] == ["completed"] * 5
+    assert sorted(len(each.results[0].history) for each in found) == [1, 1, 1, 3, 3]
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the platform lets nobody choose processors")
+@pytest.mark.parametrize(
+    ("cpus", "slots", "shares"),
+    [
+        ({0, 1}, 2, [{0}, {1}]),
+        ({0, 1, 4, 5, 6}, 2, [{0, 1}, {4, 5, 6}]),
+        ({2, 3}, 3, [{2}, {3}, {2}]),
+    ],
+)
+def test_each_process_has_its_share_of_the_processors(monkeypatch, cpus, slots, shares):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: cpus)
+    assert processes._shares(slots) == shares
