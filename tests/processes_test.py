@@ -45,15 +45,23 @@ def _until(condition, seconds=120):
     return found
 
 
-def _in_flight(directory, trials):
-    """Tells whether each of these trials has finished an epoch, and none has ended."""
-    folders = [outcomes.execution(outcomes.folder(directory, trial), 0) for trial in trials]
-    saved = all((folder / workdir.CHECKPOINT).exists() for folder in folders)
-    return saved and not any((folder / workdir.RESULT).exists() for folder in folders)
+def _folder(directory, trial):
+    return outcomes.execution(outcomes.folder(directory, trial), 0)
 
 
 def _processes_of(directory, trial):
-    return len(workdir.read_json(outcomes.execution(outcomes.folder(directory, trial), 0) / workdir.PROVENANCE))
+    """Returns how many processes worked on a trial."""
+    return len(workdir.read_json(_folder(directory, trial) / workdir.PROVENANCE) or [])
+
+
+def _in_flight(directory, trials, before):
+    """Tells whether each of these trials is at its epochs again, after so many processes that were."""
+    folders = [_folder(directory, trial) for trial in trials]
+    return (
+        all(_processes_of(directory, trial) > before for trial in trials)
+        and all((folder / workdir.CHECKPOINT).exists() for folder in folders)
+        and not any((folder / workdir.RESULT).exists() for folder in folders)
+    )
 
 
 def _file(folder, config):
@@ -76,71 +84,51 @@ def _same(found, expected):
                 )
 
 
-def test_a_grid_gives_what_it_gives_one_after_the_other_also_where_trials_raise(tmp_path):
-    entries = {"optimizer": {"learning_rate": choice(1e-2, TOO_FAST)}, "model": {"groups": choice(1, 2)}}
-    expected = run(tiny(trials=4, **entries), tmp_path / "serial")
-    config = tiny(trials=4, parallel=2, **entries)
-    found = run(config, tmp_path / "parallel")
-    assert [each.status for each in found] == ["completed", "failed", "completed", "failed"]
-    _same(found, expected)
-    for trial in (each.trial_id for each in found):
-        assert _processes_of(tmp_path / "parallel", trial) == 1, "a trial that raises is not tried again"
-    assert not _workers(tmp_path / "parallel")
+def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
+    """One story, for each chapter of its own would start TensorFlow three times more."""
+    rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, 3e-2, TOO_FAST)}}
+    config, directory = tiny("grid", trials=4, epochs=30, parallel=2, **rates), tmp_path / "sweep"
 
+    def start():
+        return gnexp_train.start(f"--workdir={directory}", config=_file(tmp_path, config))
 
-def test_a_killed_process_is_replaced_and_its_trial_goes_on_but_not_for_ever(gnexp_train, tmp_path):
-    config = tiny("random", trials=3, epochs=30, parallel=2)
-    directory = tmp_path / "sweep"
-    process = gnexp_train.start(f"--workdir={directory}", config=_file(tmp_path, config))
-    killed = []
-    while len(killed) < 3:  # trial 0000: while its processes begin
+    # Killed as often as that, trial 0000 is given up.
+    process, killed = start(), set()
+    while len(killed) < 3:
         worker = _until(lambda: _workers(directory).get(0))
         if worker not in killed:
             os.kill(worker, signal.SIGKILL)
-            killed.append(worker)
-    _until(lambda: _in_flight(directory, ["0001"]))
-    os.kill(_workers(directory)[1], signal.SIGKILL)
-    stdout, stderr = process.communicate(timeout=200)
-    assert process.returncode == 0 and stderr == ""
-    assert "trial 0000   FAILED: KilledError: its process died 3 times, last of SIGKILL" in stdout
-    first, *others = outcomes.read(directory)
-    assert first.status == "failed" and "enough memory" in first.message
-    assert [_processes_of(directory, each.trial_id) for each in others] == [2, 1]
-    config.sweep.parallel = 1
-    _same(others, run(config, tmp_path / "serial")[1:])
-    assert not _workers(directory)
-
-
-def test_whatever_ends_the_sweep_ends_its_processes_and_both_trials_go_on(gnexp_train, tmp_path):
-    config = _file(tmp_path, tiny("random", trials=2, epochs=60, parallel=2))
-    directory = tmp_path / "sweep"
-
-    def both(processes_before):
-        return all((_processes_of(directory, trial) > processes_before) for trial in ("0000", "0001"))
-
-    process = gnexp_train.start(f"--workdir={directory}", config=config)
-    _until(lambda: _in_flight(directory, ["0000", "0001"]))
-    assert len(_workers(directory)) == 2
-    process.kill()
-    process.communicate()
-    _until(lambda: not _workers(directory), seconds=2)
-
-    process = gnexp_train.start(f"--workdir={directory}", config=config)
-    _until(lambda: both(1) and _in_flight(directory, ["0000", "0001"]))
+            killed.add(worker)
+    both = ["0001", "0002"]
+    _until(lambda: _in_flight(directory, both, before=0))
     process.terminate()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
     assert stderr.startswith("gnexp: stopped by SIGTERM in 2 trials; everything is saved. To go on: ")
-    assert stderr.count("\n") == 1
-    assert not _workers(directory)
-    for trial in ("0000", "0001"):
-        folder = outcomes.execution(outcomes.folder(directory, trial), 0)
-        assert workdir.read_json(folder / workdir.RESULT)["status"] == "stopped"
+    assert stderr.count("\n") == 1 and not _workers(directory)
+    for trial in both:
+        assert workdir.read_json(_folder(directory, trial) / workdir.RESULT)["status"] == "stopped"
 
-    done = gnexp_train(f"--workdir={directory}", "--config.sweep.parallel=3", config=config)
-    assert done.returncode == 0 and done.stderr == ""
-    assert [each.status for each in outcomes.read(directory)] == ["completed"] * 2
-    assert [_processes_of(directory, trial) for trial in ("0000", "0001")] == [3, 3]
+    process = start()
+    _until(lambda: _in_flight(directory, both, before=1))
+    process.kill()
+    process.communicate()
+    _until(lambda: not _workers(directory), seconds=2)
+
+    # Once is not too often.
+    process = start()
+    _until(lambda: _in_flight(directory, ["0001"], before=2))
+    os.kill(_workers(directory)[0], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0 and stderr == "" and not _workers(directory)
+
+    first, *others = outcomes.read(directory)
+    assert first.status == "failed"
+    assert first.message.startswith("KilledError: its process died 3 times, last of SIGKILL: is there enough memory?")
+    assert [_processes_of(directory, each.trial_id) for each in others] == [4, 3, 1]
+    assert [each.status for each in others] == ["completed", "completed", "failed"]
+    config.sweep.parallel = 1
+    _same(others, run(config, tmp_path / "serial")[1:])
 
 
 def test_a_mistake_in_one_process_stops_all_and_then_hyperband_comes_to_its_end(tmp_path):
