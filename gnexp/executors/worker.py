@@ -5,12 +5,12 @@ What is imported here is little: the process must notice the sweep's death also 
 
 import contextlib
 import multiprocessing
-import multiprocessing.connection
 import os
 import pathlib
 import signal
 import threading
 from collections.abc import Iterator
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -93,6 +93,7 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
     TensorFlow, JAX and NumPy count the processors when they are imported; C++ greets at once; and Ctrl-C is not to be
     heard before the process has said that it ignores it.
     """
+    resource_tracker.ensure_running()  # Else the first start would do it, and unblock SIGINT again.
     with native_stderr(log):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         mine = os.sched_getaffinity(0) if cpus else set()
