@@ -54,14 +54,43 @@ def _processes_of(directory, trial):
     return len(workdir.read_json(_folder(directory, trial) / workdir.PROVENANCE) or [])
 
 
-def _in_flight(directory, trials, before):
-    """Tells whether each of these trials is at its epochs again, after so many processes that were."""
-    folders = [_folder(directory, trial) for trial in trials]
-    return (
-        all(_processes_of(directory, trial) > before for trial in trials)
-        and all((folder / workdir.CHECKPOINT).exists() for folder in folders)
-        and not any((folder / workdir.RESULT).exists() for folder in folders)
-    )
+def _has_open(process, path):
+    try:
+        return any(entry.readlink() == path for entry in pathlib.Path(f"/proc/{process}/fd").iterdir())
+    except OSError:  # it closes files meanwhile, or has ended
+        return False
+
+
+def _hold(directory, trials, before):
+    """Stops the process of each trial in its epochs, so that both are in flight however slow the machine is.
+
+    Args:
+      directory: the sweep's workdir.
+      trials: their ids.
+      before: how many processes worked on each before.
+
+    Returns:
+      Process ids by trial.
+    """
+    held = {}
+
+    def hold():
+        for trial in set(trials) - set(held):
+            folder = _folder(directory, trial)
+            if _processes_of(directory, trial) > before and (folder / workdir.CHECKPOINT).exists():
+                for worker in _workers(directory).values():
+                    if _has_open(worker, folder / ".lock"):
+                        os.kill(worker, signal.SIGSTOP)
+                        held[trial] = worker
+        return len(held) == len(trials)
+
+    _until(hold)
+    return held
+
+
+def _let_go(held):
+    for worker in held.values():
+        os.kill(worker, signal.SIGCONT)
 
 
 def _file(folder, config):
@@ -87,7 +116,7 @@ def _same(found, expected):
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
     """One story, for each chapter of its own would start TensorFlow three times more."""
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, 3e-2, TOO_FAST)}}
-    config, directory = tiny("grid", trials=4, epochs=30, parallel=2, **rates), tmp_path / "sweep"
+    config, directory = tiny("grid", trials=4, epochs=20, parallel=2, **rates), tmp_path / "sweep"
 
     def start():
         return gnexp_train.start(f"--workdir={directory}", config=_file(tmp_path, config))
@@ -100,8 +129,10 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
             os.kill(worker, signal.SIGKILL)
             killed.add(worker)
     both = ["0001", "0002"]
-    _until(lambda: _in_flight(directory, both, before=0))
+    held = _hold(directory, both, before=0)
     process.terminate()
+    time.sleep(1)
+    _let_go(held)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 143
     assert stderr.startswith("gnexp: stopped by SIGTERM in 2 trials; everything is saved. To go on: ")
@@ -110,15 +141,15 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
         assert workdir.read_json(_folder(directory, trial) / workdir.RESULT)["status"] == "stopped"
 
     process = start()
-    _until(lambda: _in_flight(directory, both, before=1))
+    held = _hold(directory, both, before=1)
     process.kill()
+    _let_go(held)
     process.communicate()
     _until(lambda: not _workers(directory), seconds=2)
 
     # Once is not too often.
     process = start()
-    _until(lambda: _in_flight(directory, ["0001"], before=2))
-    os.kill(_workers(directory)[0], signal.SIGKILL)
+    os.kill(_hold(directory, ["0001"], before=2)["0001"], signal.SIGKILL)
     _, stderr = process.communicate(timeout=200)
     assert process.returncode == 0 and stderr == "" and not _workers(directory)
 
