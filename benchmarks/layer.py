@@ -4,8 +4,8 @@ Run:      python -m benchmarks.layer                       # TensorFlow, by kera
           KERAS_BACKEND=jax python -m benchmarks.layer     # JAX, on a GPU where it has one
 Time:     2 minutes on 2 CPU cores.
 
-Each step feeds its outputs to the next, (x, dy) <- (y, dx), inside one compiled loop where the peer has such a thing: so
-nothing can be left out, and what a call costs from Python is no part of it. float32, channels last.
+Each step feeds its outputs to the next, (x, dy) <- (y, dx), inside one compiled loop where the peer has such a thing:
+so nothing can be left out, and what a call costs from Python is no part of it. float32, channels last.
 """
 
 import math
@@ -76,10 +76,9 @@ def _jax(apply, weights, x, dy) -> Run:
 
 
 def _flax(groups: int, x, dy) -> Run:
-    import flax.linen
     import jax
 
-    layer = flax.linen.GroupNorm(groups, epsilon=_EPSILON)
+    layer = measure.peer("flax.linen").GroupNorm(groups, epsilon=_EPSILON)
     return _jax(layer.apply, layer.init(jax.random.key(0), x), x, dy)
 
 
@@ -99,8 +98,7 @@ def _copy_on_jax(x) -> Run:
 
 
 def _pytorch(groups: int, x, dy, channels_last: bool) -> Run:
-    import torch
-
+    torch = measure.peer("torch")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     memory = torch.channels_last if channels_last else torch.contiguous_format
     first_x, first_dy = (torch.tensor(array).permute(0, 3, 1, 2).contiguous(memory_format=memory) for array in (x, dy))
@@ -146,7 +144,7 @@ def _contestants(shape: tuple[int, ...], groups: int) -> dict[str, Run]:
         try:
             runs[name] = make()
         except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error}")
+            print(f"{name} is left out: {error} (make peers installs it)")
     return runs
 
 

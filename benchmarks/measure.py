@@ -1,11 +1,12 @@
 """How the benchmarks measure, and how they say what they found.
 
-Contestants take turns, round after round, so that whatever else the machine does meets them all. A ratio is the median of
-the rounds' ratios, each of two turns that lie next to one another in time. A spread is half of the range that holds the
-middle half of the rounds.
+Contestants take turns, round after round, so that whatever else the machine does meets them all. A ratio is the median
+of the rounds' ratios, each of two turns that lie next to one another in time. A spread is half of the range that holds
+the middle half of the rounds.
 """
 
 import datetime
+import importlib
 import importlib.metadata
 import pathlib
 import platform
@@ -21,18 +22,27 @@ from gnexp import workdir
 _PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
 
 
+def peer(module: str) -> Any:
+    """Imports a module that is no dependency of gnexp's; ModuleNotFoundError where it is not installed."""
+    return importlib.import_module(module)
+
+
 def seconds_per_step(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:
     """Returns a contestant for a function that does a number of steps: its turns take about so many seconds."""
-    run(1)  # compiles
-    run(1)
-    began = time.perf_counter()
-    run(1)
-    steps = max(1, round(seconds / (time.perf_counter() - began)))
 
-    def turn() -> float:
+    def timed(steps: int) -> float:
         began = time.perf_counter()
         run(steps)
-        return (time.perf_counter() - began) / steps
+        return time.perf_counter() - began
+
+    timed(1)  # compiles
+    steps = 1
+    while (took := timed(steps)) < seconds / 4:
+        steps *= 4
+    steps = max(1, round(steps * seconds / took))
+
+    def turn() -> float:
+        return timed(steps) / steps
 
     return turn
 
@@ -47,7 +57,7 @@ def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> d
 
 
 def compare(found: Mapping[str, Sequence[float]], reference: str) -> dict[str, dict[str, Any]]:
-    """Returns for each contestant its median and spread, and how often it goes into the reference's, with the spread."""
+    """Returns for each contestant the median and spread of its turns and of the reference's ratios to them."""
     figures = {}
     for name, turns in found.items():
         ratios = [theirs / ours for theirs, ours in zip(found[reference], turns, strict=True)]
