@@ -86,6 +86,8 @@ def _parse(argv: list[str]) -> list[str]:
     logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
     try:
         rest = flags.FLAGS(argv)
+    except SystemExit:
+        sys.exit(0)  # absl's --help ends with 1
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
         if value and configs.is_of_space(value[2]):

@@ -17,7 +17,6 @@ from gnexp.errors import DivergedError
 
 # Long enough that a call's cost vanishes in it, short enough that Ctrl-C is answered and the bar moves.
 _SECONDS_PER_CALL = 0.2
-_EVALUATION_BATCH = 500
 _PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
 
 
@@ -99,9 +98,9 @@ class Training:
             config.jit_compile,
         )
         optimizer.build(self.model.trainable_variables)
-        # For the optimizer's place in the model, and for `predict`.
-        self.model.compile(optimizer, jit_compile=config.jit_compile or keras.backend.backend() == "jax")
+        self.model.compile(optimizer)  # only so that it has its place in the model
         self._train = backend.train_steps(self.model, images, labels, config.jit_compile)
+        self._predict = backend.predict(self.model, config.jit_compile)
         self._plateau = optimizers.plateau(config.schedule)
         self._plateau.set_model(self.model)
         self._plateau.on_train_begin()
@@ -227,7 +226,7 @@ class Training:
           images: uint8 array of shape (n, 28, 28, 1).
           labels: integer array of shape (n,).
         """
-        logits = self.model.predict(images, batch_size=_EVALUATION_BATCH, verbose=0).astype(np.float64)
+        logits = self._predict(images).astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         probabilities = np.exp(logits)
         total = probabilities.sum(axis=1, keepdims=True)

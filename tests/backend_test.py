@@ -71,6 +71,18 @@ def test_the_first_step_without_a_finite_loss_is_the_last(small, images_and_labe
     assert not np.isfinite(losses).any()
 
 
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_predictions_are_those_of_keras_at_any_time_and_of_any_number_of_images(small, jit_compile):
+    small.model.norm = "batch"  # which tells training from inference
+    model = _compiled(small)
+    predict = backend.predict(model, jit_compile)
+    images = np.random.default_rng(2).integers(0, 256, (503, *SHAPE), np.uint8)
+    for count, value in [(503, 0.5), (7, -0.5)]:
+        model.get_layer("logits").bias.assign(np.full(10, value, np.float32))
+        expected = model.predict(images[:count], verbose=0)
+        np.testing.assert_allclose(predict(images[:count]), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_devices_are_named():
     assert all(isinstance(name, str) and name for name in backend.devices())
     assert backend.devices()

@@ -1,0 +1,132 @@
+"""Trials per hour at batch size 1: a sweep of gnexp, two trials side by side, against plain keras-tuner.
+
+Run:      python -m benchmarks.sweep
+Time:     6 minutes on 2 CPU cores.
+
+The same random search over groups, epsilon and learning rate of configs/fmnist.py's network with Adam, one epoch of
+4,000 steps a trial. Plain keras-tuner has keras.layers.GroupNormalization, keras.optimizers.Adam and no TensorBoard
+callback; gnexp logs as it always does, and evaluates each trial on the 10,000 test images. Counted is the time from the
+second trial's end to the last one's: no start of a process, no first import.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+
+from absl import app, flags
+
+from benchmarks import measure
+
+_OUT = flags.DEFINE_string("out", "build/benchmarks/sweep.json", "Where the figures go.")
+_ROUNDS = flags.DEFINE_integer("rounds", 2, "How many turns each contestant has.", lower_bound=1)
+
+_TRIALS = 4
+_FROM = 2  # trials that have ended when the clock starts
+_KERAS_TUNER = "keras-tuner"
+
+_CONFIG = """
+from ml_collections import ConfigDict
+from configs import fmnist_sweep
+from gnexp.space import choice, floats
+
+def get_config():
+    config = fmnist_sweep.get_config()
+    config.epochs, config.optimizer.name = 1, "adam"
+    config.data.batch_size, config.data.train_size, config.data.validation = 1, 4000, 200
+    config.sweep.max_trials, config.sweep.seed = {trials}, 0
+    config.sweep.space = ConfigDict({{"model": {{}}, "optimizer": {{}}}})
+    config.sweep.space.model.groups = choice(1, 2, 4, 8, 16, 32)
+    config.sweep.space.model.epsilon = floats(1e-7, 1e-2, sampling="log")
+    config.sweep.space.optimizer.learning_rate = floats(1e-4, 1e-3, sampling="log")
+    return config
+"""
+_PLAIN = """
+import sys
+import keras, keras_tuner
+from keras import layers
+sys.path.insert(0, sys.argv[2])
+import experiment
+from gnexp import config, data
+
+asked = experiment.get_config()
+name, _ = data.available(asked.data)
+asked = config.record(asked, name)
+splits = data.load(asked.data)
+
+def build(hp):
+    model, groups = asked.model, hp.Choice("groups", [1, 2, 4, 8, 16, 32])
+    epsilon = hp.Float("epsilon", 1e-7, 1e-2, sampling="log")
+    net = keras.Sequential([keras.Input((28, 28, 1)), layers.Rescaling(1 / 255)])
+    for width in model.filters:
+        net.add(layers.Conv2D(width, 3, kernel_regularizer=keras.regularizers.L2(model.l2)))
+        net.add(layers.GroupNormalization(groups, epsilon=epsilon))
+        net.add(layers.ReLU())
+    net.add(layers.MaxPooling2D())
+    net.add(layers.Dropout(model.conv_dropout))
+    net.add(layers.Flatten())
+    net.add(layers.Dense(model.units, "relu"))
+    net.add(layers.Dropout(model.dense_dropout))
+    net.add(layers.Dense(10))
+    rate = hp.Float("learning_rate", 1e-4, 1e-3, sampling="log")
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    net.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
+    return net
+
+tuner = keras_tuner.RandomSearch(
+    build, "val_accuracy", max_trials=int(sys.argv[3]), seed=1, directory=sys.argv[1], project_name="search"
+)
+tuner.search(*splits.train, validation_data=splits.validation, epochs=1, batch_size=1, verbose=0)
+"""
+
+
+def _seconds_per_trial(files: list[pathlib.Path]) -> float:
+    ended = sorted(path.stat().st_mtime for path in files)
+    if len(ended) != _TRIALS:
+        raise RuntimeError(f"{len(ended)} trials have ended, not {_TRIALS}")
+    return (ended[-1] - ended[_FROM - 1]) / (_TRIALS - _FROM)
+
+
+def _turn(arguments: Callable[[str], list[str]], ended: str) -> Callable[[], float]:
+    def turn() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            (pathlib.Path(folder) / "experiment.py").write_text(_CONFIG.format(trials=_TRIALS))
+            done = subprocess.run([sys.executable, *arguments(folder)], capture_output=True, text=True)
+            if done.returncode:
+                raise RuntimeError(done.stderr)
+            return _seconds_per_trial(list(pathlib.Path(folder).glob(ended)))
+
+    return turn
+
+
+def _gnexp(parallel: int) -> Callable[[], float]:
+    def arguments(folder: str) -> list[str]:
+        flags = [f"--config={folder}/experiment.py", f"--workdir={folder}/work", f"--config.sweep.parallel={parallel}"]
+        return ["-m", "gnexp.train", *flags]
+
+    return _turn(arguments, "work/trials/*/*/result.json")
+
+
+def main(argv: list[str]) -> None:
+    """Runs the command line; see the module's docstring."""
+    if len(argv) > 1:
+        raise app.UsageError(f"{argv[1]!r} is not a flag")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    contestants = {
+        _KERAS_TUNER: _turn(
+            lambda folder: ["-c", _PLAIN, f"{folder}/tuner", folder, str(_TRIALS)], "tuner/search/trial_*/trial.json"
+        ),
+        "gnexp": _gnexp(1),
+        "gnexp, sweep.parallel=2": _gnexp(2),
+    }
+    figures = measure.compare(measure.take_turns(contestants, _ROUNDS.value), _KERAS_TUNER)
+    print("Trials at batch size 1: 4,000 steps each, validation on 200 images")
+    rows = [[name, f"{3600 / each['median']:.0f}", measure.in_words(each, unit=1.0)] for name, each in figures.items()]
+    measure.show(rows, ["", "trials per hour", "keras-tuner's time / its time (seconds per trial)"])
+    measure.write(_OUT.value, figures)
+
+
+if __name__ == "__main__":
+    app.run(main)
