@@ -7,7 +7,7 @@ PYTHON ?= python3
 CONFIG ?= configs/fmnist.py
 ARGS ?=
 
-TORCH := torch==2.13.0
+PEERS := torch==2.13.0 flax==0.12.8
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # By file: the tests of one file share what they train, and TensorFlow is imported once in each of the two processes. The
 # file that takes longest comes first.
@@ -33,8 +33,8 @@ test: .venv/requirements-test.ready ## check the style and run the fast tests, o
 test-slow: .venv/requirements-test.ready ## run the tests that take minutes
 	$(PYTEST) -m slow $(ARGS)
 
-peers: .venv/requirements-test.ready ## install PyTorch, for the tests that compare with it
-	$(PIP) install $(TORCH)
+peers: .venv/requirements-test.ready ## install PyTorch and Flax, for what compares with them
+	$(PIP) install $(PEERS)
 
 # Pins that still fit stay as they are; `make lock ARGS=--upgrade` takes the newest of everything.
 UV_COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -3,8 +3,8 @@
 Run:      python -m benchmarks.sweep
 Time:     6 minutes on 2 CPU cores.
 
-The same random search over groups, epsilon and learning rate of configs/fmnist.py's network with Adam, one epoch of
-4,000 steps a trial. Plain keras-tuner has keras.layers.GroupNormalization, keras.optimizers.Adam and no TensorBoard
+The same random search over groups, epsilon and learning rate of configs/fmnist.py's network with Adam, one epoch a
+trial. Plain keras-tuner has keras.layers.GroupNormalization, keras.optimizers.Adam and no TensorBoard
 callback; gnexp logs as it always does, and evaluates each trial on the 10,000 test images. Counted is the time from the
 second trial's end to the last one's: no start of a process, no first import.
 """
@@ -22,6 +22,7 @@ from benchmarks import measure
 
 _OUT = flags.DEFINE_string("out", "build/benchmarks/sweep.json", "Where the figures go.")
 _ROUNDS = flags.DEFINE_integer("rounds", 2, "How many turns each contestant has.", lower_bound=1)
+_STEPS = flags.DEFINE_integer("steps", 4000, "Training steps of each trial.", lower_bound=1)
 
 _TRIALS = 4
 _FROM = 2  # trials that have ended when the clock starts
@@ -35,7 +36,7 @@ from gnexp.space import choice, floats
 def get_config():
     config = fmnist_sweep.get_config()
     config.epochs, config.optimizer.name = 1, "adam"
-    config.data.batch_size, config.data.train_size, config.data.validation = 1, 4000, 200
+    config.data.batch_size, config.data.train_size, config.data.validation = 1, {steps}, 200
     config.sweep.max_trials, config.sweep.seed = {trials}, 0
     config.sweep.space = ConfigDict({{"model": {{}}, "optimizer": {{}}}})
     config.sweep.space.model.groups = choice(1, 2, 4, 8, 16, 32)
@@ -92,7 +93,7 @@ def _seconds_per_trial(files: list[pathlib.Path]) -> float:
 def _turn(arguments: Callable[[str], list[str]], ended: str) -> Callable[[], float]:
     def turn() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            (pathlib.Path(folder) / "experiment.py").write_text(_CONFIG.format(trials=_TRIALS))
+            (pathlib.Path(folder) / "experiment.py").write_text(_CONFIG.format(trials=_TRIALS, steps=_STEPS.value))
             done = subprocess.run([sys.executable, *arguments(folder)], capture_output=True, text=True)
             if done.returncode:
                 raise RuntimeError(done.stderr)
@@ -122,10 +123,10 @@ def main(argv: list[str]) -> None:
         "gnexp, sweep.parallel=2": _gnexp(2),
     }
     figures = measure.compare(measure.take_turns(contestants, _ROUNDS.value), _KERAS_TUNER)
-    print("Trials at batch size 1: 4,000 steps each, validation on 200 images")
+    print(f"Trials at batch size 1: {_STEPS.value:,} steps each, validation on 200 images")
     rows = [[name, f"{3600 / each['median']:.0f}", measure.in_words(each, unit=1.0)] for name, each in figures.items()]
     measure.show(rows, ["", "trials per hour", "keras-tuner's time / its time (seconds per trial)"])
-    measure.write(_OUT.value, figures)
+    measure.write(_OUT.value, {"steps": _STEPS.value, **figures})
 
 
 if __name__ == "__main__":
