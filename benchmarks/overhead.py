@@ -3,9 +3,9 @@
 Run:      python -m benchmarks.overhead
 Time:     2 minutes on 2 CPU cores.
 
-A training of few epochs as `gnexp.train` runs it, on random images of Fashion-MNIST's number and size. Work is what the
-training itself does: building the network, its steps, the evaluations. All else that `trial.run` takes is overhead. Some
-of it is done once, at the start and the end, so that it weighs less with the config's own number of epochs.
+A training of few epochs as `gnexp.train` runs it, on random images of Fashion-MNIST's number and size. Work is what
+the training itself does: building the network, its steps, the evaluations. All else that `trial.run` takes is overhead.
+Some of it is done once, at the start and the end, so that it weighs less with the config's own number of epochs.
 """
 
 import os

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from gnexp import backend, data
+from gnexp import backend, data, group_normalization
+from gnexp import native as kernels
 from gnexp.errors import DivergedError
 from gnexp.training import StoppedError, Training
 
@@ -160,3 +161,13 @@ def test_nothing_of_a_training_stays_when_it_is_forgotten(small):
         alive.append(len(gc.get_objects()))
     # The first ones fill caches that stay; a graph that stayed would be thousands of objects.
     assert abs(alive[3] - alive[2]) < 500
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_the_config_says_whether_the_norms_have_the_compiled_kernel(small, splits, native):
+    small.native = native
+    training = Training(small, splits)
+    expected = (native and kernels.load()) or group_normalization.normalize
+    norms = [layer for layer in training.model.layers if isinstance(layer, group_normalization.GroupNormalization)]
+    assert norms
+    assert all(layer.kernel is expected for layer in norms)
