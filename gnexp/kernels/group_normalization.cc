@@ -133,6 +133,17 @@ struct Work {
   }
 };
 
+// Refuses what would be read beyond its end.
+void Check(OpKernelContext* context, const Tensor& x, int64_t groups, std::initializer_list<int> of_channels) {
+  const int64_t channels = x.dims() < 2 ? 0 : x.dim_size(x.dims() - 1);
+  OP_REQUIRES(context, groups > 0 && channels > 0 && channels % groups == 0,
+              absl::InvalidArgumentError("the channels of x, its last axis of two or more, are no multiple of groups"));
+  for (int i : of_channels) {
+    OP_REQUIRES(context, context->input(i).shape() == TensorShape({channels}),
+                absl::InvalidArgumentError("gamma and beta must be of shape (channels,)"));
+  }
+}
+
 class GroupNormalization : public OpKernel {
  public:
   explicit GroupNormalization(OpKernelConstruction* construction) : OpKernel(construction) {
@@ -142,6 +153,8 @@ class GroupNormalization : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(0);
+    Check(context, input, groups_, {1, 2});
+    if (!context->status().ok()) return;
     const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
     Tensor *output, *means, *inverses;
@@ -209,6 +222,13 @@ class GroupNormalizationGrad : public OpKernel {
 
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(1);
+    Check(context, input, groups_, {2});
+    OP_REQUIRES(context, context->input(0).shape() == input.shape(), absl::InvalidArgumentError("dy is not like x"));
+    for (int i : {3, 4}) {
+      OP_REQUIRES(context, context->input(i).shape() == TensorShape({input.dim_size(0), groups_}),
+                  absl::InvalidArgumentError("mean and inverse must be of shape (batch, groups)"));
+    }
+    if (!context->status().ok()) return;
     const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
     Tensor *output, *dgammas, *dbetas;
