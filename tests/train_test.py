@@ -166,6 +166,7 @@ def _read_until(process: subprocess.Popen, text: str) -> None:
     pytest.fail(f"ended without {text!r}: {process.stderr.read()}")
 
 
+@pytest.mark.any_backend
 def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(unbroken, gnexp_train, tmp_path):
     arguments, reference, _ = unbroken
     arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
@@ -201,6 +202,7 @@ def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
     assert re.fullmatch(r"gnexp: the loss is (nan|inf) at step \d+ of epoch 1\n", done.stderr)
 
 
+@pytest.mark.any_backend
 def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
     nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
     ask = ["--config.data.name=fashion_mnist", "--config.epochs=1", f"--workdir={tmp_path / 'run'}"]
@@ -217,6 +219,7 @@ def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_trai
     assert not (tmp_path / "strict").exists()
 
 
+@pytest.mark.any_backend
 def test_a_fresh_folder_under_runs_is_named_for_what_is_trained(gnexp_train, tmp_path):
     root = str(pathlib.Path(__file__).parents[1])
     done = subprocess.run(
@@ -247,6 +250,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.any_backend
 def test_a_full_disk_is_named_and_what_was_saved_stays_good(gnexp_train, small_disk):
     folder, enlarge = small_disk
     directory = folder / "run"
