@@ -10,9 +10,8 @@ from keras import ops
 def normalize(x, gamma, beta, axis, groups, epsilon):
     """Normalizes groups of channels, then scales and shifts each channel.
 
-    Every element is taken relative to a pivot of its group, the mean of the sample's first position. One pass then
-    gives the sums of the differences and of their squares, and the variance keeps its digits where the mean is far from
-    zero: the pivot is off by at most sqrt(positions) standard deviations, and mostly by less than one.
+    Every element is taken relative to a pivot of its group, the mean as float32 has it. What rounding left of the mean
+    is found together with the variance, so that both keep their digits where the mean is far from zero.
 
     Args:
         x: Floating-point tensor of rank 2 or more, the batch on axis 0.
@@ -43,9 +42,8 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
         return ops.reshape(values, (-1, *(channels if i == axis else 1 for i in range(1, rank))))
 
     def forward(x, gamma, beta):
-        first = x[tuple(slice(0, 1) if i in positions else slice(None) for i in range(rank))]
         # Exact: a shift of a whole group changes no result.
-        pivot = ops.stop_gradient(of_group(ops.sum(first, axis=positions)) / size)
+        pivot = ops.stop_gradient(of_group(ops.sum(x, axis=positions)) / count)
         x = x - spread(of_channel(pivot))
         mean = of_group(ops.sum(x, axis=positions)) / count
         # Without the lower bound rounding may leave a constant group with less than nothing.

@@ -86,8 +86,10 @@ def _parse(argv: list[str]) -> list[str]:
     logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
     try:
         rest = flags.FLAGS(argv)
-    except SystemExit:
-        sys.exit(0)  # absl's --help ends with 1
+    except SystemExit as error:
+        if any(re.match(r"--?help", argument) for argument in argv):
+            sys.exit(0)  # absl ends with 1
+        raise _unreadable(error) from error
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
         if value and configs.is_of_space(value[2]):
@@ -153,7 +155,7 @@ def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
     return _unreadable(error)
 
 
-def _unreadable(error: Exception) -> UserError:
+def _unreadable(error: BaseException) -> UserError:
     name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
     # ml_collections puts the whole traceback into its message; what went wrong stands in its last line.
     last = str(error).strip().rpartition("\n")[2]

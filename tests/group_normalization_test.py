@@ -260,6 +260,21 @@ def test_long_sums_are_those_of_float64_numpy(shape, mean, groups):
 
 
 @on_both_paths
+@pytest.mark.parametrize("mean", [0, 100, 10_000])
+def test_one_position_far_from_all_others_costs_no_digits(mean):
+    """A black or padded corner, which a variance about it would be lost in."""
+    x = np.random.default_rng(19).normal(mean, 1.0, size=(2, 100, 100, 8)).astype("float32")
+    x[:, 0, 0] = 0 if mean else 1000
+    dy = np.random.default_rng(20).normal(size=x.shape).astype("float32")
+    layer = built(x, groups=2)
+    gamma, beta = gamma_and_beta(layer)
+    expected = [reference(x, gamma, beta, 2, -1, 1e-6), *reference_gradients(x, gamma, dy, 2, -1, 1e-6)]
+    for got, theirs in zip(gradients(layer, x, dy), expected, strict=True):
+        typical = np.sqrt(np.square(theirs).mean())
+        np.testing.assert_allclose(as_float64(got), theirs, rtol=1e-5, atol=2e-5 * typical)
+
+
+@on_both_paths
 @pytest.mark.parametrize("shape", [(4, 6), (4, 5, 6), (4, 3, 5, 6)])
 def test_samples_of_a_batch_do_not_see_each_other(shape):
     x = np.random.default_rng(5).normal(size=shape).astype("float32")

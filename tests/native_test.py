@@ -41,8 +41,8 @@ def compiled() -> pathlib.Path:
     """The library that belongs to this machine."""
     if not native.load():
         pytest.skip("the C++ kernel cannot be compiled here: there is no C++ compiler, say")
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "gnexp"
-    return max(cache.glob(f"{CACHE}.so"), key=lambda path: path.stat().st_mtime)
+    base = native._base()
+    return next(base.parent.glob(f"{base.name}-*.so"))
 
 
 @pytest.fixture
@@ -129,6 +129,12 @@ def test_without_a_compiler_or_a_cache_nothing_is_said(tmp_path):
     assert output(without[0]) == ["plain"]
     assert output(without[1])[-1] == "plain"
     assert not (tmp_path / "cache" / "gnexp").exists()
+
+
+def test_a_compiler_that_was_killed_is_asked_again(tmp_path, compiler):
+    program = compiler("echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2\nexit 1")
+    assert output(start(tmp_path / "cache", CXX=program))[-1] == "plain"
+    assert list((tmp_path / "cache" / "gnexp").iterdir()) == []
 
 
 def test_the_compiler_that_is_there_builds_it(tmp_path):

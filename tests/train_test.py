@@ -88,6 +88,7 @@ def test_a_mistake_is_one_line_and_exit_code_2_before_anything_heavy(gnexp_train
         ("def get_config():\n    raise ValueError('its own words')", "its own words"),
         ("def get_config():\n    return {}", "get_config() returned {}"),
         ("x = 1", "get_config"),
+        ("raise SystemExit('needs FOO')", "needs FOO"),
     ],
 )
 def test_a_config_file_that_fails_is_one_line(gnexp_train, unheavy, tmp_path, text, says):

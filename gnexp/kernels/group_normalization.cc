@@ -1,8 +1,9 @@
 // Group normalization of float32 tensors with the channels last, forward and backward, on the CPU.
 //
-// The arithmetic is that of gnexp.group_normalization.normalize: sums of x - pivot and of its square, where the pivot of a
-// group is the mean of the sample's first position. Here they are taken block by block in float32 and added up in double.
-// What a thread does never changes the order of a sum, so the results do not depend on the number of threads.
+// The arithmetic is that of gnexp.group_normalization.normalize: sums of x - pivot and of its square. The pivot of a group is
+// first the mean of the sample's first position; where that proves to be far from the mean of all, it becomes that mean, and
+// the sums are taken again. They are taken block by block in float32 and added up in double. What a thread does never changes
+// the order of a sum, so the results do not depend on the number of threads.
 
 #include <algorithm>
 #include <cmath>
@@ -27,6 +28,7 @@ using tensorflow::TensorShape;
 typedef float Vector __attribute__((vector_size(64)));
 constexpr int kLanes = 16;
 constexpr int kBlockFloats = 4096;  // half of a first-level cache
+constexpr double kFar = 4;          // how many variances the square of a pivot's distance from the mean may be
 
 // Calls body(c, Vector()) for whole vectors of channels, and body(c, 0.0f) for each channel that is left.
 template <typename Body>
@@ -82,54 +84,64 @@ struct Work {
   int64_t positions_of(int64_t b) const { return std::min(block(), positions - b * block()); }
   int64_t offset(int64_t n, int64_t b) const { return (n * positions + b * block()) * channels; }
 
-  void Pivot(const float* x, int64_t n, float* pivot) const {
-    const float* first = x + n * positions * channels;
+  void FirstPivot(const float* x, int64_t n, float* pivot) const {
+    const float* position = x + n * positions * channels;
     for (int64_t g = 0; g < groups; ++g) {
       double sum = 0;
-      for (int64_t c = g * size(); c < (g + 1) * size(); ++c) sum += first[c];
-      std::fill_n(pivot + g * size(), size(), static_cast<float>(sum / size()));
+      for (int64_t c = g * size(); positions && c < (g + 1) * size(); ++c) sum += position[c];
+      pivot[g] = sum / size();
     }
   }
 
-  // Runs sums(n, b, row of 2 * channels floats) for each block, then combine(n, 2 * channels doubles) for each sample, then
-  // write(n, b) for each block: all of a sample at once where there are samples for all threads, so that it stays in the
-  // cache, and otherwise block by block.
+  // Gives each channel what its group has.
+  void Spread(const float* of_groups, float* of_channels) const {
+    for (int64_t g = 0; g < groups; ++g) std::fill_n(of_channels + g * size(), size(), of_groups[g]);
+  }
+
+  // Runs sums(n, b, row of 2 * channels floats) for each block of a sample, then combine(n, 2 * channels doubles, first) for
+  // the sample, both once more where that says so of the first time, and at last write(n, b) for each block: all of a sample
+  // at once where there are samples for all threads, so that it stays in the cache, and otherwise block by block.
   template <typename Sums, typename Combine, typename Write>
   void Run(OpKernelContext* context, const Sums& sums, const Combine& combine, const Write& write) const {
     auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
     const int64_t cost = 4 * std::min(block(), positions) * channels / kLanes;
-    auto add = [&](const float* row, std::vector<double>& total) {
-      for (int64_t c = 0; c < 2 * channels; ++c) total[c] += row[c];
+    const int64_t row = 2 * channels;
+    auto add = [&](const float* values, std::vector<double>& total) {
+      for (int64_t c = 0; c < row; ++c) total[c] += values[c];
     };
     if (samples >= workers->NumThreads()) {
       workers->ParallelFor(samples, 2 * cost * blocks(), [&](int64_t begin, int64_t end) {
-        std::vector<float> row(2 * channels);
-        std::vector<double> total(2 * channels);
+        std::vector<float> values(row);
+        std::vector<double> total(row);
         for (int64_t n = begin; n < end; ++n) {
-          std::fill(total.begin(), total.end(), 0.0);
-          for (int64_t b = 0; b < blocks(); ++b) {
-            sums(n, b, row.data());
-            add(row.data(), total);
+          for (bool first = true, again = true; again; first = false) {
+            std::fill(total.begin(), total.end(), 0.0);
+            for (int64_t b = 0; b < blocks(); ++b) {
+              sums(n, b, values.data());
+              add(values.data(), total);
+            }
+            again = combine(n, total.data(), first);
           }
-          combine(n, total.data());
           for (int64_t b = 0; b < blocks(); ++b) write(n, b);
         }
       });
       return;
     }
-    std::vector<float> rows(samples * blocks() * 2 * channels);
-    workers->ParallelFor(samples * blocks(), cost, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) sums(i / blocks(), i % blocks(), &rows[i * 2 * channels]);
-    });
-    std::vector<double> total(2 * channels);
+    std::vector<float> values(blocks() * row);
+    std::vector<double> total(row);
     for (int64_t n = 0; n < samples; ++n) {
-      std::fill(total.begin(), total.end(), 0.0);
-      for (int64_t b = 0; b < blocks(); ++b) add(&rows[(n * blocks() + b) * 2 * channels], total);
-      combine(n, total.data());
+      for (bool first = true, again = true; again; first = false) {
+        workers->ParallelFor(blocks(), cost, [&](int64_t begin, int64_t end) {
+          for (int64_t b = begin; b < end; ++b) sums(n, b, &values[b * row]);
+        });
+        std::fill(total.begin(), total.end(), 0.0);
+        for (int64_t b = 0; b < blocks(); ++b) add(&values[b * row], total);
+        again = combine(n, total.data(), first);
+      }
+      workers->ParallelFor(blocks(), cost, [&](int64_t begin, int64_t end) {
+        for (int64_t b = begin; b < end; ++b) write(n, b);
+      });
     }
-    workers->ParallelFor(samples * blocks(), cost, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) write(i / blocks(), i % blocks());
-    });
   }
 };
 
@@ -157,26 +169,32 @@ class GroupNormalization : public OpKernel {
     if (!context->status().ok()) return;
     const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
-    Tensor *output, *means, *inverses;
+    Tensor *output, *pivots, *means, *inverses;
     OP_REQUIRES_OK(context, context->allocate_output(0, input.shape(), &output));
-    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({work.samples, groups_}), &means));
-    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({work.samples, groups_}), &inverses));
+    OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({work.samples, groups_}), &pivots));
+    OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({work.samples, groups_}), &means));
+    OP_REQUIRES_OK(context, context->allocate_output(3, TensorShape({work.samples, groups_}), &inverses));
     const float* x = input.flat<float>().data();
     const float* gamma = context->input(1).flat<float>().data();
     const float* beta = context->input(2).flat<float>().data();
     float* y = output->flat<float>().data();
+    float* pivots_of = pivots->flat<float>().data();
     float* mean = means->flat<float>().data();
     float* inverse = inverses->flat<float>().data();
     const int64_t row = 3 * channels;  // of each sample: pivot, scale, shift
     std::vector<float> rows(work.samples * row);
-    for (int64_t n = 0; n < work.samples && work.positions; ++n) work.Pivot(x, n, &rows[n * row]);
+    for (int64_t n = 0; n < work.samples; ++n) {
+      work.FirstPivot(x, n, pivots_of + n * groups_);
+      work.Spread(pivots_of + n * groups_, &rows[n * row]);
+    }
 
     auto sums = [&](int64_t n, int64_t b, float* to) {
       BlockSums(x + work.offset(n, b), nullptr, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
-    auto combine = [&](int64_t n, const double* total) {
+    auto combine = [&](int64_t n, const double* total, bool first) {
       const double count = work.count();
-      float *scale = &rows[n * row + channels], *shift = scale + channels;
+      float *pivot = pivots_of + n * groups_, *scale = &rows[n * row + channels], *shift = scale + channels;
+      bool far = false;
       for (int64_t g = 0; g < groups_; ++g) {
         double sum = 0, squares = 0;
         for (int64_t c = g * size; c < (g + 1) * size; ++c) {
@@ -184,8 +202,8 @@ class GroupNormalization : public OpKernel {
           squares += total[channels + c];
         }
         const double m = sum / count;
-        // A NaN must stay one.
         const double variance = squares / count - m * m;
+        // A NaN must stay one.
         const double i = 1 / std::sqrt((variance < 0 ? 0 : variance) + epsilon_);
         mean[n * groups_ + g] = m;
         inverse[n * groups_ + g] = i;
@@ -193,7 +211,13 @@ class GroupNormalization : public OpKernel {
           scale[c] = i * gamma[c];
           shift[c] = beta[c] - m * i * gamma[c];
         }
+        if (first && m * m > kFar * variance) {
+          far = true;
+          pivot[g] += m;
+        }
       }
+      if (far) work.Spread(pivot, &rows[n * row]);
+      return far;
     };
     auto write = [&](int64_t n, int64_t b) {
       const float *from = x + work.offset(n, b), *pivot = &rows[n * row];
@@ -223,12 +247,12 @@ class GroupNormalizationGrad : public OpKernel {
   void Compute(OpKernelContext* context) override {
     const Tensor& input = context->input(1);
     Check(context, input, groups_, {2});
-    OP_REQUIRES(context, context->input(0).shape() == input.shape(), absl::InvalidArgumentError("dy is not like x"));
-    for (int i : {3, 4}) {
-      OP_REQUIRES(context, context->input(i).shape() == TensorShape({input.dim_size(0), groups_}),
-                  absl::InvalidArgumentError("mean and inverse must be of shape (batch, groups)"));
-    }
     if (!context->status().ok()) return;
+    OP_REQUIRES(context, context->input(0).shape() == input.shape(), absl::InvalidArgumentError("dy is not like x"));
+    for (int i : {3, 4, 5}) {
+      OP_REQUIRES(context, context->input(i).shape() == TensorShape({input.dim_size(0), groups_}),
+                  absl::InvalidArgumentError("pivot, mean and inverse must be of shape (batch, groups)"));
+    }
     const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
     Tensor *output, *dgammas, *dbetas;
@@ -239,19 +263,20 @@ class GroupNormalizationGrad : public OpKernel {
     const float* dy = context->input(0).flat<float>().data();
     const float* x = input.flat<float>().data();
     const float* gamma = context->input(2).flat<float>().data();
-    const float* mean = context->input(3).flat<float>().data();
-    const float* inverse = context->input(4).flat<float>().data();
+    const float* pivots = context->input(3).flat<float>().data();
+    const float* mean = context->input(4).flat<float>().data();
+    const float* inverse = context->input(5).flat<float>().data();
     float* dx = output->flat<float>().data();
     const int64_t row = 4 * channels;  // of each sample: pivot, and the factors of dy, of x - pivot and of 1
     std::vector<float> rows(work.samples * row);
     std::vector<double> dgamma(work.samples * channels), dbeta(work.samples * channels);
-    for (int64_t n = 0; n < work.samples && work.positions; ++n) work.Pivot(x, n, &rows[n * row]);
+    for (int64_t n = 0; n < work.samples; ++n) work.Spread(pivots + n * groups_, &rows[n * row]);
 
     auto sums = [&](int64_t n, int64_t b, float* to) {
       const int64_t offset = work.offset(n, b);
       BlockSums(x + offset, dy + offset, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
-    auto combine = [&](int64_t n, const double* total) {
+    auto combine = [&](int64_t n, const double* total, bool) {
       const double count = work.count();
       float *of_dy = &rows[n * row + channels], *of_x = of_dy + channels, *of_one = of_x + channels;
       for (int64_t g = 0; g < groups_; ++g) {
@@ -270,6 +295,7 @@ class GroupNormalizationGrad : public OpKernel {
           of_one[c] = -sum / count - factor * m;
         }
       }
+      return false;
     };
     auto write = [&](int64_t n, int64_t b) {
       const int64_t offset = work.offset(n, b);
@@ -308,9 +334,10 @@ REGISTER_OP("GnexpGroupNormalization")
     .Input("gamma: float")
     .Input("beta: float")
     .Output("y: float")
+    .Output("pivot: float")
     .Output("mean: float")
     .Output("inverse: float")
-    .Attr("groups: int")
+    .Attr("groups: int >= 1")
     .Attr("epsilon: float")
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
       inference->set_output(0, inference->input(0));
@@ -321,12 +348,13 @@ REGISTER_OP("GnexpGroupNormalizationGrad")
     .Input("dy: float")
     .Input("x: float")
     .Input("gamma: float")
+    .Input("pivot: float")
     .Input("mean: float")
     .Input("inverse: float")
     .Output("dx: float")
     .Output("dgamma: float")
     .Output("dbeta: float")
-    .Attr("groups: int")
+    .Attr("groups: int >= 1")
     .Attr("epsilon: float")  // for the gradient of this gradient
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
       inference->set_output(0, inference->input(1));
