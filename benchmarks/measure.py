@@ -1,8 +1,8 @@
 """How the benchmarks measure, and how they say what they found.
 
-Contestants take turns, round after round, so that whatever else the machine does meets them all. A ratio is the median
-of the rounds' ratios, each of two turns that lie next to one another in time. A spread is half of the range that holds
-the middle half of the rounds.
+Contestants take turns, round after round, so that whatever else the machine does meets them all; each round begins with
+another one. A ratio is the median of the rounds' ratios, each of two turns of one round. A spread is half of the range
+that holds the middle half of the rounds.
 """
 
 import datetime
@@ -19,6 +19,7 @@ from tabulate import tabulate
 
 from gnexp import workdir
 
+_FEWEST = 3  # rounds that have a spread
 _PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
 
 
@@ -39,7 +40,7 @@ def seconds_per_step(run: Callable[[int], Any], seconds: float) -> Callable[[], 
     steps = 1
     while (took := timed(steps)) < seconds / 4:
         steps *= 4
-    steps = max(1, round(steps * seconds / took))
+    steps = max(1, round(steps * seconds / min(took, timed(steps))))
 
     def turn() -> float:
         return timed(steps) / steps
@@ -50,9 +51,11 @@ def seconds_per_step(run: Callable[[int], Any], seconds: float) -> Callable[[], 
 def take_turns(contestants: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """Returns what each contestant's turns gave, round by round."""
     found: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(rounds):
-        for name, turn in contestants.items():
-            found[name].append(turn())
+    names = list(contestants)
+    for number in range(rounds):
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            found[name].append(contestants[name]())
     return found
 
 
@@ -82,7 +85,8 @@ def in_words(figure: Mapping[str, Any], unit: float = 1e-3) -> str:
     """Returns a contestant's cell: its ratio, and in parentheses its time in the unit (of seconds), by default ms."""
     median, spread = figure["median"] / unit, figure["spread"] / unit
     digits = max(0, 2 - len(str(int(median))) + (median < 1))
-    return f"{figure['ratio']:.2f} ({median:.{digits}f} ±{spread:.{digits}f})"
+    time = f"{median:.{digits}f}" + (f" ±{spread:.{digits}f}" if len(figure["turns"]) >= _FEWEST else "")
+    return f"{figure['ratio']:.2f} ({time})"
 
 
 def show(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> None:

@@ -81,11 +81,16 @@ def main(argv: list[str]) -> None:
 
     splits = Splits(train=images(54000), validation=images(6000), test=images(10000), labels=tuple("0123456789"))
     trial.Training, notes = _timed()
-    with tempfile.TemporaryDirectory() as folder, workdir.opened(pathlib.Path(folder) / "workdir", config) as config:
+    # Not in /tmp, which may be memory.
+    out = pathlib.Path(_OUT.value).parent
+    out.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(dir=out) as folder,
+        workdir.opened(pathlib.Path(folder) / "workdir", config) as config,
+    ):
         began = time.perf_counter()
         done = trial.run(config, splits, pathlib.Path(folder) / "workdir")
         total = time.perf_counter() - began
-    began = time.perf_counter()
     overhead = total - notes["work"] + notes["progress"]
     epoch = min(each["seconds"] for each in done.history)
     rows = [

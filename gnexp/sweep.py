@@ -17,6 +17,7 @@ from gnexp.errors import GnexpError, InterruptedTrainingError
 from gnexp.executors.processes import Processes
 from gnexp.executors.serial import Serial
 from gnexp.experiment import Experiment
+from gnexp.training import kernel
 from gnexp.trial import stop_signals
 
 BEST = "best.py"
@@ -51,6 +52,7 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
       OSError: the disk is full, say; what was saved stays good.
     """
     (directory / workdir.RESULT).unlink(missing_ok=True)
+    kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
         with sweep.console as console, _executor(config, splits, directory, console, received) as executor:

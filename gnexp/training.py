@@ -24,6 +24,12 @@ class StoppedError(Exception):
     """The training was asked to stop, and did so after a step."""
 
 
+def kernel(config: ConfigDict) -> Callable[..., Any] | None:
+    """Returns the C++ kernel that the norms of a config's training are computed by, or None."""
+    wanted = config.native and not config.jit_compile and config.model.norm in ("group", "layer", "instance")
+    return native.load() if wanted else None
+
+
 @dataclasses.dataclass(frozen=True)
 class Epoch:
     """The figures of one finished epoch.
@@ -84,7 +90,7 @@ class Training:
         backend.prepare(config.deterministic)
         keras.utils.set_random_seed(config.seed)
         self.model = models.build(config.model, SHAPE, len(splits.labels), config.precision)
-        if config.native:
+        if kernel(config):
             native.use(self.model)
         images, labels = splits.train
         batch = config.data.batch_size

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
 
-from gnexp import backend, checkpoint, dashboard, data, hparams, native, result, workdir
+from gnexp import backend, checkpoint, dashboard, data, hparams, result, workdir
 from gnexp.console import Console
 from gnexp.errors import InterruptedTrainingError
 from gnexp.result import Result
 from gnexp.summaries import EventFiles
-from gnexp.training import Evaluation, StoppedError, Training
+from gnexp.training import Evaluation, StoppedError, Training, kernel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +64,8 @@ def run(
     """
     (directory / workdir.RESULT).unlink(missing_ok=True)
     processes = workdir.read_json(directory / workdir.PROVENANCE) or []
-    kernel = "C++" if config.native and native.load() else "plain"
-    processes.append({**workdir.provenance(), "devices": backend.devices(), "normalization": kernel})
+    normalization = "C++ kernel" if kernel(config) else "plain"
+    processes.append({**workdir.provenance(), "devices": backend.devices(), "normalization": normalization})
     workdir.write_json(directory / workdir.PROVENANCE, processes)
     saved = checkpoint.load(directory / workdir.CHECKPOINT)
     events = EventFiles(directory, saved.events if saved else None)

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from gnexp import executions
 from gnexp.console import SweepConsole
-from gnexp.errors import InterruptedTrainingError, KilledError
+from gnexp.errors import InterruptedTrainingError, KilledError, UserError
 from gnexp.executions import Done, Task
 from gnexp.executors.worker import Worker
 
@@ -82,7 +82,8 @@ class Processes:
                         raise said
                     return task.trial_id, said
         running = len(self._busy())
-        self._stop()
+        if error := self._stop():
+            raise error
         where = "in a trial" if running == 1 else f"in {running} trials"
         raise InterruptedTrainingError(self._received[0], f"{where}; everything is saved", self._directory)
 
@@ -106,18 +107,26 @@ class Processes:
         workers = {worker.connection: worker for worker in self._workers if worker.connection}
         return [workers[ready] for ready in connection.wait(workers, _SECONDS_TO_A_SIGNAL)]
 
-    def _stop(self) -> None:
-        """Has every trial saved. One that ends just then has said so in its folder, for when the sweep goes on."""
+    def _stop(self) -> OSError | UserError | None:
+        """Has every trial saved, and returns why one could not be.
+
+        One that ends just then has said so in its folder, for when the sweep goes on.
+        """
+        errors = []
         for worker in self._busy():
             worker.stop()
         while self._busy():
             for worker in self._heard():
                 try:
-                    if isinstance(worker.hear(), str):
+                    said = worker.hear()
+                    if isinstance(said, str):
                         continue
                 except EOFError:
-                    worker.kill()
+                    said = worker.kill()
+                if isinstance(said, (OSError, UserError)):
+                    errors.append(said)
                 worker.task = None
+        return errors[0] if errors else None
 
 
 def _shares(slots: int) -> list[set[int]]:

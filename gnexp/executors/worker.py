@@ -50,11 +50,11 @@ class Worker:
         self.task = task
         if not self._process:
             context = multiprocessing.get_context("spawn")
-            self.connection, theirs = context.Pipe()
-            self._process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
-            with _inheritance(self._cpus, self.log):
-                self._process.start()
-            theirs.close()
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
+            with theirs, _inheritance(self._cpus, self.log):
+                process.start()
+            self.connection, self._process = ours, process
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It died unseen; `hear` will say so.
             self.connection.send(task)
 
