@@ -137,6 +137,7 @@ def test_a_compiler_that_was_killed_is_asked_again(tmp_path, compiler):
     assert list((tmp_path / "cache" / "gnexp").iterdir()) == []
 
 
+@pytest.mark.slow  # On a new machine the tests of the layer have it built, too.
 def test_the_compiler_that_is_there_builds_it(tmp_path):
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("there is no C++ compiler here")
