@@ -8,11 +8,9 @@ the page cache when TensorBoard reads them.
 """
 
 import contextlib
-import datetime
 import json
 import os
 import pathlib
-import platform
 import re
 import statistics
 import subprocess
@@ -21,15 +19,13 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
 from absl import app, flags
-from tabulate import tabulate
 
+from benchmarks import measure
 from configs import fmnist_sweep
 from gnexp import config as configs
-from gnexp import workdir
 
 flags.DEFINE_integer("sessions", 3000, "How many trainings the sweep has.", lower_bound=1, upper_bound=9999)
 flags.DEFINE_integer("epochs", 10, "How many points each curve has.", lower_bound=1)
@@ -144,19 +140,7 @@ def _show(figures: dict[str, dict[str, Any]], ratios: dict[str, float]) -> None:
 
     rows = [[name, *(shown(each[key]) for key in _COLUMNS)] for name, each in figures.items()]
     rows.append(["keras-tuner / gnexp", *(f"{ratios[key]:.2f}" for key in _COLUMNS)])
-    alignment = ["left"] + ["right"] * len(_COLUMNS)
-    print(tabulate(rows, ["", *_COLUMNS.values()], disable_numparse=True, colalign=alignment))
-
-
-def _conditions() -> dict[str, Any]:
-    packages = ("tensorboard", "keras", "keras-tuner")
-    return {
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "processor": workdir.provenance()["processor"],
-        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}},
-        "sessions": flags.FLAGS.sessions,
-        "epochs": flags.FLAGS.epochs,
-    }
+    measure.show(rows, ["", *_COLUMNS.values()])
 
 
 def main(argv: list[str]) -> None:
@@ -177,7 +161,8 @@ def main(argv: list[str]) -> None:
         sweeps.write_keras_tuner(logdirs["keras-tuner"], config, trials)
         figures = _measure(logdirs, len(trials))
     ratios = {key: figures["keras-tuner"][key] / figures["gnexp"][key] for key in _COLUMNS}
-    workdir.write_json(pathlib.Path(flags.FLAGS.out), {**_conditions(), **figures, "keras-tuner / gnexp": ratios})
+    asked_for = {"sessions": flags.FLAGS.sessions, "epochs": flags.FLAGS.epochs}
+    measure.write(flags.FLAGS.out, {**asked_for, **figures, "keras-tuner / gnexp": ratios})
     _show(figures, ratios)
 
 

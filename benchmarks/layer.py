@@ -116,7 +116,7 @@ def _pytorch(groups: int, x, dy, channels_last: bool) -> Run:
     return run
 
 
-def _contestants(shape: tuple[int, ...], groups: int) -> dict[str, Run]:
+def _contestants(shape: tuple[int, ...], groups: int) -> dict[str, Callable[[], Run]]:
     import keras
     import numpy as np
 
@@ -124,29 +124,26 @@ def _contestants(shape: tuple[int, ...], groups: int) -> dict[str, Run]:
     from gnexp.group_normalization import GroupNormalization
 
     x, dy = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
-    keras_layer = keras.layers.GroupNormalization(groups, epsilon=_EPSILON)
-    plain = GroupNormalization(groups, epsilon=_EPSILON)
+    theirs = keras.layers.GroupNormalization(groups, epsilon=_EPSILON)
+    ours = GroupNormalization(groups, epsilon=_EPSILON)
     if keras.backend.backend() == "jax":
-        runs = {_KERAS: _keras_on_jax(keras_layer, x, dy), "gnexp": _keras_on_jax(plain, x, dy)}
-    else:
-        runs = {_KERAS: _tensorflow(keras_layer, x, dy), "gnexp, plain": _tensorflow(plain, x, dy)}
-        if kernel := native.load():
-            with_kernel = GroupNormalization(groups, epsilon=_EPSILON)
-            with_kernel.kernel = kernel
-            runs["gnexp, C++"] = _tensorflow(with_kernel, x, dy)
-    peers = {
+        return {
+            _KERAS: lambda: _keras_on_jax(theirs, x, dy),
+            "gnexp": lambda: _keras_on_jax(ours, x, dy),
+            "Flax": lambda: _flax(groups, x, dy),
+            "(one pass)": lambda: _copy_on_jax(x),
+        }
+    runs = {_KERAS: lambda: _tensorflow(theirs, x, dy), "gnexp, plain": lambda: _tensorflow(ours, x, dy)}
+    if kernel := native.load():
+        with_kernel = GroupNormalization(groups, epsilon=_EPSILON)
+        with_kernel.kernel = kernel
+        runs["gnexp, C++"] = lambda: _tensorflow(with_kernel, x, dy)
+    return {
+        **runs,
         "Flax": lambda: _flax(groups, x, dy),
         "PyTorch": lambda: _pytorch(groups, x, dy, channels_last=False),
         "PyTorch, channels last": lambda: _pytorch(groups, x, dy, channels_last=True),
     }
-    if keras.backend.backend() == "jax":
-        peers = {"Flax": peers["Flax"], "(one pass)": lambda: _copy_on_jax(x)}
-    for name, make in peers.items():
-        try:
-            runs[name] = make()
-        except ModuleNotFoundError as error:
-            print(f"{name} is left out: {error} (make peers installs it)")
-    return runs
 
 
 def main(argv: list[str]) -> None:
@@ -158,7 +155,7 @@ def main(argv: list[str]) -> None:
 
     figures = {}
     for shape, groups in SHAPES.items():
-        turns = {name: measure.seconds_per_step(run, _SECONDS) for name, run in _contestants(shape, groups).items()}
+        turns = measure.turns_of(_contestants(shape, groups), _SECONDS)
         figures[f"{'x'.join(map(str, shape))}, {groups}"] = measure.compare(
             measure.take_turns(turns, _ROUNDS.value), _KERAS
         )

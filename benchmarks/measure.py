@@ -28,8 +28,26 @@ def peer(module: str) -> Any:
     return importlib.import_module(module)
 
 
-def seconds_per_step(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:
-    """Returns a contestant for a function that does a number of steps: its turns take about so many seconds."""
+def turns_of(
+    makers: Mapping[str, Callable[[], Callable[[int], Any]]], seconds: float
+) -> dict[str, Callable[[], float]]:
+    """Returns the contestants that can be made, and says which are left out.
+
+    Args:
+      makers: return functions that do a number of steps, or raise ModuleNotFoundError.
+      seconds: about how long a turn takes. It gives the seconds per step.
+    """
+    turns = {}
+    for name, make in makers.items():
+        try:
+            turns[name] = _turn(make(), seconds)
+        except ModuleNotFoundError as error:
+            print(f"{name} is left out: {error} (make peers installs it)")
+    return turns
+
+
+def _turn(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:
+    """Returns a contestant that gives the seconds per step of a function of a number of steps."""
 
     def timed(steps: int) -> float:
         began = time.perf_counter()
@@ -85,8 +103,8 @@ def in_words(figure: Mapping[str, Any], unit: float = 1e-3) -> str:
     """Returns a contestant's cell: its ratio, and in parentheses its time in the unit (of seconds), by default ms."""
     median, spread = figure["median"] / unit, figure["spread"] / unit
     digits = max(0, 2 - len(str(int(median))) + (median < 1))
-    time = f"{median:.{digits}f}" + (f" ±{spread:.{digits}f}" if len(figure["turns"]) >= _FEWEST else "")
-    return f"{figure['ratio']:.2f} ({time})"
+    took = f"{median:.{digits}f}" + (f" ±{spread:.{digits}f}" if len(figure["turns"]) >= _FEWEST else "")
+    return f"{figure['ratio']:.2f} ({took})"
 
 
 def show(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> None:

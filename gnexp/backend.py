@@ -1,4 +1,4 @@
-"""All that is special to one Keras backend: many training steps in one call, determinism, GPU memory, devices."""
+"""All that is special to one Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
 import gc
 import os

@@ -217,11 +217,10 @@ class GroupNormalization(keras.layers.Layer):
 
     def call(self, inputs):
         """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
-        axis, groups, _ = self._split
+        axis, groups, size = self._split
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
-        channels = inputs.shape[axis] or self.input_spec.axes[axis]
-        gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones((channels,), dtype)
-        beta = ops.cast(self.beta, dtype) if self.center else ops.zeros((channels,), dtype)
+        gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones((groups * size,), dtype)
+        beta = ops.cast(self.beta, dtype) if self.center else ops.zeros((groups * size,), dtype)
         outputs = self.kernel(ops.cast(inputs, dtype), gamma, beta, axis, groups, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
