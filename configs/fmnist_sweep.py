@@ -27,7 +27,9 @@ def get_config() -> ConfigDict:
     config.sweep.max_failures = 5  # where all of the first so many trials fail, the sweep stops
     config.sweep.seed = 1  # of the tuner
     config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
-    config.sweep.parallel = 1  # trials at a time, each in a process with its share of the processors
+    config.sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
+    config.sweep.parallel = 1  # trials at a time
+    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, on ray; half a GPU is 0.5
 
     space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
     space.model.groups = choice(1, 2, 4, 8, 16, 32)

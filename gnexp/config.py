@@ -66,6 +66,10 @@ def _is_validation(value: Any) -> bool:
     return value == "test" or (_is_integer(value) and value >= 1) or (_is_number(value) and 0 < value < 1)
 
 
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and value >= 0 and (value < 1 or value == int(value))
+
+
 def _is_filters(value: Any) -> bool:
     return (
         isinstance(value, (tuple, list))
@@ -78,6 +82,7 @@ BACKENDS = ("tensorflow", "jax")
 OBJECTIVES = {"val_accuracy": "max", "val_loss": "min"}
 DATASETS = ("fashion_mnist", "digits")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
+EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
 # Four digits in the names of a sweep's trials, whatever max_trials is raised to.
@@ -123,7 +128,10 @@ FIELDS: Mapping[str, Field] = {
     "sweep.max_failures": _integer(1),
     "sweep.seed": _integer(0, 2**31 - 1),
     "sweep.factor": _integer(2),
+    "sweep.executor": _choice(*EXECUTORS),
     "sweep.parallel": _integer(1, 1000),
+    "sweep.resources.cpus": _integer(1),
+    "sweep.resources.gpus": Field(_is_share, "a whole number of 0 or more, or a fraction of one GPU such as 0.5"),
 }
 
 
@@ -181,8 +189,15 @@ def validate(config: ConfigDict) -> None:
         if not field.accepts(flat[path]):
             raise bad_value(path, flat[path])
     validate_together(flat)
-    if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
+    if "sweep" not in config:
+        return
+    if not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
+    if flat["sweep.executor"] == "serial" and flat["sweep.parallel"] > 1:
+        raise UserError(
+            f"config.sweep.parallel={flat['sweep.parallel']} is not allowed with config.sweep.executor='serial', which "
+            "runs one trial at a time: add --config.sweep.executor=processes, or ray"
+        )
 
 
 # What `validate_together` looks at.
@@ -295,9 +310,20 @@ def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
-# Where the data lies is no part of what is trained, nor how many trainings there are at a time; and a sweep may go on
+# Where the data lies is no part of what is trained, nor where trials run and how many at a time; and a sweep may go on
 # for longer than it was first meant to.
-_MAY_CHANGE = frozenset({"data.fallback", "data.directory", "sweep.max_trials", "sweep.max_failures", "sweep.parallel"})
+_MAY_CHANGE = frozenset(
+    {
+        "data.fallback",
+        "data.directory",
+        "sweep.max_trials",
+        "sweep.max_failures",
+        "sweep.executor",
+        "sweep.parallel",
+        "sweep.resources.cpus",
+        "sweep.resources.gpus",
+    }
+)
 
 
 def _kind(config: Mapping[str, Any]) -> str:

@@ -115,6 +115,11 @@ class SweepConsole:
         self._running[trial_id] = text
         self._refresh()
 
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
     def ended(self, trial_id: str, values: dict, score: str, seconds: float) -> None:
         """Prints the line of a trial that has ended: `score` is its figure in words, or why it failed."""
         self._running.pop(trial_id, None)

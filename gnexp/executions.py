@@ -15,6 +15,8 @@ from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.result import Result
 
 _LONGEST_MESSAGE = 300
+# Seconds for the process that had a trial before, of a node that was lost say, to notice that it is no longer wanted.
+_PATIENCE = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +100,7 @@ def _each(task: Task, train: _Train) -> Done:
     for number in range(task.executions):
         asked = configs.from_json({**task.config, "seed": task.config["seed"] + number})
         directory = outcomes.execution(task.directory, asked.seed)
-        with workdir.opened(directory, asked) as config:
+        with workdir.opened(directory, asked, _PATIENCE) as config:
             failure = _one_line(result.failed(directory))
             done = result.finished(directory)
             if not done and not failure:

@@ -17,6 +17,12 @@ _FILE = "experiment.json"
 _RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
 
 
+def name(directory: pathlib.Path) -> str | None:
+    """Returns the name of the sweep in a workdir, which no other has, or None where there is none."""
+    saved = workdir.read_json(directory / _FILE)
+    return saved and saved["name"]
+
+
 class Experiment:
     """A sweep in the dashboard. Its events outlast any kill as a training's do; `experiment.json` is their checkpoint.
 

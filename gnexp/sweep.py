@@ -35,7 +35,7 @@ def get_config():
 '''
 
 
-def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> None:
+def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path, ray_address: str | None = None) -> None:
     """Runs the trials that a sweep still lacks.
 
     What came of a trial is first in its own folder, then in the oracle's files, and last in the dashboard and in
@@ -45,6 +45,7 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
       config: what `workdir.opened` gave for the directory.
       splits: the config's dataset (`data.load`).
       directory: the workdir, opened by the caller.
+      ray_address: of a Ray cluster, for the executor of that name, which else starts one here.
 
     Raises:
       GnexpError: every one of the first `sweep.max_failures` trials failed.
@@ -52,10 +53,14 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
       OSError: the disk is full, say; what was saved stays good.
     """
     (directory / workdir.RESULT).unlink(missing_ok=True)
-    kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
+    if config.sweep.executor != "ray":
+        kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
-        with sweep.console as console, _executor(config, splits, directory, console, received) as executor:
+        with (
+            sweep.console as console,
+            _executor(config, splits, directory, console, received, ray_address) as executor,
+        ):
             running = 0
             while True:
                 while not received and running < executor.slots and (task := sweep.next()):
@@ -74,10 +79,17 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> Non
     sweep.finish()
 
 
-def _executor(config, splits, directory, console, received):
-    if config.sweep.parallel == 1:
-        return contextlib.nullcontext(Serial(splits, console))
-    return Processes(config, directory, console, received)
+def _executor(config, splits, directory, console, received, ray_address):
+    match config.sweep.executor:
+        case "serial":
+            return contextlib.nullcontext(Serial(splits, console))
+        case "processes":
+            return Processes(config, directory, console, received)
+        case "ray":
+            from gnexp.executors.ray import Ray  # which not every machine has, and which takes a second
+
+            return Ray(config, directory, console, received, ray_address)
+    raise ValueError(f"sweep.executor={config.sweep.executor!r}")
 
 
 class _Sweep:

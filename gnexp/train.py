@@ -7,11 +7,13 @@ The same command with the same --workdir goes on where it was stopped, however i
 """
 
 import errno
+import importlib.util
 import itertools
 import os
 import pathlib
 import re
 import shlex
+import socket
 import sys
 
 from absl import app, flags, logging
@@ -24,8 +26,9 @@ from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 _SHOWN_BY_DRY_RUN = 10
 
 
-def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
+def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | None = None) -> None:
     """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
+    _check_ray(asked, ray_address)
     stored = workdir.check(directory) if directory else None
     if stored:
         config, why = configs.settle(asked, stored), "As when it began; for another dataset name another --workdir.\n"
@@ -36,12 +39,14 @@ def train(asked: ConfigDict, directory: pathlib.Path | None) -> None:
     if fell_back:
         console.fell_back(asked.data.name, config.data.name, why)
     # Whatever is wrong with the data is found before anything is written.
-    run = _sweep if "sweep" in config else _training
-    finished = run is _training and directory and result.finished(directory)
+    finished = "sweep" not in config and directory and result.finished(directory)
     splits = None if finished else data.load(config.data)
     directory = directory or workdir.fresh(pathlib.Path("runs"), config)
     with workdir.opened(directory, config) as config:
-        run(config, splits, directory)
+        if "sweep" in config:
+            _sweep(config, splits, directory, ray_address)
+        else:
+            _training(config, splits, directory)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
 
@@ -58,12 +63,30 @@ def _training(config: ConfigDict, splits: data.Splits | None, directory: pathlib
     console.summary(done, directory)
 
 
-def _sweep(config: ConfigDict, splits: data.Splits, directory: pathlib.Path) -> None:
+def _check_ray(config: ConfigDict, address: str | None) -> None:
+    """Answers at once what Ray would say after a minute, or never."""
+    wanted = "sweep" in config and config.sweep.executor == "ray"
+    if wanted and not importlib.util.find_spec("ray"):
+        raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install -e '.[ray]'")
+    if address is None:
+        return
+    if not wanted:
+        raise UserError(f"--ray_address={address} is for a sweep with --config.sweep.executor=ray")
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        raise UserError(f"--ray_address={address} is not allowed: it must be HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), timeout=1).close()
+    except OSError as error:
+        raise UserError(f"--ray_address={address}: there is no Ray ({error.strerror or error})") from error
+
+
+def _sweep(config: ConfigDict, splits: data.Splits, directory: pathlib.Path, ray_address: str | None) -> None:
     print(f"workdir: {directory}", flush=True)
     with console.native_stderr(directory / workdir.BACKEND_LOG):
         from gnexp import sweep
 
-        sweep.run(config, splits, directory)
+        sweep.run(config, splits, directory, ray_address)
 
 
 def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
@@ -179,6 +202,15 @@ def _same_command(directory: pathlib.Path) -> str:
     return " ".join([*environment, shlex.join(arguments)])
 
 
+def _run() -> None:
+    config, given = flags.FLAGS.config, flags.FLAGS.workdir
+    directory = None if given is None else pathlib.Path(given).expanduser()
+    if flags.FLAGS.dry_run:
+        _dry_run(config, directory)
+    else:
+        train(config, directory, flags.FLAGS.ray_address)
+
+
 def main() -> None:
     """Runs the command line; see the module's docstring."""
     try:
@@ -191,12 +223,10 @@ def main() -> None:
             help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
         )
         flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
+        flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster; by default one is started.")
         flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
         app.run(
-            lambda _: (_dry_run if flags.FLAGS.dry_run else train)(
-                flags.FLAGS.config,
-                None if flags.FLAGS.workdir is None else pathlib.Path(flags.FLAGS.workdir).expanduser(),
-            ),
+            lambda _: _run(),
             flags_parser=_parse,
         )
     except KeyboardInterrupt:  # before the training began, so there is nothing to save

@@ -15,8 +15,9 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
@@ -127,7 +128,7 @@ def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
 
 
 @contextlib.contextmanager
-def opened(directory: pathlib.Path, config: ConfigDict) -> Iterator[ConfigDict]:
+def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> Iterator[ConfigDict]:
     """Holds `directory` for this process alone, and gives the config that is trained there.
 
     Makes the folder and its `config.json` where they are not there. The kernel lets go of the lock when the process
@@ -136,6 +137,7 @@ def opened(directory: pathlib.Path, config: ConfigDict) -> Iterator[ConfigDict]:
     Args:
       directory: the workdir.
       config: a config's `record`.
+      patience: for how many seconds to wait for another process that holds it.
 
     Raises:
       UserError: another process holds it, it cannot be made, or a training of another config lies there.
@@ -146,15 +148,24 @@ def opened(directory: pathlib.Path, config: ConfigDict) -> Iterator[ConfigDict]:
     except OSError as error:
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"--workdir={directory} is in use by another process") from None
+        deadline = time.monotonic() + patience
+        while not _locked(lock):
+            if time.monotonic() >= deadline:
+                raise UserError(f"--workdir={directory} is in use by another process")
+            time.sleep(0.1)
         stored = read_json(directory / CONFIG)
         config = config if stored is None else settle(config, stored)
         if to_json(config) != stored:
             write_json(directory / CONFIG, to_json(config))
         yield config
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def clean(directory: pathlib.Path) -> None:

@@ -23,7 +23,7 @@ def tiny(
     config.data.train_size, config.data.validation, config.data.batch_size = 96, 48, 32
     config.model.filters, config.model.units, config.model.groups = (4,), 8, 1
     config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
-    config.sweep.parallel = parallel
+    config.sweep.parallel, config.sweep.executor = parallel, "processes" if parallel > 1 else "serial"
     config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
     configs.validate(config)
     return config
@@ -45,8 +45,8 @@ def with_failures() -> ConfigDict:
     )
 
 
-def run(config: ConfigDict, directory: pathlib.Path) -> list[Outcome]:
+def run(config: ConfigDict, directory: pathlib.Path, ray_address: str | None = None) -> list[Outcome]:
     """Runs a sweep to its end and returns its trials."""
     with workdir.opened(directory, configs.record(config, "digits")) as config:
-        sweep.run(config, data.load(config.data), directory)
+        sweep.run(config, data.load(config.data), directory, ray_address)
     return outcomes.read(directory)

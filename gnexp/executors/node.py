@@ -1,0 +1,115 @@
+"""What a Ray node does with one of a sweep's trials.
+
+What is imported here is little: a task's environment must be set before TensorFlow, JAX and Keras are imported.
+"""
+
+import contextlib
+import functools
+import os
+import pathlib
+import pickle
+import platform
+import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.console import TrialConsole
+from gnexp.errors import InterruptedTrainingError, UserError
+from gnexp.workdir import BACKEND_LOG
+
+
+class Board:
+    """Where running trials say how far they are, for the driver to look at: an actor beside it."""
+
+    def __init__(self):
+        """Has no news yet."""
+        self._news: dict[str, str] = {}
+
+    def say(self, trial_id: str, text: str) -> None:
+        """Takes note of how far a trial is."""
+        self._news[trial_id] = text
+
+    def take(self) -> dict[str, str]:
+        """Returns what is new since the last time, by trial."""
+        news, self._news = self._news, {}
+        return news
+
+
+def run(
+    trial_id: str,
+    task: bytes,
+    directory: pathlib.Path,
+    sweep: str,
+    data: Mapping[str, Any],
+    environment: Mapping[str, str],
+    board: Any,
+) -> Any:
+    """Runs a trial, from where another process left it perhaps.
+
+    Args:
+      trial_id: its name.
+      task: its `executions.Task`, pickled: to read it takes Keras.
+      directory: the sweep's workdir.
+      sweep: what `experiment.name` gives for it where the driver runs.
+      data: the sweep's config.data.
+      environment: variables to set first.
+      board: the handle of the sweep's `Board`.
+
+    Returns:
+      The task's `executions.Done`, or what `executions.run` raised for a reason outside of the trial: Ray would wrap
+      what is raised.
+    """
+    board.say.remote(trial_id, f"starting on {platform.node()}")
+    os.environ.update(environment)
+    try:
+        _check_shared(directory, sweep)
+        with _logged(directory / "trials" / trial_id / BACKEND_LOG):
+            from gnexp import executions
+            from gnexp.trial import stop_signals
+
+            def say(text: str) -> None:
+                board.say.remote(trial_id, text)
+
+            with stop_signals(directory):
+                read = pickle.loads(task)
+                return executions.run(read, _splits(**data), TrialConsole(say, read.epochs))
+    except (InterruptedTrainingError, UserError, OSError) as error:
+        return error
+
+
+def _check_shared(directory: pathlib.Path, sweep: str) -> None:
+    from gnexp import experiment
+
+    if experiment.name(directory) != sweep:
+        raise UserError(
+            f"{platform.node()} does not find the sweep in {directory}: with config.sweep.executor='ray' the workdir "
+            "must lie on a file system that every node of the cluster shares"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _splits(**data):
+    from gnexp.data import load
+
+    return load(ConfigDict(data))
+
+
+@contextlib.contextmanager
+def _logged(path: pathlib.Path) -> Iterator[None]:
+    """Sends all that this process writes to stdout and stderr, from C++ too, to the end of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    streams = {1: sys.stdout, 2: sys.stderr}
+    former = {descriptor: os.dup(descriptor) for descriptor in streams}
+    with path.open("ab") as file:
+        for descriptor, stream in streams.items():
+            stream.flush()
+            os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        for descriptor, stream in streams.items():
+            stream.flush()
+            os.dup2(former[descriptor], descriptor)
+            os.close(former[descriptor])

@@ -1,0 +1,138 @@
+"""The same sweep on Ray: whatever is lost, a process, a node or the driver, no finished epoch is."""
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gnexp import train, workdir
+from gnexp.errors import UserError
+from gnexp.space import choice
+from tests import faults
+from tests.conftest import ROOT
+from tests.sweeps import TOO_FAST, run, tiny
+
+pytestmark = pytest.mark.any_backend
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs Ray: pip install -e '.[ray]'")
+needs_proc = pytest.mark.skipif(not faults.HAS_PROC, reason="looks for the processes in /proc")
+
+
+def on_ray(config, parallel=2, cpus=1, gpus=0.0):
+    config.sweep.executor, config.sweep.parallel = "ray", parallel
+    config.sweep.resources.cpus, config.sweep.resources.gpus = cpus, gpus
+    return config
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A cluster whose head takes no trials."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+    yield made
+    made.shutdown()
+
+
+@needs_ray
+@needs_proc
+def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
+    """One story, for each chapter of its own would start Ray and TensorFlow anew."""
+    rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
+    config, directory = on_ray(tiny("grid", trials=3, epochs=20, **rates)), tmp_path / "sweep"
+
+    def start():
+        return gnexp_train.start(f"--workdir={directory}", config=faults.write_config(tmp_path, config))
+
+    process = start()
+    held = faults.hold(directory, {"0000": 0, "0001": 0})
+    os.kill(held["0000"], signal.SIGKILL)
+    held |= faults.hold(directory, {"0000": 1})
+    process.kill()
+    faults.let_go(held)
+    process.communicate()
+    faults.until(lambda: not any(faults.holder(faults.folder(directory, trial)) for trial in held))
+
+    process = start()
+    held = faults.hold(directory, {"0000": 2, "0001": 1})
+    process.terminate()
+    time.sleep(1)
+    faults.let_go(held)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert stderr.startswith("gnexp: stopped by SIGTERM in 2 trials; everything is saved. To go on: ")
+    assert stderr.count("\n") == 1
+    for trial in held:
+        assert workdir.read_json(faults.folder(directory, trial) / workdir.RESULT)["status"] == "stopped"
+
+    stdout, stderr = start().communicate(timeout=200)
+    assert stderr == "" and "3 trials on digits, 1 failed" in stdout
+
+    config.sweep.executor, config.sweep.parallel = "serial", 1
+    expected = run(config, tmp_path / "serial")
+    assert [each.status for each in expected] == ["completed", "completed", "failed"]
+    found = outcomes_of(directory)
+    faults.assert_same(found, expected)
+    # A trial that raises is no lost process.
+    assert [faults.processes_of(directory, each.trial_id) for each in found] == [4, 3, 1]
+
+
+def outcomes_of(directory):
+    from gnexp import outcomes
+
+    return outcomes.read(directory)
+
+
+@needs_ray
+@needs_proc
+def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
+    config, directory = on_ray(tiny("grid", trials=3, epochs=20)), tmp_path / "sweep"
+    process = gnexp_train.start(
+        f"--workdir={directory}", f"--ray_address={cluster.address}", config=faults.write_config(tmp_path, config)
+    )
+    assert process.stdout.readline() == f"workdir: {directory}\n"
+    assert process.stdout.readline() == "waiting for a node with 1 CPU: the cluster has none now\n"
+    lost, _ = cluster.add_node(num_cpus=1), cluster.add_node(num_cpus=1)
+    held = faults.hold(directory, {"0000": 0, "0001": 0})
+    os.kill(lost.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+    faults.let_go(held)
+    _, stderr = process.communicate(timeout=200)
+    assert process.returncode == 0 and stderr == ""
+
+    config.sweep.executor, config.sweep.parallel = "serial", 1
+    found = outcomes_of(directory)
+    faults.assert_same(found, run(config, tmp_path / "serial"))
+    assert sorted(faults.processes_of(directory, trial) for trial in held) == [1, 2]
+    assert faults.processes_of(directory, "0002") == 1
+
+
+@needs_ray
+def test_hyperband_waits_for_results_and_two_trials_share_a_gpu(cluster, tmp_path):
+    node = cluster.add_node(num_cpus=2, num_gpus=1)
+    found = run(on_ray(tiny("hyperband", trials=5, epochs=3), gpus=0.5), tmp_path, cluster.address)
+    cluster.remove_node(node)
+    assert [each.status for each in found] == ["completed"] * 5
+    assert sorted(len(each.results[0].history) for each in found) == [1, 1, 1, 3, 3]
+
+
+@needs_ray
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can hide a folder from a node")
+def test_a_node_that_does_not_share_the_file_system_is_refused(cluster, tmp_path):
+    command = f"mount -t tmpfs none {tmp_path} && exec {sys.executable} -m ray.scripts.scripts start"
+    command += f" --address={cluster.address} --num-cpus=2 --block"
+    node = subprocess.Popen(["unshare", "--mount", "sh", "-c", command], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        with pytest.raises(UserError, match=r"does not find the sweep in .*a file system that every node"):
+            run(on_ray(tiny(), parallel=1, cpus=2), tmp_path / "sweep", cluster.address)
+    finally:
+        node.terminate()
+        node.wait()
+
+
+def test_without_ray_a_line_says_what_to_install(monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"config\.sweep\.executor='ray' needs Ray.*pip install -e '\.\[ray\]'"):
+        train.train(on_ray(tiny()), tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
