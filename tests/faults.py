@@ -56,6 +56,11 @@ def holder(path: pathlib.Path) -> int | None:
     return None
 
 
+def parent(process: int) -> int:
+    """Returns the process that started a process."""
+    return int(pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
 def hold(directory: pathlib.Path, before: Mapping[str, int]) -> dict[str, int]:
     """Stops the process of each trial in its epochs, so that all are in flight however slow the machine is.
 
