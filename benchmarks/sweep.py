@@ -1,4 +1,4 @@
-"""Trials per hour at batch size 1: a sweep of gnexp, two trials side by side, against plain keras-tuner.
+"""Trials per hour at batch size 1: a sweep of gnexp, and two trials side by side, against plain keras-tuner.
 
 Run:      python -m benchmarks.sweep
 Time:     9 minutes on 2 CPU cores.
@@ -103,10 +103,11 @@ def _turn(arguments: Callable[[str], list[str]], ended: str) -> Callable[[], flo
     return turn
 
 
-def _gnexp(parallel: int) -> Callable[[], float]:
+def _gnexp(executor: str, parallel: int) -> Callable[[], float]:
     def arguments(folder: str) -> list[str]:
-        flags = [f"--config={folder}/experiment.py", f"--workdir={folder}/work", f"--config.sweep.parallel={parallel}"]
-        return ["-m", "gnexp.train", *flags]
+        flags = [f"--config={folder}/experiment.py", f"--workdir={folder}/work"]
+        where = [f"--config.sweep.executor={executor}", f"--config.sweep.parallel={parallel}"]
+        return ["-m", "gnexp.train", *flags, *where]
 
     return _turn(arguments, "work/trials/*/*/result.json")
 
@@ -120,8 +121,9 @@ def main(argv: list[str]) -> None:
         _KERAS_TUNER: _turn(
             lambda folder: ["-c", _PLAIN, f"{folder}/tuner", folder, str(_TRIALS)], "tuner/search/trial_*/trial.json"
         ),
-        "gnexp": _gnexp(1),
-        "gnexp, sweep.parallel=2": _gnexp(2),
+        "gnexp": _gnexp("serial", 1),
+        "gnexp, two processes": _gnexp("processes", 2),
+        "gnexp, two on Ray": _gnexp("ray", 2),
     }
     figures = measure.compare(measure.take_turns(contestants, _ROUNDS.value), _KERAS_TUNER)
     print(f"Trials at batch size 1: {_STEPS.value:,} steps each, validation on 200 images")

@@ -304,10 +304,20 @@ def settle(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     if differing:
         raise UserError(f"the workdir holds a {_kind(stored)} of another config: " + "; ".join(differing))
     config = from_json(stored)
-    for path in _MAY_CHANGE - {"data.fallback"}:
-        if path in here:
-            config.update_from_flattened_dict({path: here[path]})
+    # What is stored may be older than a section, which `update` makes.
+    config.update(_nested({path: here[path] for path in _MAY_CHANGE - {"data.fallback"} if path in here}))
     return config
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, key = path.split(".")
+        section = nested
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return nested
 
 
 # Where the data lies is no part of what is trained, nor where trials run and how many at a time; and a sweep may go on

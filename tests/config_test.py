@@ -1,5 +1,6 @@
 """What a config may hold: every refusal is one line that names key, value and what is allowed."""
 
+import functools
 import json
 import math
 import re
@@ -9,7 +10,7 @@ import sys
 import pytest
 from ml_collections import ConfigDict
 
-from configs import fmnist, fmnist_sweep, smoke, smoke_sweep
+from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
 from gnexp import config as configs
 from gnexp.errors import UserError
 
@@ -58,7 +59,10 @@ VALUES = {
     "sweep.max_failures": ([1, 5], [0, 1.5, None], "whole number of 1 or more"),
     "sweep.seed": ([0, 2**31 - 1], [-1, 2**31, 0.5, None], "0 to 2147483647"),
     "sweep.factor": ([2, 3], [1, 2.5, None], "whole number of 2 or more"),
+    "sweep.executor": (["serial", "processes", "ray"], ["Ray", "", None], "one of 'serial', 'processes', 'ray'"),
     "sweep.parallel": ([1, 64], [0, -1, 2.0, True, None], "a whole number, 1 to 1000"),
+    "sweep.resources.cpus": ([1, 8], [0, 0.5, True, None], "whole number of 1 or more"),
+    "sweep.resources.gpus": ([0, 0.5, 1.0, 2], [-1, 1.5, True, None], "or a fraction of one GPU such as 0.5"),
 }
 GOOD = [(path, value) for path, (good, _, _) in VALUES.items() for value in good]
 BAD = [(path, value, allowed) for path, (_, bad, allowed) in VALUES.items() for value in bad]
@@ -98,13 +102,23 @@ def test_the_configs_of_the_project_are_valid(name):
     configs.validate(name.get_config())
 
 
+@pytest.mark.parametrize("run", original.RUNS)
+def test_the_original_trainings_are_valid(run):
+    configs.validate(original.get_config(run))
+
+
 def test_every_key_has_its_values_in_this_file():
     assert VALUES.keys() == configs.FIELDS.keys()
 
 
 @pytest.mark.parametrize(("path", "value"), GOOD)
 def test_a_good_value_is_taken(sweep, path, value):
-    related = {"deterministic": False, "model.groups": 1, "schedule.min_learning_rate": 0.0}
+    related = {
+        "deterministic": False,
+        "model.groups": 1,
+        "schedule.min_learning_rate": 0.0,
+        "sweep.executor": "processes",
+    }
     configs.validate(changed(sweep, related | {path: value}))
 
 
@@ -123,8 +137,8 @@ def test_a_number_beyond_every_float_is_refused(config, path):
 @pytest.mark.parametrize("path", VALUES)
 def test_a_missing_key_is_named(sweep, path):
     plain = sweep.to_dict()
-    section, _, key = path.rpartition(".")
-    del (plain[section] if section else plain)[key]
+    *sections, key = path.split(".")
+    del functools.reduce(dict.get, sections, plain)[key]
     assert f"config.{path} is missing" in refusal(ConfigDict(plain))
 
 
@@ -274,11 +288,19 @@ def test_the_data_may_have_moved(config):
     assert configs.settle(changed(config, {"data.directory": "/now"}), stored).data.directory == "/now"
 
 
-def test_a_sweep_goes_on_with_another_number_of_trials_at_a_time(sweep):
+def test_a_sweep_goes_on_elsewhere(sweep):
     stored = configs.to_json(sweep)
-    assert configs.settle(changed(sweep, {"sweep.parallel": 4}), stored).sweep.parallel == 4
-    del stored["sweep"]["parallel"]  # as sweeps had none at first
-    assert configs.settle(sweep, stored).sweep.parallel == 1
+    elsewhere = {"sweep.executor": "ray", "sweep.parallel": 4, "sweep.resources.gpus": 0.5}
+    assert configs.flatten(configs.settle(changed(sweep, elsewhere), stored)).items() >= elsewhere.items()
+    for key in ("executor", "parallel", "resources"):  # as sweeps had none at first
+        del stored["sweep"][key]
+    assert configs.settle(sweep, stored).to_dict() == sweep.to_dict()
+
+
+def test_trials_one_after_the_other_are_not_side_by_side(sweep):
+    message = refusal(changed(sweep, {"sweep.parallel": 2}))
+    assert message.startswith("config.sweep.parallel=2 is not allowed with config.sweep.executor='serial'")
+    assert "add --config.sweep.executor=processes, or ray" in message
 
 
 # Configs are pure

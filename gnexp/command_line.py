@@ -1,0 +1,121 @@
+"""The command line of a training: reads `--config` and what it changes, and refuses every mistake in one line.
+
+Nothing here imports TensorFlow, so that a mistake is answered at once.
+"""
+
+import itertools
+import os
+import pathlib
+import re
+import sys
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from gnexp import config as configs
+from gnexp import space
+from gnexp.errors import UserError
+
+_BACKEND, _DATA = "KERAS_BACKEND", "GNEXP_DATA_DIR"
+
+
+def define() -> None:
+    """Defines --config, whose definition looks at the command line, so that a UserError may come of it."""
+    _check_environment()
+    _check_flags(sys.argv[1:])
+    config_flags.DEFINE_config_file(
+        "config",
+        help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
+    )
+
+
+def environment() -> dict[str, str]:
+    """Returns the variables of the environment that belong to a command which is to be run again."""
+    return {name: os.environ[name] for name in (_BACKEND, _DATA) if os.environ.get(name)}
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Reads the command line, as `app.run` asks for it; every mistake in it, or in the config file, is a UserError."""
+    logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
+    try:
+        rest = flags.FLAGS(argv)
+    except SystemExit as error:
+        if any(re.match(r"--?help", argument) for argument in argv):
+            sys.exit(0)  # absl ends with 1
+        raise _unreadable(error) from error
+    except flags.IllegalFlagValueError as error:
+        value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
+        if value and configs.is_of_space(value[2]):
+            hint = f"it is an entry; name a part of it, such as config.{value[2]}.values"
+            raise UserError(f"{value[1]} is not allowed: {hint}") from error
+        if not str(error).startswith("flag --config"):
+            raise UserError(str(error)) from error
+        if value and value[2] in configs.FIELDS:
+            raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
+        raise _unreadable(error) from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except (AttributeError, KeyError) as error:
+        raise _not_there(argv, error) from error
+    except Exception as error:  # The config file is somebody's program: it may raise anything.
+        raise _unreadable(error) from error
+    if not flags.FLAGS["config"].present:
+        raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is not a flag: flags are --config=FILE, --config.KEY=VALUE and --workdir=FOLDER")
+    config = flags.FLAGS.config
+    configs.validate(config)
+    if "sweep" in config:
+        searched = space.parse(config).paths
+        for path in searched:
+            if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
+                raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
+    return rest
+
+
+def _check_environment() -> None:
+    backend = os.environ.get(_BACKEND, configs.BACKENDS[0])
+    if backend not in configs.BACKENDS:
+        raise UserError(f"{_BACKEND}={backend} is not allowed: it must be {' or '.join(configs.BACKENDS)}")
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Refuses what absl and ml_collections would answer with many lines, or not at all."""
+    seen = set()
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        if argument.startswith(("--flagfile", "-flagfile")):
+            raise UserError(f"{argument} is not allowed: a config file is the place for many values")
+        if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            if named[1] not in configs.FIELDS and not configs.is_of_space(named[1]):
+                raise configs.unknown_key(named[1])
+            # Of a tuple, absl would join both to one that is longer.
+            if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
+                raise UserError(f"--config.{named[1]} is given twice")
+            seen.add(named[1])
+        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+            path = (following if given[1] is None else given[1]).partition(":")[0]
+            if not pathlib.Path(path).is_file():
+                raise UserError(f"--config={path} is not allowed: there is no such file")
+            if "" in seen:
+                raise UserError("--config is given twice")
+            seen.add("")
+            # So that a config that starts from another of its folder works from anywhere.
+            sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
+
+
+def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
+    """Returns the error for a flag of a sweep's key that the config lacks, or that its file raised another."""
+    missing = re.match(r"\W*(\w+)", str(error.args[0] if error.args else ""))
+    for argument in argv:
+        keys = re.match(r"--?(?:no)?config\.(sweep\.[^=]*)", argument)
+        if missing and keys and missing[1] in keys[1].split("."):
+            where = "config.sweep.space has no such entry" if missing[1] != "sweep" else "the config has no sweep"
+            return UserError(f"{argument} is not allowed: {where}")
+    return _unreadable(error)
+
+
+def _unreadable(error: BaseException) -> UserError:
+    name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
+    # ml_collections puts the whole traceback into its message; what went wrong stands in its last line.
+    last = str(error).strip().rpartition("\n")[2]
+    return UserError(f"--config cannot be read: {name}{last}")
