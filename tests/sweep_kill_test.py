@@ -133,8 +133,8 @@ def _fuzz(gnexp_train, tuner, kills, seed, folder):
     print(f"{tuner}: {dict(counts)}")
 
 
-def test_ten_kills_leave_no_trace(gnexp_train, tmp_path):
-    _fuzz(gnexp_train, "hyperband", kills=10, seed=0, folder=tmp_path)
+def test_kills_leave_no_trace(gnexp_train, tmp_path):
+    _fuzz(gnexp_train, "hyperband", kills=4, seed=0, folder=tmp_path)
 
 
 @pytest.mark.slow
