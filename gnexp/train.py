@@ -66,13 +66,13 @@ def _check_ray(config: ConfigDict, address: str | None) -> None:
     wanted = "sweep" in config and config.sweep.executor == "ray"
     if wanted and not importlib.util.find_spec("ray"):
         raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install -e '.[ray]'")
-    if address is None:
-        return
-    if not wanted:
+    if address is not None and not wanted:
         raise UserError(f"--ray_address={address} is for a sweep with --config.sweep.executor=ray")
+    if address in (None, "auto"):
+        return
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
-        raise UserError(f"--ray_address={address} is not allowed: it must be HOST:PORT")
+        raise UserError(f"--ray_address={address} is not allowed: it must be HOST:PORT, or auto")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()
     except OSError as error:
@@ -132,7 +132,7 @@ def main() -> None:
     try:
         command_line.define()
         flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
-        flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster; by default one is started.")
+        flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster, or auto; by default one is started.")
         flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
         app.run(
             lambda _: _run(),
