@@ -1,19 +1,52 @@
 """What a sweep's trials say of each hyperparameter, with its uncertainty."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
+from gnexp import config as configs
+from gnexp import outcomes, workdir
 from gnexp.config import OBJECTIVES
 from gnexp.console import short
 from gnexp.outcomes import COMPLETED, FAILED, Outcome, interval95
-from gnexp.space import Space
+from gnexp.space import Space, parse
 
 # What is searched over a range is divided into ranges with equal numbers of trials, of so many at least.
 _MOST_RANGES = 4
 _FEWEST_IN_RANGE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Swept:
+    """A sweep, as far as it has got.
+
+    Attributes:
+      directory: its workdir.
+      config: its config.
+      space: its search space.
+      trials: all of them.
+      counted: those that no other trial goes on from, so that hyperband's count once.
+      best: the completed ones of these, the best first.
+    """
+
+    directory: pathlib.Path
+    config: ConfigDict
+    space: Space
+    trials: list[Outcome]
+    counted: list[Outcome]
+    best: list[Outcome]
+
+
+def read(directory: pathlib.Path) -> Swept:
+    """Returns the sweep in a workdir; UserError where there is none."""
+    trials = outcomes.read(directory)
+    config = configs.from_json(workdir.read_json(directory / workdir.CONFIG))
+    counted = outcomes.final(trials)
+    return Swept(directory, config, parse(config), trials, counted, outcomes.ranked(counted, config.objective))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,9 +87,9 @@ class Effect:
     levels: tuple[Level, ...]
 
 
-def effects(space: Space, outcomes: Sequence[Outcome], objective: str) -> list[Effect]:
+def effects(space: Space, trials: Sequence[Outcome], objective: str) -> list[Effect]:
     """Returns the effect of every hyperparameter that the sweep varied, over the trials that have ended."""
-    ended = [outcome for outcome in outcomes if outcome.status in (COMPLETED, FAILED)]
+    ended = [outcome for outcome in trials if outcome.status in (COMPLETED, FAILED)]
     return [
         Effect(path, space.role(path), _levels(path, space.listed(path), ended, objective)) for path in space.searched
     ]

@@ -18,7 +18,7 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from configs import smoke
-from gnexp import report, result
+from gnexp import report, result, sweep_report
 from gnexp.config import record, to_json
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
@@ -93,7 +93,7 @@ def trial(
 
 def page(directory: pathlib.Path) -> str:
     """Makes the report and returns its text."""
-    path = report.report(directory)
+    path = sweep_report.write(directory)
     assert path == directory / "report" / "README.md"
     text = path.read_text()
     assert re.findall("^## (.*)$", text, re.MULTILINE) == HEADINGS
@@ -316,7 +316,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         }
         trial(directory, number, values, rng.uniform(0.8, 0.9, 2))
     trial(directory, 24, values, status="FAILED", message="DivergedError: the loss is NaN")
-    report.report(directory)
+    sweep_report.write(directory)
     assert len(figures) == 3
     for figure in figures:
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -487,7 +487,7 @@ def test_what_is_no_sweep_is_refused_and_nothing_written(tmp_path, kind):
         (directory / "config.json").write_text(json.dumps(to_json(smoke.get_config())))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=re.escape(str(directory))):
-        report.report(directory)
+        sweep_report.write(directory)
     assert sorted(tmp_path.rglob("*")) == before
 
 
