@@ -1,6 +1,8 @@
 """What came of a sweep's trials: read from its workdir, without TensorFlow, also while the sweep runs."""
 
+import csv
 import dataclasses
+import json
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ RUNNING = "running"
 
 ORACLE = "oracle"
 TRIALS = "trials"
+KEPT = "trials.csv"
 PROMOTED_FROM = "tuner/trial_id"
 
 
@@ -73,15 +76,23 @@ def execution(trial: pathlib.Path, seed: int) -> pathlib.Path:
     return trial / f"seed-{seed}"
 
 
+def is_sweep(directory: pathlib.Path) -> bool:
+    """Tells whether a folder is the workdir of a sweep, or what was kept of one."""
+    config = workdir.read_json(directory / workdir.CONFIG)
+    return isinstance(config, dict) and "sweep" in config
+
+
 def read(directory: pathlib.Path) -> list[Outcome]:
     """Returns the trials of the sweep in a workdir, in the order in which they were created.
 
     Raises:
       UserError: there is no sweep.
     """
-    config = workdir.read_json(directory / workdir.CONFIG)
-    if not isinstance(config, dict) or "sweep" not in config:
+    if not is_sweep(directory):
         raise UserError(f"--workdir={directory} holds no sweep")
+    config = workdir.read_json(directory / workdir.CONFIG)
+    if (directory / KEPT).exists():
+        return _read_csv(directory / KEPT, config)
     files = sorted((directory / ORACLE).glob("trial_*/trial.json"))
     return [
         _read(directory, path, range(config["seed"], config["seed"] + config["sweep"]["executions"])) for path in files
@@ -123,3 +134,70 @@ def best_so_far(scores: Sequence[float | None], objective: str) -> list[float | 
         known = [value for value in (score, curve[-1] if curve else None) if value is not None]
         curve.append(better(known) if known else None)
     return curve
+
+
+# One row for each execution that finished; a trial of which none did has one without figures.
+_FIGURES = ("seed", "best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "history")
+
+
+def write_csv(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int) -> None:
+    """Writes trials as one table, of which `read` makes them again; of each epoch it keeps the objective alone."""
+    paths = list(dict.fromkeys(path for outcome in outcomes for path in outcome.values))
+    with workdir.atomic(directory / KEPT) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["trial", "status", "message", *paths, *_FIGURES])
+        for outcome in outcomes:
+            values = [_cell(outcome.values[path]) if path in outcome.values else "" for path in paths]
+            for seed, done in enumerate(outcome.results or [None], first_seed):
+                figures = [seed, *_figures(done)] if done else [""] * len(_FIGURES)
+                writer.writerow([outcome.trial_id, outcome.status, outcome.message or "", *values, *figures])
+
+
+def _figures(done: Result) -> list[Any]:
+    history = " ".join(repr(epoch[done.objective]) for epoch in done.history)
+    return [done.best_value, done.best_epoch, done.test_accuracy, done.test_loss, done.seconds, history]
+
+
+def _read_csv(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
+    trials: dict[str, list[dict[str, str]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, strict=True):
+            trials.setdefault(row["trial"], []).append(row)
+    known = {"trial", "status", "message", *_FIGURES}
+    return [
+        Outcome(
+            trial_id=trial_id,
+            values={path: _value(cell) for path, cell in rows[0].items() if path not in known and cell},
+            status=rows[0]["status"],
+            message=rows[0]["message"] or None,
+            results=tuple(_result(row, config) for row in rows if row["seed"]),
+        )
+        for trial_id, rows in trials.items()
+    ]
+
+
+def _result(row: dict[str, str], config: dict[str, Any]) -> Result:
+    objective = config["objective"]
+    history = [{"epoch": epoch, objective: float(text)} for epoch, text in enumerate(row["history"].split(), 1)]
+    figures = {name: float(row[name]) for name in ("best_value", "test_accuracy", "test_loss", "seconds")}
+    data = config["data"]
+    return Result(
+        status=result.SUCCESS,
+        dataset=data["name"],
+        validation=data["validation"],
+        objective=objective,
+        best_epoch=int(row["best_epoch"]),
+        history=history,
+        **figures,
+    )
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:  # a word
+        return cell

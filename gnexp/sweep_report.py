@@ -40,7 +40,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
     """
     sweep = analysis.read(directory)
     sections = [_best(sweep), _curves(sweep), _effects(sweep), _importance(sweep), _failures(sweep)]
-    return page.write(directory, _introduction(sweep), sections, board=True)
+    return page.write(directory, _introduction(sweep), sections, board=not (directory / outcomes.KEPT).exists())
 
 
 def _introduction(sweep: Swept) -> str:

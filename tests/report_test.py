@@ -18,7 +18,7 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from configs import smoke
-from gnexp import report, result, sweep_report
+from gnexp import report, result
 from gnexp.config import record, to_json
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
@@ -93,7 +93,7 @@ def trial(
 
 def page(directory: pathlib.Path) -> str:
     """Makes the report and returns its text."""
-    path = sweep_report.write(directory)
+    path = report.report(directory)
     assert path == directory / "report" / "README.md"
     text = path.read_text()
     assert re.findall("^## (.*)$", text, re.MULTILINE) == HEADINGS
@@ -316,7 +316,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         }
         trial(directory, number, values, rng.uniform(0.8, 0.9, 2))
     trial(directory, 24, values, status="FAILED", message="DivergedError: the loss is NaN")
-    sweep_report.write(directory)
+    report.report(directory)
     assert len(figures) == 3
     for figure in figures:
         renderer = FigureCanvasAgg(figure).get_renderer()
@@ -487,17 +487,20 @@ def test_what_is_no_sweep_is_refused_and_nothing_written(tmp_path, kind):
         (directory / "config.json").write_text(json.dumps(to_json(smoke.get_config())))
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(UserError, match=re.escape(str(directory))):
-        sweep_report.write(directory)
+        report.report(directory)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--workdir is missing: it must be the folder of a sweep, such as runs/sweep"),
-        (["--workdir="], "--workdir is missing: it must be the folder of a sweep, such as runs/sweep"),
+        ([], "--workdir is missing: it must be the folder of a sweep, such as runs/sweep, or of several trainings"),
+        (
+            ["--workdir="],
+            "--workdir is missing: it must be the folder of a sweep, such as runs/sweep, or of several trainings",
+        ),
         (["--workdir=runs", "--top=3"], "Unknown command line flag 'top'"),
-        (["runs"], "'runs' is not a flag: the only one is --workdir=FOLDER"),
+        (["runs"], "'runs' is not a flag: there are --workdir=FOLDER and --out=FOLDER"),
     ],
 )
 def test_a_mistake_in_the_command_line_is_one_line(monkeypatch, capsys, arguments, message):
@@ -506,7 +509,8 @@ def test_a_mistake_in_the_command_line_is_one_line(monkeypatch, capsys, argument
         with pytest.raises(SystemExit) as ended:
             report.main()
     finally:
-        delattr(flags.FLAGS, "workdir")
+        for name in ("workdir", "out"):
+            delattr(flags.FLAGS, name)
     assert ended.value.code == 2
     assert capsys.readouterr() == ("", f"gnexp: {message}\n")
 
@@ -525,5 +529,5 @@ def test_the_real_command_line(known, tmp_path):
     assert all(line.startswith("import time:") for line in stderr.splitlines())
     stdout, stderr = bad.communicate(timeout=100)
     assert (bad.returncode, stdout) == (2, "")
-    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds no sweep\n"
+    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds no sweep, and no folders with a training each\n"
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,84 @@
+"""What a repository keeps of trainings and sweeps: the figures and where they come from, no weights and no event files.
+
+A kept folder is one that a report can be made of again. It names no machine and none of its paths.
+"""
+
+import csv
+import pathlib
+import re
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from gnexp import outcomes, trainings, workdir
+from gnexp.errors import UserError
+
+# Up to the last slash of a path from the root, or from somebody's home.
+_FOLDERS = re.compile(r"(?<![\w.~/])~?/(?:[^\s/=,:'\"]+/)*(?=[^\s/])")
+
+
+def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
+    """Puts what is kept of the sweep in a workdir, or of the trainings in a folder of workdirs, into `out`.
+
+    Raises:
+      UserError: there is nothing to keep, or `out` is the same folder; nothing is written.
+    """
+    if out.resolve() == directory.resolve():
+        raise UserError(f"--out={out} is not allowed: it must be another folder than --workdir")
+    if outcomes.is_sweep(directory):
+        found = outcomes.read(directory)
+        config = _write_config(directory, out)
+        workdir.write_json(out / workdir.PROVENANCE, _provenance(sorted(directory.glob("trials/*/*/provenance.json"))))
+        outcomes.write_csv(out, found, config["seed"])
+        return
+    for training in trainings.read(directory).trainings:
+        source, kept = directory / training.name, out / training.name
+        _write_config(source, kept)
+        workdir.write_json(kept / workdir.PROVENANCE, _provenance([source / workdir.PROVENANCE]))
+        _write_history(kept / trainings.HISTORY, training.history)
+        if training.ended:
+            workdir.write_json(kept / workdir.RESULT, _without_folders(training.ended))
+    if (directory / trainings.REFERENCE).exists():
+        shutil.copyfile(directory / trainings.REFERENCE, out / trainings.REFERENCE)
+
+
+def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
+    config = workdir.read_json(directory / workdir.CONFIG)
+    config["data"]["directory"] = ""
+    workdir.write_json(out / workdir.CONFIG, config)
+    return config
+
+
+def _write_history(path: pathlib.Path, history: trainings.History) -> None:
+    columns = ("epoch", *trainings.CURVES, "learning_rate", "seconds")
+    with workdir.atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(history)
+
+
+def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
+    """Returns the processes of some trainings; of those that differ by nothing but when they began, the first."""
+    kept: dict[str, dict[str, Any]] = {}
+    for process in (process for path in paths for process in workdir.read_json(path) or []):
+        same = {key: value for key, value in process.items() if key not in ("started", "host", "command")}
+        command = _command(process["command"])
+        kept.setdefault(repr((command, same)), {"started": process["started"], "command": command, **same})
+    return list(kept.values())
+
+
+def _command(arguments: Sequence[str]) -> list[str]:
+    """Returns a training's command from its module on; nothing of that of a process that a sweep started."""
+    for place, argument in enumerate(arguments):
+        if argument == "gnexp.train" or argument.endswith("gnexp/train.py"):
+            return ["python", "-m", "gnexp.train", *_without_folders(list(arguments[place + 1 :]))]
+    return []
+
+
+def _without_folders(value: Any) -> Any:
+    """Returns a value, or those in it, with no path but its last part."""
+    if isinstance(value, dict):
+        return {key: _without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(inner) for inner in value]
+    return _FOLDERS.sub("", value) if isinstance(value, str) else value

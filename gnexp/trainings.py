@@ -1,0 +1,191 @@
+"""Single trainings side by side, and another project's beside them: what lies in a folder of workdirs."""
+
+import csv
+import dataclasses
+import functools
+import itertools
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from gnexp import checkpoint, result, workdir
+from gnexp.config import flatten
+from gnexp.errors import UserError
+
+REFERENCE = "reference.csv"
+HISTORY = "history.csv"
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+# Trainings that differ in these alone are one experiment; where the data lies is nobody's hyperparameter.
+NO_MATTER = ("seed", "epochs", "data.directory")
+
+History = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """One training.
+
+    Attributes:
+      name: its folder's.
+      config: by dotted path.
+      history: the figures of each epoch so far.
+      ended: what `result.json` holds, without the history; empty where there is none.
+    """
+
+    name: str
+    config: dict[str, Any]
+    history: History
+    ended: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it reached its end."""
+        return self.ended.get("status") == result.SUCCESS
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Trainings that differ by their seeds, and perhaps by how long they went on.
+
+    Attributes:
+      name: of the one with the lowest seed.
+      trainings: those with an epoch at least, by their seeds.
+      reference: the epochs of the run of that name in `reference.csv`; empty where it has none.
+    """
+
+    name: str
+    trainings: tuple[Training, ...]
+    reference: History
+
+    @functools.cached_property
+    def lengths(self) -> list[int]:
+        """The numbers of epochs at which its figures are compared, the longest first."""
+        lengths = {len(training.history) for training in self.trainings if training.finished}
+        return sorted(lengths or {len(training.history) for training in self.trainings}, reverse=True)
+
+    def after(self, epochs: int) -> "Figures":
+        """Returns its figures after so many epochs."""
+        reached = [training for training in self.trainings if len(training.history) >= epochs]
+        to_the_end = all(training.finished and len(training.history) == epochs for training in reached)
+        return Figures(
+            seeds=[training.config["seed"] for training in reached],
+            last=[training.history[epochs - 1]["val_accuracy"] for training in reached],
+            best=[best(training.history[:epochs]) for training in reached],
+            test=[training.ended["test_accuracy"] for training in reached] if to_the_end else [],
+            seconds=[epoch["seconds"] for training in reached for epoch in training.history[:epochs]],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What the seeds of a group that got so far had after some number of epochs.
+
+    Attributes:
+      seeds: which these are.
+      last, best: of each, the validation accuracy of the last and of the best epoch.
+      test: of each, the test accuracy; empty where one of them was, or is to be, trained for longer.
+      seconds: of each epoch of each.
+    """
+
+    seeds: list[int]
+    last: list[float]
+    best: list[float]
+    test: list[float]
+    seconds: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What a folder of trainings holds.
+
+    Attributes:
+      trainings: all, by name.
+      groups: with an epoch at least, or a reference.
+      source: what the comments at the head of `reference.csv` say.
+    """
+
+    trainings: list[Training]
+    groups: list[Group]
+    source: str
+
+
+def best(history: History) -> float:
+    """Returns the highest validation accuracy."""
+    return max(epoch["val_accuracy"] for epoch in history)
+
+
+def prediction95(values: Sequence[float]) -> float:
+    """Returns how far from the mean of two values or more another of their kind is, at most, 95 times in 100."""
+    return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * (1 + 1 / len(values)) ** 0.5)
+
+
+def read(directory: pathlib.Path) -> Compared:
+    """Returns the trainings in the folders of `directory`.
+
+    Raises:
+      UserError: there are none, or a file cannot be read.
+    """
+    found = []
+    for path in sorted(directory.glob(f"*/{workdir.CONFIG}")):
+        config = workdir.read_json(path)
+        if isinstance(config, dict) and "sweep" not in config:
+            found.append(_read(path.parent, config))
+    if not found:
+        raise UserError(f"--workdir={directory} holds no sweep, and no folders with a training each")
+    source, reference = _reference(directory / REFERENCE)
+    return Compared(found, _grouped(found, reference), source)
+
+
+def _read(directory: pathlib.Path, config: dict[str, Any]) -> Training:
+    ended = workdir.read_json(directory / workdir.RESULT) or {}
+    history = ended.pop("history", None)
+    if history is None and (directory / HISTORY).exists():
+        history = read_csv(directory / HISTORY)[1]
+    elif history is None:
+        state = checkpoint.load(directory / workdir.CHECKPOINT)
+        history = state.progress["history"] if state else []
+    return Training(directory.name, flatten(config), history, ended)
+
+
+def _grouped(found: Sequence[Training], reference: dict[str, History]) -> list[Group]:
+    members: dict[tuple, list[Training]] = {}
+    for training in sorted(found, key=lambda training: training.config["seed"]):
+        # The cosine's every epoch hangs on how many there are to be.
+        cosine = training.config["schedule.name"] == "cosine"
+        same = {k: v for k, v in training.config.items() if k not in NO_MATTER or (cosine and k == "epochs")}
+        members.setdefault(tuple(sorted((path, repr(value)) for path, value in same.items())), []).append(training)
+    groups = []
+    for trainings in members.values():
+        names = [training.name for training in trainings]
+        epochs = next((reference[name] for name in names if name in reference), [])
+        groups.append(Group(names[0], tuple(training for training in trainings if training.history), epochs))
+    ours = {training.name for training in found}
+    groups += [Group(name, (), epochs) for name, epochs in reference.items() if name not in ours]
+    return sorted((group for group in groups if group.trainings or group.reference), key=lambda group: group.name)
+
+
+def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
+    if not path.exists():
+        return "", {}
+    source, rows = read_csv(path)
+    if missing := [column for column in ("run", "epoch", "seconds", *CURVES) if any(column not in row for row in rows)]:
+        raise UserError(f"{path} has no column {missing[0]!r}")
+    return source, {str(run): list(epochs) for run, epochs in itertools.groupby(rows, key=lambda row: row["run"])}
+
+
+def read_csv(path: pathlib.Path) -> tuple[str, History]:
+    """Returns the comments at the head of a table, and its rows: numbers, but for the column `run`."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+    source = " ".join(line.lstrip("# ") for line in comments)
+    try:
+        rows = [
+            {column: cell if column == "run" else float(cell) for column, cell in row.items()}
+            for row in csv.DictReader(lines[len(comments) :], strict=True)
+        ]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}): it must hold numbers, separated by commas") from error
+    return source, rows
