@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from gnexp import analysis, outcomes, page, space, sweep_plots
+from gnexp import analysis, answer_report, outcomes, page, space, sweep_plots
 from gnexp import config as configs
 from gnexp.analysis import Swept
 from gnexp.console import EFFECT_HEADERS, effect_rows, in_words, short, with_spread
@@ -39,7 +39,14 @@ def write(directory: pathlib.Path) -> pathlib.Path:
       UserError: there is no sweep; nothing is written.
     """
     sweep = analysis.read(directory)
-    sections = [_best(sweep), _curves(sweep), _effects(sweep), _importance(sweep), _failures(sweep)]
+    sections = [
+        answer_report.section(sweep),
+        _best(sweep),
+        _curves(sweep),
+        _effects(sweep),
+        _importance(sweep),
+        _failures(sweep),
+    ]
     return page.write(directory, _introduction(sweep), sections, board=not (directory / outcomes.KEPT).exists())
 
 

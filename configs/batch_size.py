@@ -1,0 +1,52 @@
+"""Test error against batch size for batch, group, layer and instance normalization: the paper's Figure 1, in small.
+
+Run:      python -m gnexp.train --config=configs/batch_size.py --workdir=runs/batch_size --config.sweep.parallel=2
+          python -m gnexp.report --workdir=runs/batch_size
+Time:     TODO(measure); 64 minutes on 2 CPU cores are expected, two trials side by side: 60 trials of 3 seeds.
+Accuracy: TODO(measure)
+
+All batch sizes see the same images, 4 epochs of 4096, so that the small ones take more steps, as in the paper. The
+learning rate is tuned for each norm at each batch size, on held-out images. The cosine brings all of them to rest, lest
+small batches be judged by the noise of their last steps.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import fmnist
+from gnexp.space import by, choice
+
+
+def get_config() -> ConfigDict:
+    """Returns a grid over fmnist.py."""
+    config = fmnist.get_config()
+    config.epochs = 4
+    config.data.fallback = ""
+    config.data.train_size = 4096  # no batch size leaves a smaller last batch
+    config.data.validation = 2048
+    config.optimizer.name = "adam"
+    config.schedule.name = "cosine"
+
+    config.sweep = ConfigDict()
+    config.sweep.tuner = "grid"
+    config.sweep.max_trials = 60
+    config.sweep.executions = 3
+    config.sweep.max_failures = 10
+    config.sweep.seed = 0
+    config.sweep.factor = 3
+    config.sweep.parallel = 1
+
+    space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
+    space.model.norm = choice("batch", "group", "layer", "instance")
+    space.data.batch_size = choice(1, 2, 8, 32, 128)
+    space.optimizer.learning_rate = by(
+        "data.batch_size",
+        role="nuisance",
+        **{
+            "1": choice(1e-4, 3e-4, 1e-3),
+            "2": choice(1e-4, 3e-4, 1e-3),
+            "8": choice(3e-4, 1e-3, 3e-3),
+            "32": choice(3e-4, 1e-3, 3e-3),
+            "128": choice(1e-3, 3e-3, 1e-2),
+        },
+    )
+    return config

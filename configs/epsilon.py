@@ -1,0 +1,27 @@
+"""Whether epsilon matters to group normalization, and where it begins to hurt.
+
+Run:      python -m gnexp.train --config=configs/epsilon.py --workdir=runs/epsilon --config.sweep.parallel=2
+          python -m gnexp.report --workdir=runs/epsilon
+Time:     TODO(measure); 16 minutes on 2 CPU cores are expected, two trials side by side: 24 trials of 3 seeds.
+Accuracy: TODO(measure)
+
+The data and the schedule are those of batch_size.py, the batch size is 32, with 8 groups. The learning rate is tuned
+for each epsilon, on held-out images: a large epsilon makes activations small, for which another rate might make up.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import batch_size
+from gnexp.space import choice
+
+
+def get_config() -> ConfigDict:
+    """Returns a grid over fmnist.py."""
+    config = batch_size.get_config()
+    config.data.batch_size = 32
+    config.sweep.max_trials = 24
+
+    space = config.sweep.space = ConfigDict({"model": {}, "optimizer": {}})
+    space.model.epsilon = choice(1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+    space.optimizer.learning_rate = choice(3e-4, 1e-3, 3e-3, role="nuisance")
+    return config

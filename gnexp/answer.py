@@ -1,0 +1,172 @@
+"""What a sweep answers, as Google's tuning playbook asks it.
+
+For every combination of the scientific hyperparameters, the nuisance ones are chosen by the objective on the validation
+set; only then do these trials' test figures count, and of them what seeds alone do not explain.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from scipy import stats
+
+from gnexp import outcomes
+from gnexp.analysis import Swept
+from gnexp.outcomes import Outcome, interval95
+from gnexp.space import Entry
+
+_LEVEL = 0.05
+_EDGE = 0.1  # of a range, at either end
+NOISE, UNSURE, WORSE, BETTER = "inside the noise", "inside the noise after Holm's correction", "worse", "better"
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What one combination of the scientific hyperparameters can do.
+
+    Attributes:
+      values: the combination, by dotted path.
+      completed, failed: how many trials with these values did.
+      chosen: the best of the completed by the objective's mean over its seeds; None where there is none.
+      edges: which of its nuisance hyperparameters lie at an edge of what was searched.
+    """
+
+    values: dict[str, Any]
+    completed: int
+    failed: int
+    chosen: Outcome | None
+    edges: tuple[str, ...]
+
+    @property
+    def tests(self) -> list[float]:
+        """The test accuracy of each seed."""
+        return [done.test_accuracy for done in self.chosen.results] if self.chosen else []
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """An answer's test accuracy minus the best one's, paired over the seeds.
+
+    Attributes:
+      best, other: the two.
+      mean: the mean difference.
+      interval: half the width of its 95% interval.
+      p: of a paired t test, after Holm's correction for the number of comparisons.
+    """
+
+    best: Answer
+    other: Answer
+    mean: float
+    interval: float
+    p: float
+
+    @property
+    def verdict(self) -> str:
+        """What may be said of it."""
+        if abs(self.mean) <= self.interval:
+            return NOISE
+        if self.p > _LEVEL:
+            return UNSURE
+        return WORSE if self.mean < 0 else BETTER
+
+
+def scientific(sweep: Swept) -> list[str]:
+    """Returns the searched paths that the sweep asks about."""
+    return [path for path in sweep.space.searched if sweep.space.role(path) == "scientific"]
+
+
+def nuisance(sweep: Swept) -> list[str]:
+    """Returns the searched paths that have to be chosen well for the answer to be fair."""
+    return [path for path in sweep.space.searched if path not in scientific(sweep)]
+
+
+def axis(found: Sequence[Answer]) -> str:
+    """Returns the path to compare along: of those with numbers, or else of all, the one with the most values."""
+    paths = dict.fromkeys(path for each in found for path in each.values)
+    values = {path: {each.values[path] for each in found if path in each.values} for path in paths}
+    return max(values, key=lambda path: (all(map(is_number, values[path])), len(values[path])))
+
+
+def in_order(value: Any) -> tuple[bool, Any]:
+    """Returns what to sort by: -1 groups are a group for each channel, and so more than all others."""
+    return is_number(value) and value < 0, value
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether a hyperparameter's value has a place on a scale."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def answers(sweep: Swept) -> list[Answer]:
+    """Returns an answer for each combination that a trial has ended with, in the order of their values."""
+    paths, found = scientific(sweep), {}
+    for trial in sweep.counted:
+        if trial.status != outcomes.RUNNING:
+            found.setdefault(tuple(trial.values.get(path) for path in paths), []).append(trial)
+    # Where one is not searched it has no value, which comes first.
+    ordered = sorted(found, key=lambda values: [() if value is None else in_order(value) for value in values])
+    return [_answer(sweep, dict(zip(paths, values, strict=True)), found[values]) for values in ordered]
+
+
+def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
+    best = outcomes.ranked(trials, sweep.config.objective)
+    failed = sum(trial.status == outcomes.FAILED for trial in trials)
+    edges = tuple(
+        entry.path
+        for entry in sweep.space.entries
+        if best and entry.path in nuisance(sweep) and entry.holds(best[0].values) and _at_edge(entry, best[0].values)
+    )
+    known = {path: value for path, value in values.items() if value is not None}
+    return Answer(known, len(best), failed, best[0] if best else None, edges)
+
+
+def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
+    value = values[entry.path]
+    if not is_number(value) or entry.count() == 1:
+        return False
+    if entry.values:
+        return value in (min(entry.values), max(entry.values))
+    place, low, high = (math.log(x) if entry.sampling == "log" else x for x in (value, entry.low, entry.high))
+    return not low + _EDGE * (high - low) < place < high - _EDGE * (high - low)
+
+
+def differences(found: Sequence[Answer], objective: str, within: str | None) -> list[Difference]:
+    """Returns how each answer differs from the best one by the objective, in families that share a value.
+
+    Args:
+      found: the answers.
+      objective: the name of the figure that was optimized.
+      within: a path; answers are compared with those alone that have the same value of it. None compares all.
+    """
+    families: dict[Any, list[Answer]] = {}
+    for answer in found:
+        if answer.chosen and len(answer.tests) > 1:
+            families.setdefault(answer.values.get(within), []).append(answer)
+    pairs = []
+    for family in families.values():
+        (first, *_) = outcomes.ranked([answer.chosen for answer in family], objective)
+        best = next(answer for answer in family if answer.chosen is first)
+        pairs += [(best, other) for other in family if other is not best]
+    each = [[b - a for a, b in zip(best.tests, other.tests, strict=True)] for best, other in pairs]
+    return [
+        Difference(best, other, statistics.fmean(paired), interval95(paired), p)
+        for (best, other), paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
+    ]
+
+
+def _p(paired: Sequence[float]) -> float:
+    """Returns the two-sided p value of differences whose true mean is 0."""
+    if max(paired) == min(paired):  # no spread to measure by
+        return float(paired[0] == 0)
+    return float(stats.ttest_1samp(paired, 0).pvalue)
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """Returns p values after Holm's correction for how many they are."""
+    corrected, highest = [0.0] * len(values), 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        corrected[place] = highest
+    return corrected

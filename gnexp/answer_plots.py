@@ -1,0 +1,92 @@
+"""The picture of what a sweep answers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from gnexp.answer import Answer, in_order, is_number
+from gnexp.console import in_words, short
+from gnexp.outcomes import interval95
+
+_WIDE = 2.5  # times the least: where the greatest is that, an axis is logarithmic
+_MOST_LETTERS = 70  # of tick labels that stand beside each other
+
+
+def error(found: Sequence[Answer], path: str) -> Figure:
+    """Returns the test error over one of the scientific hyperparameters, with a line for each value of the others."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    places = _places({each.values[path] for each in found if path in each.values})
+    others = list(dict.fromkeys(other for each in found for other in each.values if other != path))
+    lines: dict[str, list[Answer]] = {}
+    for each in found:
+        if path in each.values:
+            beside = {other: each.values[other] for other in others if other in each.values}
+            name = str(short(beside.get(others[0], ""))) if len(others) == 1 else in_words(beside)
+            lines.setdefault(name, []).append(each)
+    step = 0.012 * (max(places.values()) - min(places.values()) or 1)
+    for number, (name, line) in enumerate(lines.items()):
+        # Side by side, so that no interval hides another.
+        shift = (number - (len(lines) - 1) / 2) * step
+        _draw(axes, name, [(places[each.values[path]] + shift, each) for each in line], f"C{number % 10}")
+    names = [str(short(value)) for value in places]
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
+    axes.set_xticks(list(places.values()), names, **slanted)
+    axes.margins(x=0.08)
+    _fit(axes, found)
+    axes.set(xlabel=path, ylabel="test error in %", title="Mean over the seeds with its 95% interval; each seed a dot")
+    axes.grid(axis="y", which="both", alpha=0.25)
+    if len(lines) > 1:
+        title = others[0] if len(others) == 1 else None
+        figure.legend(loc="outside lower center", ncols=min(4, len(lines)), fontsize=9, title=title)
+    return figure
+
+
+def _places(values: set) -> Mapping[Any, float]:
+    """Returns each value's place on the axis: its size, its logarithm or, where one is no such number, its turn."""
+    ordered = sorted(values, key=in_order)
+    if not all(is_number(value) and value >= 0 for value in ordered):
+        return {value: float(place) for place, value in enumerate(ordered)}
+    logarithmic = 0 < ordered[0] * _WIDE <= ordered[-1]
+    return {value: math.log10(value) if logarithmic else float(value) for value in ordered}
+
+
+def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str) -> None:
+    known = [(place, _errors(each)) for place, each in line if each.chosen]
+    if known:
+        places, errors = zip(*known, strict=True)
+        intervals = [interval95(seeds) or 0 for seeds in errors]
+        means = [np.mean(seeds) for seeds in errors]
+        axes.errorbar(places, means, intervals, fmt="o-", markersize=5, capsize=4, color=color, label=name)
+        dots = [(place, seed) for place, seeds in known for seed in seeds]
+        axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)
+    failed = [place for place, each in line if not each.chosen]
+    top = axes.get_xaxis_transform()
+    axes.plot(failed, [0.97] * len(failed), "x", color=color, transform=top)
+    for place in failed:
+        axes.text(place, 0.94, "failed", color=color, fontsize=8, rotation=90, ha="center", va="top", transform=top)
+
+
+def _errors(each: Answer) -> list[float]:
+    return [100 * (1 - test) for test in each.tests]
+
+
+def _fit(axes: Axes, found: Sequence[Answer]) -> None:
+    """Fits the vertical axis to the seeds, and to intervals so far: that of a mean over few may reach far beyond."""
+    shown = [error for each in found for error in _errors(each)]
+    low, high = min(shown), max(shown)
+    if high > _WIDE * low > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.3, high * 1.3)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    else:
+        reach = 0.4 * (high - low) or 0.1
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, low - reach), min(top, high + reach))

@@ -1,0 +1,112 @@
+"""The section of a sweep's page that answers what the sweep asks, with its picture."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from gnexp import answer, answer_plots, page
+from gnexp.analysis import Swept
+from gnexp.answer import Answer, Difference
+from gnexp.console import in_words, short, with_spread
+from gnexp.outcomes import interval95
+from gnexp.page import Section
+
+_HEADING = "What the sweep asks"
+# The others look where they expect good scores, so that a combination may have been tried hardly at all.
+_FAIR = ("grid", "random")
+
+
+def section(sweep: Swept) -> Section:
+    """Returns the section; where it would be empty or unfair, it says why."""
+    paths = answer.scientific(sweep)
+    if sweep.config.sweep.tuner not in _FAIR:
+        return _left_out(f"the tuner {sweep.config.sweep.tuner} gives some combinations fewer trials than others")
+    if not paths:
+        return _left_out("nothing that is searched is scientific")
+    ranges = [path for path in paths if not sweep.space.listed(path)]
+    if ranges and sweep.config.sweep.tuner != "grid":
+        return _left_out(f"{ranges[0]} is searched over a range; as a choice, its values would be comparable")
+    found = answer.answers(sweep)
+    if not any(each.chosen for each in found):
+        return _left_out("no trial has completed yet")
+    axis = answer.axis(found)
+    figure = answer_plots.error(found, axis)
+    return Section(
+        _HEADING, [_how(sweep, found), _table(sweep, found), *_compared(sweep, found, axis)], "answer", figure
+    )
+
+
+def _left_out(why: str) -> Section:
+    return Section(_HEADING, [f"Left out: {why}."])
+
+
+def _how(sweep: Swept, found: Sequence[Answer]) -> str:
+    asked, tuned = _listed(answer.scientific(sweep)), _listed(answer.nuisance(sweep))
+    if tuned:
+        text = (
+            f"For each combination of {asked}, the trial with the best mean {sweep.config.objective} over its seeds "
+            f"was taken: that chose {tuned}. "
+        )
+    else:
+        text = f"Nothing was tuned for the combinations of {asked}. "
+    if sweep.config.data.validation == "test":
+        text += "**The choice was made on the test set**, so that the test figures flatter."
+    else:
+        text += "The test set chose nothing; its figures are of these trials' best epochs."
+    counts = [each.completed + each.failed for each in found]
+    if min(counts) < max(counts):
+        text += f" **They had {min(counts)} to {max(counts)} trials each**: more trials choose better."
+    edges = sum(bool(each.edges) for each in found)
+    if edges:
+        text += (
+            f" **{edges} of {page.count(len(found), 'choice')} lie at an edge of what was searched**, which should be "
+            "widened there."
+        )
+    return text
+
+
+def _listed(paths: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(paths[:-1]), *paths[-1:])))
+
+
+def _words(each: Answer) -> str:
+    return in_words(each.values)
+
+
+def _table(sweep: Swept, found: Sequence[Answer]) -> str:
+    asked, tuned = answer.scientific(sweep), answer.nuisance(sweep)
+    rows = []
+    for each in found:
+        values: dict[str, Any] = each.chosen.values if each.chosen else {}
+        rows.append(
+            [
+                *(short(each.values.get(path, "")) for path in asked),
+                *(short(values.get(path, "")) + (" (edge)" if path in each.edges else "") for path in tuned),
+                with_spread(each.chosen.mean, each.chosen.interval) if each.chosen else "",
+                with_spread(statistics.fmean(each.tests), interval95(each.tests)) if each.chosen else "",
+                len(each.tests) or "",
+                each.completed,
+                each.failed or "",
+            ]
+        )
+    chosen = [f"{path}, chosen" for path in tuned]
+    return page.table(rows, [*asked, *chosen, sweep.config.objective, "test accuracy", "seeds", "trials", "failed"])
+
+
+def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
+    lines = len(answer.scientific(sweep)) > 1
+    compared = answer.differences(found, sweep.config.objective, axis if lines else None)
+    if not compared:
+        return ["There is nothing to compare with an interval: that takes two combinations with two seeds each."]
+    text = (
+        f"Against the best by {sweep.config.objective}{f', at each {axis}' if lines else ''}: the difference in test "
+        f"accuracy, paired over the seeds, with its 95% interval (Student's t). One such interval in twenty misses the "
+        f"truth by chance; p is after Holm's correction for their number, {len(compared)}."
+    )
+    headers = ["best", "other", "other minus best", "p", ""]
+    return [text, page.table([_row(difference) for difference in compared], headers)]
+
+
+def _row(difference: Difference) -> list[str]:
+    spread = f"{difference.mean:+.4f} \N{PLUS-MINUS SIGN} {difference.interval:.4f}"
+    return [_words(difference.best), _words(difference.other), spread, f"{difference.p:.2g}", difference.verdict]
