@@ -69,8 +69,9 @@ def _line(axes: Axes, values: Sequence[float], **options: object) -> None:
 
 
 def _fit(axes: Axes, shown: Sequence[float]) -> None:
-    low, high = np.percentile(shown, [2, 98])
-    reach = _REACH * (high - low)
+    # Not between two values, one of which may be the one that is far off.
+    low, high = np.percentile(shown, 2, method="higher"), np.percentile(shown, 98, method="lower")
+    reach = _REACH * (high - low) or np.inf
     inside = [value for value in shown if low - reach <= value <= high + reach]
     margin = 0.05 * (max(inside) - min(inside)) or 0.01
     axes.set_ylim(min(inside) - margin, max(inside) + margin)

@@ -60,3 +60,13 @@ class CommandLine:
 def gnexp_train() -> CommandLine:
     """The command line."""
     return CommandLine()
+
+
+@pytest.fixture
+def figures(monkeypatch) -> list:
+    """Gives the list of what matplotlib draws: numbers cannot be read back from pixels."""
+    from tests.pages import capture  # Costs a second: matplotlib.
+
+    drawn = []
+    capture(monkeypatch, drawn)
+    return drawn

@@ -7,123 +7,25 @@ import re
 import subprocess
 import sys
 
-import matplotlib.figure
 import numpy as np
 import PIL.Image
 import pytest
 from absl import flags
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from ml_collections import ConfigDict
 from scipy import stats
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from configs import smoke
-from gnexp import report, result
-from gnexp.config import record, to_json
+from gnexp import report
+from gnexp.config import to_json
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
+from tests.pages import capture, page, section, spread, sweep, table, trial
 
 pytestmark = pytest.mark.any_backend
 
 ROOT = pathlib.Path(__file__).parents[1]
 GROUPS, EPSILON = choice(1, 2, 4, 8), floats(1e-7, 1e-2, sampling="log")
-HEADINGS = ["The best trials", "Curves", "What each hyperparameter does", "Importance", "Failures"]
-
-
-@pytest.fixture
-def figures(monkeypatch) -> list[matplotlib.figure.Figure]:
-    """Gives the list of what matplotlib draws: numbers cannot be read back from pixels."""
-    drawn = []
-    capture(monkeypatch, drawn)
-    return drawn
-
-
-def capture(monkeypatch: pytest.MonkeyPatch, drawn: list) -> None:
-    """Puts each figure that is saved from now on into `drawn`."""
-    savefig = matplotlib.figure.Figure.savefig
-
-    def save(figure, *arguments, **options):
-        drawn.append(figure)
-        return savefig(figure, *arguments, **options)
-
-    monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
-
-
-def sweep(directory: pathlib.Path, space: dict, tuner="random", executions=1, **changes) -> pathlib.Path:
-    """Makes the workdir of a sweep without trials."""
-    config = smoke.get_config()
-    config.update_from_flattened_dict(changes)
-    table = {}
-    for path, entry in space.items():
-        section, key = path.split(".")
-        table.setdefault(section, {})[key] = entry
-    config.sweep = ConfigDict(
-        {"tuner": tuner, "max_trials": 50, "executions": executions, "max_failures": 5, "seed": 0, "factor": 3}
-    )
-    config.sweep.space = ConfigDict(table)
-    (directory / "oracle").mkdir(parents=True)
-    (directory / "config.json").write_text(json.dumps(to_json(record(config, "digits"))))
-    return directory
-
-
-def trial(
-    directory: pathlib.Path,
-    number: int,
-    values: dict,
-    scores=(),
-    status="COMPLETED",
-    message=None,
-    objective="val_accuracy",
-    epochs=3,
-):
-    """Adds a trial to a sweep; each score is that of an execution, which reaches it in its last epoch."""
-    state = {"trial_id": f"{number:04}", "hyperparameters": {"space": [], "values": values}}
-    state |= {"metrics": {}, "score": None, "best_step": 0, "status": status, "message": message}
-    folder = directory / "oracle" / f"trial_{number:04}"
-    folder.mkdir()
-    (folder / "trial.json").write_text(json.dumps(state))
-    for seed, score in enumerate(scores):
-        worse = 0.9 if objective == "val_accuracy" else 1.2
-        history = [{"epoch": epoch, objective: score * worse ** (epochs - epoch)} for epoch in range(1, epochs + 1)]
-        done = result.Result(
-            result.SUCCESS, "digits", 0.1, objective, score, epochs, score - 0.05 + 0.01 * seed, 0.5, 1.0, history
-        )
-        result.write(directory / "trials" / f"{number:04}" / f"seed-{seed}", done)
-
-
-def page(directory: pathlib.Path) -> str:
-    """Makes the report and returns its text."""
-    path = report.report(directory)
-    assert path == directory / "report" / "README.md"
-    text = path.read_text()
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == HEADINGS
-    assert not re.search(r"\b(nan|inf|None)\b", text.replace("None.", ""))
-    for picture in re.findall(r"!\[.*\]\((.*)\)", text):
-        assert (path.parent / picture).is_file()
-    return text
-
-
-def section(text: str, heading: str) -> str:
-    """Returns a section of the page."""
-    return text.partition(f"## {heading}\n")[2].partition("\n## ")[0]
-
-
-def table(text: str, heading: str) -> list[dict[str, str]]:
-    """Returns the rows of a section's table by the names of the columns."""
-    lines = [line for line in section(text, heading).splitlines() if line.startswith("|")]
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
-    return [dict(zip(rows[0], row, strict=True)) for row in rows[2:]]
-
-
-def spread(scores) -> str:
-    """Returns mean and interval by scipy's own routine."""
-    mean = np.mean(scores)
-    if len(scores) < 2:
-        return f"{mean:.4f}"
-    if np.ptp(scores) == 0:
-        return f"{mean:.4f} ± 0.0000"
-    low, high = stats.t.interval(0.95, len(scores) - 1, loc=mean, scale=np.std(scores, ddof=1) / len(scores) ** 0.5)
-    return f"{mean:.4f} ± {(high - low) / 2:.4f}"
 
 
 def levels(text: str) -> dict[tuple[str, str], dict[str, str]]:
@@ -317,7 +219,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         trial(directory, number, values, rng.uniform(0.8, 0.9, 2))
     trial(directory, 24, values, status="FAILED", message="DivergedError: the loss is NaN")
     report.report(directory)
-    assert len(figures) == 3
+    assert len(figures) == 4
     for figure in figures:
         renderer = FigureCanvasAgg(figure).get_renderer()
         legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()] + figure.legends
@@ -467,7 +369,7 @@ def test_a_choice_of_many_values_keeps_its_places(tmp_path, figures):
         trial(directory, number, {"model.units": units[number % 10]}, (0.5 + 0.01 * number,))
     found = levels(page(directory))
     assert [name for _, name in found] == [str(count) for count in units]
-    axes = figures[1].axes[0]
+    axes = figures[2].axes[0]
     assert list(axes.get_xticks()) == list(range(10))
     places = axes.lines[1].get_xdata()
     assert list(places) == list(range(10))

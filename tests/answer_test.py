@@ -1,0 +1,161 @@
+"""What a sweep answers: its choices, intervals and differences against SciPy's, and what it says where it has none."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gnexp import analysis, answer
+from gnexp.space import boolean, by, choice, floats
+from tests.pages import page, section, spread, sweep, table, trial
+
+pytestmark = pytest.mark.any_backend
+
+HEADING = "What the sweep asks"
+RATES = (1e-4, 1e-3, 1e-2)
+
+
+@pytest.fixture
+def norms(tmp_path, figures):
+    """Gives a page, its picture, and the scores and test accuracies by norm, batch size and learning rate.
+
+    At batch size 1 batch normalization fails altogether.
+    """
+    space = {
+        "model.norm": choice("group", "batch"),
+        "data.batch_size": choice(1, 8, 64),
+        "optimizer.learning_rate": choice(*RATES, role="nuisance"),
+    }
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=4)
+    rng, had = np.random.default_rng(3), {}
+    for number, (norm, size, rate) in enumerate(itertools.product(("group", "batch"), (1, 8, 64), RATES)):
+        values = {"model.norm": norm, "data.batch_size": size, "optimizer.learning_rate": rate}
+        if (norm, size) == ("batch", 1):
+            trial(directory, number, values, status="FAILED", message="DivergedError: the loss is NaN")
+            continue
+        # The test set would choose otherwise than the validation set: the highest rate is its best.
+        scores = (0.8 - 0.05 * abs(np.log10(rate) + 3) + 0.02 * (norm == "group") + rng.normal(0, 0.002, 4)).tolist()
+        tests = (0.7 + 5 * rate + 0.03 * (norm == "group") * (size > 1) + rng.normal(0, 0.01, 4)).tolist()
+        trial(directory, number, values, scores, tests=tests)
+        had[norm, size, rate] = scores, tests
+    return page(directory), figures[0], had
+
+
+def test_the_validation_set_chooses_and_the_test_set_is_only_shown(norms):
+    text, _, had = norms
+    rows = {(row["model.norm"], row["data.batch_size"]): row for row in table(text, HEADING)}
+    for (norm, size), row in rows.items():
+        if (norm, size) == ("batch", "1"):
+            assert (row["test accuracy"], row["trials"], row["failed"]) == ("", "0", "3")
+            continue
+        scores, tests = had[norm, int(size), 1e-3]
+        assert row["optimizer.learning_rate, chosen"] == "0.001"
+        assert (row["val_accuracy"], row["test accuracy"]) == (spread(scores), spread(tests))
+        assert (row["seeds"], row["trials"], row["failed"]) == ("4", "3", "")
+    assert len(rows) == 6
+    assert "The test set chose nothing" in section(text, HEADING)
+    assert "edge" not in section(text, HEADING)
+
+
+def test_the_differences_are_paired_and_corrected_for_their_number(norms):
+    text, _, had = norms
+    rows = table(text, HEADING, 1)
+    assert "at each data.batch_size" in section(text, HEADING)
+    assert "correction for their number, 2." in section(text, HEADING)
+    paired = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
+    p = sorted(stats.ttest_1samp(difference, 0).pvalue for difference in paired)
+    corrected = {min(1, 2 * p[0]), max(2 * p[0], p[1])}
+    assert {float(row["p"]) for row in rows} == {float(f"{value:.2g}") for value in corrected}
+    for row, size, difference in zip(rows, (8, 64), paired, strict=True):
+        assert row["best"] == f"data.batch_size={size}  model.norm=group"
+        assert row["other minus best"] == spread(difference)
+        low, high = stats.t.interval(0.95, 3, loc=difference.mean(), scale=stats.sem(difference))
+        noise = row[""].startswith("inside the noise")
+        assert noise == (low < 0 < high or float(row["p"]) > 0.05)
+
+
+def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
+    _, figure, had = norms
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "8", "64"]
+    np.testing.assert_allclose(axes.get_xticks(), np.log10([1, 8, 64]))
+    lines = {container.get_label(): container for container in axes.containers}
+    assert set(lines) == {"group", "batch"}
+    for norm, sizes in (("group", (1, 8, 64)), ("batch", (8, 64))):
+        errors = [100 * (1 - np.array(had[norm, size, 1e-3][1])) for size in sizes]
+        line, _, (bars,) = lines[norm]
+        np.testing.assert_allclose(line.get_ydata(orig=False), [np.mean(each) for each in errors])
+        for bar, each in zip(bars.get_segments(), errors, strict=True):
+            np.testing.assert_allclose(bar[:, 1], stats.t.interval(0.95, 3, loc=each.mean(), scale=stats.sem(each)))
+    assert [text.get_text() for text in axes.texts] == ["failed"]
+
+
+def test_a_choice_at_the_edge_is_said(tmp_path):
+    rates = floats(1e-5, 1e-1, sampling="log")
+    space = {
+        "optimizer.name": choice("adam", "sgd", "lion"),
+        "optimizer.learning_rate": by("optimizer.name", role="nuisance", adam=rates, sgd=choice(0.1, 0.2, 0.3)),
+        "optimizer.nesterov": boolean(role="nuisance"),
+    }
+    directory = sweep(tmp_path / "sweep", space, executions=2)
+    tried = [("adam", 0.05, 0.7), ("adam", 0.001, 0.6), ("sgd", 0.2, 0.8), ("sgd", 0.1, 0.5), ("lion", None, 0.6)]
+    for number, (name, rate, score) in enumerate(tried):
+        values = {"optimizer.name": name, "optimizer.nesterov": True}
+        trial(directory, number, values | ({"optimizer.learning_rate": rate} if rate else {}), (score, score + 0.01))
+    text = page(directory)
+    rows = {row["optimizer.name"]: row for row in table(text, HEADING)}
+    assert {name: row["optimizer.learning_rate, chosen"] for name, row in rows.items()} == {
+        "adam": "0.05 (edge)",
+        "lion": "",
+        "sgd": "0.2",
+    }
+    assert "**1 of 3 choices lie at an edge of what was searched**" in section(text, HEADING)
+    assert "**They had 1 to 2 trials each**" in section(text, HEADING)
+
+
+@pytest.mark.parametrize(
+    ("space", "tuner", "why"),
+    [
+        ({"model.epsilon": floats(1e-7, 1e-2)}, "random", "model.epsilon is searched over a range"),
+        ({"model.groups": choice(1, 2)}, "bayesian", "the tuner bayesian gives some combinations fewer trials"),
+        ({"model.groups": choice(1, 2, role="nuisance")}, "grid", "nothing that is searched is scientific"),
+        ({"model.groups": choice(1, 2, 4)}, "grid", "no trial has completed yet"),
+    ],
+)
+def test_where_it_would_be_unfair_it_is_left_out(tmp_path, space, tuner, why):
+    directory = sweep(tmp_path / "sweep", space, tuner=tuner)
+    if "no trial" not in why:
+        trial(directory, 0, dict.fromkeys(space, 1), (0.5,))
+    assert section(page(directory), HEADING).strip().startswith(f"Left out: {why}")
+    assert not (directory / "report" / "answer.png").exists()
+
+
+def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):
+    directory = sweep(
+        tmp_path / "sweep", {"model.groups": choice(-1, 1, 2)}, tuner="grid", **{"data.validation": "test"}
+    )
+    for number, groups in enumerate((-1, 1, 2)):
+        trial(directory, number, {"model.groups": groups}, (0.5 + 0.01 * number,))
+    said = section(page(directory), HEADING)
+    assert "There is nothing to compare with an interval" in said
+    assert "**The choice was made on the test set**" in said
+    assert "±" not in said
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "-1"]
+
+
+def test_holm_is_by_the_book():
+    # Holm (1979), as R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") gives it.
+    assert answer.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert answer.holm([0.6, 0.9]) == [1, 1]
+    assert answer.holm([]) == []
+
+
+def test_equal_seeds_are_no_difference(tmp_path):
+    directory = sweep(tmp_path / "sweep", {"model.groups": choice(1, 2, 4)}, tuner="grid", executions=2)
+    for number, (groups, tests) in enumerate({1: (0.5, 0.625), 2: (0.5, 0.625), 4: (0.375, 0.5)}.items()):
+        trial(directory, number, {"model.groups": groups}, (0.9 - 0.1 * number, 0.9), tests=tests)
+    found = answer.answers(analysis.read(directory))
+    same, lower = answer.differences(found, "val_accuracy", None)
+    assert (same.mean, same.interval, same.p, same.verdict) == (0, 0, 1, answer.NOISE)
+    assert (lower.mean, lower.interval, lower.p, lower.verdict) == (-0.125, 0, 0, answer.WORSE)
