@@ -99,7 +99,7 @@ def section(text: str, heading: str) -> str:
 
 def table(text: str, heading: str, number: int = 0) -> list[dict[str, str]]:
     """Returns the rows of one of a section's tables by the names of the columns."""
-    tables = [block for block in section(text, heading).split("\n\n") if block.startswith("|")]
+    tables = [block for block in section(text, heading).strip().split("\n\n") if block.startswith("|")]
     if not tables:
         return []
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in tables[number].splitlines()]
