@@ -40,6 +40,11 @@ class Swept:
     counted: list[Outcome]
     best: list[Outcome]
 
+    @property
+    def kept(self) -> bool:
+        """Whether only what a repository keeps of it is there: no models and no event files."""
+        return (self.directory / outcomes.KEPT).exists()
+
 
 def read(directory: pathlib.Path) -> Swept:
     """Returns the sweep in a workdir; UserError where there is none."""

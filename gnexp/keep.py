@@ -4,6 +4,7 @@ A kept folder is one that a report can be made of again. It names no machine and
 """
 
 import csv
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -21,17 +22,22 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
     """Puts what is kept of the sweep in a workdir, or of the trainings in a folder of workdirs, into `out`.
 
     Raises:
-      UserError: there is nothing to keep, or `out` is the same folder; nothing is written.
+      UserError: there is nothing to keep, or `out` cannot take it; nothing is written.
     """
     if out.resolve() == directory.resolve():
         raise UserError(f"--out={out} is not allowed: it must be another folder than --workdir")
     if outcomes.is_sweep(directory):
-        found = outcomes.read(directory)
+        found = [
+            dataclasses.replace(trial, message=_without_folders(trial.message)) for trial in outcomes.read(directory)
+        ]
+        _make(out)
         config = _write_config(directory, out)
         workdir.write_json(out / workdir.PROVENANCE, _provenance(sorted(directory.glob("trials/*/*/provenance.json"))))
         outcomes.write_csv(out, found, config["seed"])
         return
-    for training in trainings.read(directory).trainings:
+    compared = trainings.read(directory)
+    _make(out)
+    for training in compared.trainings:
         source, kept = directory / training.name, out / training.name
         _write_config(source, kept)
         workdir.write_json(kept / workdir.PROVENANCE, _provenance([source / workdir.PROVENANCE]))
@@ -40,6 +46,13 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
             workdir.write_json(kept / workdir.RESULT, _without_folders(training.ended))
     if (directory / trainings.REFERENCE).exists():
         shutil.copyfile(directory / trainings.REFERENCE, out / trainings.REFERENCE)
+
+
+def _make(out: pathlib.Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out={out} is not allowed: {error.strerror}") from error
 
 
 def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
@@ -62,13 +75,14 @@ def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
     kept: dict[str, dict[str, Any]] = {}
     for process in (process for path in paths for process in workdir.read_json(path) or []):
         same = {key: value for key, value in process.items() if key not in ("started", "host", "command")}
-        command = _command(process["command"])
-        kept.setdefault(repr((command, same)), {"started": process["started"], "command": command, **same})
+        if command := _command(process["command"]):
+            same = {"command": command, **same}
+        kept.setdefault(repr(same), {"started": process["started"], **same})
     return list(kept.values())
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    """Returns a training's command from its module on; nothing of that of a process that a sweep started."""
+    """Returns a training's command from its module on; empty for a process that a sweep started."""
     for place, argument in enumerate(arguments):
         if argument == "gnexp.train" or argument.endswith("gnexp/train.py"):
             return ["python", "-m", "gnexp.train", *_without_folders(list(arguments[place + 1 :]))]

@@ -47,7 +47,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
         _importance(sweep),
         _failures(sweep),
     ]
-    return page.write(directory, _introduction(sweep), sections, board=not (directory / outcomes.KEPT).exists())
+    return page.write(directory, _introduction(sweep), sections, board=not sweep.kept)
 
 
 def _introduction(sweep: Swept) -> str:
@@ -94,6 +94,7 @@ def _best(sweep: Swept) -> Section:
     if sweep.config.data.validation != "test":
         remarks.append("The test accuracy played no part in the choice.")
     command = f"python -m gnexp.train --config={shlex.quote(str(sweep.directory / 'best.py'))}"
+    again = [] if sweep.kept else [f"To train the best again:\n\n    {command}"]
     return Section(
         heading,
         [
@@ -101,7 +102,7 @@ def _best(sweep: Swept) -> Section:
             + (" A trial that another one went on from is left out: the other has its epochs too." if epochs else ""),
             page.table(rows, ["trial", sweep.config.objective, "seeds", "test accuracy", *epochs, *paths]),
             " ".join(filter(None, remarks)),
-            f"To train the best again:\n\n    {command}",
+            *again,
         ],
     )
 

@@ -2,7 +2,6 @@
 
 import csv
 import dataclasses
-import functools
 import itertools
 import pathlib
 from collections.abc import Sequence
@@ -60,7 +59,7 @@ class Group:
     trainings: tuple[Training, ...]
     reference: History
 
-    @functools.cached_property
+    @property
     def lengths(self) -> list[int]:
         """The numbers of epochs at which its figures are compared, the longest first."""
         lengths = {len(training.history) for training in self.trainings if training.finished}

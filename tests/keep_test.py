@@ -28,11 +28,14 @@ def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(tmp_path):
         for each, same in zip(one.results, other.results, strict=True):
             history = [{"epoch": epoch["epoch"], "val_accuracy": epoch["val_accuracy"]} for epoch in each.history]
             assert dataclasses.replace(each, history=history) == same
-    page = report.report(directory).read_text().replace(f"{directory}/", "")
-    assert report.report(kept).read_text().replace(f"{kept}/", "") == page
+    page = report.report(directory).read_text()
+    again = f"To train the best again:\n\n    python -m gnexp.train --config={directory}/best.py\n\n"
+    assert again in page
+    assert report.report(kept).read_text() == page.replace(again, "")
     pictures = {path.name: path.read_bytes() for path in (directory / "report").glob("*.png")}
     assert pictures == {path.name: path.read_bytes() for path in (kept / "report").glob("*.png")}
     assert not list(kept.rglob("events.out.tfevents.*"))
+    assert not any(str(tmp_path) in path.read_text() for path in kept.rglob("*.*") if path.suffix != ".png")
     (process,) = json.loads((kept / "provenance.json").read_text())
     assert "host" not in process
     assert process["versions"]["python"] == platform.python_version()
@@ -56,6 +59,9 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no sweep, and no folders with a training each"):
         keep.keep(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"--out=.*/file is not allowed: File exists"):
+        keep.keep(directory, tmp_path / "file")
 
 
 @pytest.mark.any_backend
@@ -63,6 +69,8 @@ def test_a_running_sweep_is_kept_as_far_as_it_is(tmp_path):
     directory = sweep(tmp_path / "sweep", {"model.groups": {"type": "choice", "values": (1, 2), "role": "scientific"}})
     trial(directory, 0, {"model.groups": 1}, (0.5,), message=None)
     trial(directory, 1, {"model.groups": 2}, status="RUNNING")
+    trial(directory, 2, {"model.groups": 2}, status="FAILED", message="OSError: no room in /home/somebody/runs, 1 left")
     keep.keep(directory, tmp_path / "out")
-    done, running = outcomes.read(tmp_path / "out")
+    done, running, failed = outcomes.read(tmp_path / "out")
     assert (done.mean, running.status, running.results) == (0.5, outcomes.RUNNING, ())
+    assert (failed.status, failed.message) == (outcomes.FAILED, "OSError: no room in runs, 1 left")
