@@ -1,6 +1,6 @@
 """Test error against batch size for batch, group, layer and instance normalization: the paper's Figure 1, in small.
 
-Run:      python -m gnexp.train --config=configs/batch_size.py --workdir=runs/batch_size --config.sweep.parallel=2
+Run:      python -m gnexp.train --config=configs/batch_size.py --workdir=runs/batch_size
           python -m gnexp.report --workdir=runs/batch_size
 Time:     TODO(measure); 64 minutes on 2 CPU cores are expected, two trials side by side: 60 trials of 3 seeds.
 Accuracy: TODO(measure)
@@ -33,7 +33,9 @@ def get_config() -> ConfigDict:
     config.sweep.max_failures = 10
     config.sweep.seed = 0
     config.sweep.factor = 3
-    config.sweep.parallel = 1
+    config.sweep.executor = "processes"
+    config.sweep.parallel = 2
+    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})
 
     space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
     space.model.norm = choice("batch", "group", "layer", "instance")

@@ -1,6 +1,6 @@
 """Whether epsilon matters to group normalization, and where it begins to hurt.
 
-Run:      python -m gnexp.train --config=configs/epsilon.py --workdir=runs/epsilon --config.sweep.parallel=2
+Run:      python -m gnexp.train --config=configs/epsilon.py --workdir=runs/epsilon
           python -m gnexp.report --workdir=runs/epsilon
 Time:     TODO(measure); 16 minutes on 2 CPU cores are expected, two trials side by side: 24 trials of 3 seeds.
 Accuracy: TODO(measure)

@@ -1,6 +1,6 @@
 """The number of groups, from one (layer normalization) to one for each channel (instance normalization).
 
-Run:      python -m gnexp.train --config=configs/groups.py --workdir=runs/groups --config.sweep.parallel=2
+Run:      python -m gnexp.train --config=configs/groups.py --workdir=runs/groups
           python -m gnexp.report --workdir=runs/groups
 Time:     TODO(measure); 23 minutes on 2 CPU cores are expected, two trials side by side: 21 trials of 5 seeds.
 Accuracy: TODO(measure)

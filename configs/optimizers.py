@@ -1,6 +1,6 @@
 """Whether AMSGrad's gain over Adam at batch size 1, which the original project saw, is real.
 
-Run:      python -m gnexp.train --config=configs/optimizers.py --workdir=runs/optimizers --config.sweep.parallel=2
+Run:      python -m gnexp.train --config=configs/optimizers.py --workdir=runs/optimizers
           python -m gnexp.report --workdir=runs/optimizers
 Time:     TODO(measure); 25 minutes on 2 CPU cores are expected, two trials side by side: 8 trials of 5 seeds.
 Accuracy: TODO(measure)
