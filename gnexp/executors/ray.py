@@ -33,6 +33,7 @@ _SECONDS_TO_A_SIGNAL = 0.2  # at the most, from when it comes until it is looked
 # That a trial waits: until it is said, where no node could take it, or where all may be busy (some are slow to begin).
 _NO_NODE_SECONDS, _BUSY_SECONDS = 5.0, 30.0
 _OBJECT_STORE = 100 * 2**20  # bytes, near Ray's least: tasks and what they come to are small
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
 
 
@@ -78,10 +79,12 @@ class Ray:
         _connect(self._address)
         resources = self._config.sweep.resources
         if self._address is None and not self._nodes_for_a_trial():
+            there_are = _in_words(ray.cluster_resources())
             ray.shutdown()
-            raise UserError(f"config.sweep.resources: this machine has not the {self._needed()} that a trial is to get")
-        # Of the driver alone, for Ray is started: it trains nothing.
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+            raise UserError(f"config.sweep.resources is {self._needed()} for each trial: this machine has {there_are}")
+        # Of the driver alone, for Ray has been started: it trains nothing, and leaves the GPUs to those who do.
+        self._gpus = os.environ.get(_GPUS)
+        os.environ[_GPUS] = "-1"
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._board = ray.remote(node.Board).options(num_cpus=0, scheduling_strategy=beside).remote()
         self._run = ray.remote(node.run).options(
@@ -99,6 +102,9 @@ class Ray:
                 self._stop()
         finally:
             ray.shutdown()
+            os.environ.pop(_GPUS)
+            if self._gpus is not None:
+                os.environ[_GPUS] = self._gpus
 
     def submit(self, task: Task) -> None:
         """Takes a task, which begins when a node has room for it."""
