@@ -12,6 +12,9 @@ from configs import fmnist, smoke
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# Whoever imports TensorFlow or JAX with this in front of PYTHONPATH is found out.
+_POISON = "raise SystemExit('imported before the mistake was found')"
+
 
 @pytest.fixture
 def config() -> ConfigDict:
@@ -32,6 +35,15 @@ def real_data() -> pathlib.Path:
     if not directory or not (pathlib.Path(directory) / "fashion-mnist").is_dir():
         pytest.skip("needs the real Fashion-MNIST: set GNEXP_DATA_DIR to the folder that holds fashion-mnist/")
     return pathlib.Path(directory).absolute()
+
+
+@pytest.fixture(scope="session")
+def unheavy(tmp_path_factory) -> str:
+    """A PYTHONPATH on which tensorflow, jax and keras refuse to be imported."""
+    folder = tmp_path_factory.mktemp("poison")
+    for name in ("tensorflow", "jax", "keras"):
+        (folder / f"{name}.py").write_text(_POISON)
+    return os.pathsep.join([str(folder), str(ROOT)])
 
 
 class CommandLine:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
-from gnexp import config as configs
 from gnexp import outcomes, workdir
 from gnexp.outcomes import Outcome
 
@@ -24,14 +22,6 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.02)
     return found
-
-
-def write_config(folder: pathlib.Path, config: ConfigDict) -> str:
-    """Writes a config file that gives `config`, for the command line, and returns its path."""
-    path = folder / "sweep.py"
-    values = configs.to_json(config)
-    path.write_text(f"from gnexp.config import from_json\n\n\ndef get_config():\n    return from_json({values!r})\n")
-    return str(path)
 
 
 def folder(directory: pathlib.Path, trial: str) -> pathlib.Path:

@@ -12,7 +12,7 @@ from gnexp.errors import UserError
 from gnexp.executors import processes
 from gnexp.space import choice
 from tests import faults
-from tests.sweeps import TOO_FAST, run, tiny
+from tests.sweeps import TOO_FAST, config_file, run, tiny
 
 pytestmark = [
     pytest.mark.any_backend,
@@ -40,7 +40,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     config, directory = tiny("grid", trials=4, epochs=20, parallel=2, **rates), tmp_path / "sweep"
 
     def start():
-        return gnexp_train.start(f"--workdir={directory}", config=faults.write_config(tmp_path, config))
+        return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
 
     # Killed as often as that, trial 0000 is given up.
     process, killed = start(), set()

@@ -14,7 +14,7 @@ from gnexp.errors import UserError
 from gnexp.space import choice
 from tests import faults
 from tests.conftest import ROOT
-from tests.sweeps import TOO_FAST, run, tiny
+from tests.sweeps import TOO_FAST, config_file, run, tiny
 
 pytestmark = pytest.mark.any_backend
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs Ray: pip install -e '.[ray]'")
@@ -44,7 +44,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     config, directory = on_ray(tiny("grid", trials=3, epochs=20, **rates)), tmp_path / "sweep"
 
     def start():
-        return gnexp_train.start(f"--workdir={directory}", config=faults.write_config(tmp_path, config))
+        return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
 
     process = start()
     held = faults.hold(directory, {"0000": 0, "0001": 0})
@@ -90,7 +90,7 @@ def outcomes_of(directory):
 def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     config, directory = on_ray(tiny("grid", trials=3, epochs=20)), tmp_path / "sweep"
     process = gnexp_train.start(
-        f"--workdir={directory}", f"--ray_address={cluster.address}", config=faults.write_config(tmp_path, config)
+        f"--workdir={directory}", f"--ray_address={cluster.address}", config=config_file(tmp_path, config)
     )
     assert process.stdout.readline() == f"workdir: {directory}\n"
     assert process.stdout.readline() == "waiting for a node with 1 CPU: the cluster has none now\n"

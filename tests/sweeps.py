@@ -45,6 +45,14 @@ def with_failures() -> ConfigDict:
     )
 
 
+def config_file(folder: pathlib.Path, config: ConfigDict) -> str:
+    """Writes a config file that gives `config`, for the command line, and returns its path."""
+    path = folder / "sweep.py"
+    values = configs.to_json(config)
+    path.write_text(f"from gnexp.config import from_json\n\n\ndef get_config():\n    return from_json({values!r})\n")
+    return str(path)
+
+
 def run(config: ConfigDict, directory: pathlib.Path, ray_address: str | None = None) -> list[Outcome]:
     """Runs a sweep to its end and returns its trials."""
     with workdir.opened(directory, configs.record(config, "digits")) as config:

@@ -16,19 +16,8 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from gnexp import checkpoint, workdir
 
-# Whoever imports TensorFlow or JAX with this in front of PYTHONPATH is found out.
-_POISON = "raise SystemExit('imported before the mistake was found')"
 # Connections are refused at once there: no network, on any machine.
 _NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
-
-
-@pytest.fixture(scope="session")
-def unheavy(tmp_path_factory) -> str:
-    """A PYTHONPATH on which tensorflow, jax and keras refuse to be imported."""
-    folder = tmp_path_factory.mktemp("poison")
-    for name in ("tensorflow", "jax", "keras"):
-        (folder / f"{name}.py").write_text(_POISON)
-    return os.pathsep.join([str(folder), str(pathlib.Path(__file__).parents[1])])
 
 
 def _figures(directory: pathlib.Path) -> dict:
