@@ -73,6 +73,19 @@ def parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def experiment(argv: list[str]) -> list[str]:
+    """Returns --config and what it changes, as they were typed, of a command line that was parsed."""
+    found = []
+    arguments = iter(argv[1:])
+    for argument in arguments:
+        name, given, _ = argument.lstrip("-").partition("=")
+        if not given and name in flags.FLAGS and not flags.FLAGS[name].boolean:
+            argument += f"={next(arguments)}"
+        if re.match(r"(no)?config(\.|$)", name):
+            found.append(argument)
+    return found
+
+
 def _check_environment() -> None:
     backend = os.environ.get(_BACKEND, configs.BACKENDS[0])
     if backend not in configs.BACKENDS:

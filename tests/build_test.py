@@ -111,7 +111,7 @@ def written(package: str, name: str, labels: list[str]) -> str:
     return f'    name = "{name}",\n    deps = [\n' + "".join(f'        "{text}",\n' for text in ordered) + "    ],\n"
 
 
-@pytest.mark.parametrize("package", ["gnexp", "gnexp/executors", "configs", "benchmarks", "tests"])
+@pytest.mark.parametrize("package", ["gnexp", "gnexp/executors", "configs", "launch", "benchmarks", "tests"])
 def test_targets_are_the_modules_and_deps_their_imports(package):
     stated = {
         name: {"srcs": target["srcs"], "deps": sorted(label(dep, package) for dep in target.get("deps", []))}

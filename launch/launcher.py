@@ -1,0 +1,157 @@
+"""What the launchers share: they take the trainer's flags, build its one command, and print or submit what runs it."""
+
+import dataclasses
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from gnexp import command_line
+from gnexp.errors import GnexpError, UserError
+
+# A flag belongs to the launcher for which it is defined here, so that --help shows it.
+flags.disclaim_key_flags()
+
+_EXECUTOR = "config.sweep.executor"
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What is to be run on a cluster.
+
+    Attributes:
+      config: of the training or the sweep.
+      workdir: as it was typed, for it may be a path of the cluster.
+      command: the trainer's, for a sweep without the address of its Ray cluster.
+      environment: what of this environment belongs to the command.
+    """
+
+    config: ConfigDict
+    workdir: pathlib.PurePosixPath
+    command: list[str]
+    environment: dict[str, str]
+
+    @property
+    def sweep(self) -> bool:
+        """Whether it is a sweep, and not a single training."""
+        return "sweep" in self.config
+
+
+class _Pattern(flags.ArgumentParser):
+    """Takes what matches a pattern, as it stands."""
+
+    def __init__(self, pattern: str, allowed: str):
+        self.pattern, self.allowed = pattern, allowed
+
+    def parse(self, argument: str) -> str:
+        if not re.fullmatch(self.pattern, argument):
+            raise ValueError(f"it must be {self.allowed}")
+        return argument
+
+
+COUNT = (r"[1-9]\d{0,4}", "a whole number of 1 or more")
+COUNT_OR_NONE = (r"0|[1-9]\d{0,4}", "a whole number of 0 or more")
+
+
+def option(name: str, default: str | None, values: tuple[str, str], what: str) -> None:
+    """Defines a flag.
+
+    Args:
+      name: without dashes.
+      default: None where the user must give one.
+      values: a pattern of what is allowed, and the same in words.
+      what: a line for --help.
+    """
+    flags.DEFINE(_Pattern(*values), name, default, what, serializer=flags.ArgumentSerializer())
+
+
+def check_alone(name: str, order: Order) -> None:
+    """Refuses a flag that says over how much a sweep is spread, given for a single training."""
+    if flags.FLAGS[name].present and not order.sweep:
+        raise UserError(
+            f"--{name}={flags.FLAGS[name].value} is not allowed: the config has no sweep, so it is one training"
+        )
+
+
+def check_fits(order: Order, cpus: str, gpus: str) -> None:
+    """Refuses trials for which no place is large enough: they would wait for ever.
+
+    Args:
+      order: a training, which passes, or a sweep.
+      cpus: the name of the flag that says how many CPUs there are in one place.
+      gpus: the same of GPUs.
+    """
+    for key, name in {"cpus": cpus, "gpus": gpus}.items() if order.sweep else ():
+        needed, there = order.config.sweep.resources[key], flags.FLAGS[name].value
+        if needed > int(there):
+            raise UserError(f"config.sweep.resources.{key}={needed} is not allowed: it is more than --{name}={there}")
+
+
+def launch(
+    define: Callable[[], None],
+    render: Callable[[Order], str],
+    submitter: Sequence[str],
+    watch: Callable[[str], str],
+) -> None:
+    """Runs a launcher's command line.
+
+    Args:
+      define: defines the launcher's own flags, by `option`.
+      render: gives the text to submit; a UserError where the flags do not fit together.
+      submitter: the command that reads it from its standard input.
+      watch: gives the command to watch what was submitted, from what the submitter said.
+    """
+    try:
+        command_line.define()
+        option(
+            "workdir",
+            None,
+            (r"[^\0\n]+", "a folder on the file system that the whole cluster shares"),
+            "Where it goes.",
+        )
+        flags.DEFINE_bool("submit", False, "Submit it; without this, print it.")
+        define()
+        app.run(lambda _: _launch(render(_order()), submitter, watch), flags_parser=_parse)
+    except KeyboardInterrupt:
+        print("gnexp: stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
+    except (GnexpError, OSError) as error:
+        print("gnexp: " + "; ".join(str(error).splitlines()), file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+
+
+def _parse(argv: list[str]) -> list[str]:
+    rest = command_line.parse(argv)
+    for name in flags.FLAGS:
+        flag = flags.FLAGS[name]
+        if isinstance(flag.parser, _Pattern) and flag.value is None:
+            raise UserError(f"--{name} is missing: it must be {flag.parser.allowed}")
+    if _EXECUTOR in flags.FLAGS and flags.FLAGS[_EXECUTOR].present:
+        raise UserError(f"{_EXECUTOR}={flags.FLAGS[_EXECUTOR].value} is not allowed: a launcher chooses it")
+    return rest
+
+
+def _order() -> Order:
+    config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    command = ["python", "-m", "gnexp.train", *command_line.experiment(sys.argv), f"--workdir={workdir}"]
+    if "sweep" in config:
+        command.append(f"--{_EXECUTOR}=ray")
+    return Order(config, pathlib.PurePosixPath(workdir), command, command_line.environment())
+
+
+def _launch(text: str, submitter: Sequence[str], watch: Callable[[str], str]) -> None:
+    if not flags.FLAGS.submit:
+        print(text, end="")
+        return
+    if not shutil.which(submitter[0]):
+        raise UserError(f"--submit needs {submitter[0]}, which is not installed here; without --submit it is printed")
+    done = subprocess.run(submitter, input=text, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise GnexpError(f"{submitter[0]} refused it: {done.stderr.strip()}")
+    print(done.stdout.strip())
+    print(f"To watch it: {watch(done.stdout)}")

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# A training, by `python -m launch.slurm`.
+#SBATCH --job-name=gnexp-gn
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=8
+#SBATCH --partition=short
+#SBATCH --requeue
+#SBATCH --open-mode=append
+#SBATCH --signal=B:USR1@120
+
+# Slurm starts this on the first node, in the folder that it was submitted from.
+. .venv/bin/activate
+command=(
+  python -m gnexp.train
+  --config=configs/fmnist.py
+  --config.model.groups=4
+  --workdir=/shared/runs/gn
+)
+
+# How it ends. Before Slurm takes the nodes away it sends SIGTERM, and two minutes before the time is up USR1: the training
+# saves and ends with 143. After USR1 the job has itself queued again; after a preemption Slurm does so.
+trainer='' ray='' requeue=''
+
+stop() {
+  if [[ $trainer ]]; then kill -TERM "$trainer" 2>/dev/null; else exit 143; fi
+}
+trap stop TERM
+trap 'requeue=yes; stop' USR1
+
+finish() {
+  local code=$?
+  trap '' TERM USR1
+  if [[ $ray ]]; then
+    # The job's only step. Of a signal to srun itself SIGKILL would come for Ray, which then leaves its files.
+    scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null || kill "$ray" 2>/dev/null
+    wait "$ray"
+  fi
+  if [[ $requeue && $code == 143 ]]; then scontrol requeue "$SLURM_JOB_ID"; fi
+  exit "$code"
+}
+trap finish EXIT
+
+run() {
+  "$@" &
+  trainer=$!
+  # A signal ends `wait` before the training ends.
+  while wait "$trainer"; kill -0 "$trainer" 2>/dev/null; do :; done
+  wait "$trainer"
+  exit
+}
+
+run "${command[@]}"
