@@ -22,7 +22,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 GOLDEN = ROOT / "tests/golden"
 KUBERNETES = "1.34"
 SWEEP, TRAINING = "--config=configs/fmnist_sweep.py", "--config=configs/fmnist.py"
-SLURM = ["slurm", "--workdir=/shared/runs/gn", "--cpus_per_node=8", "--setup=. .venv/bin/activate"]
+SLURM = ["slurm", "--workdir=runs/gn", "--cpus_per_node=8", "--setup=. .venv/bin/activate"]
 KUBERAY = ["kuberay", "--workdir=/shared/runs/gn", "--image=example.com/gnexp:1", "--claim=experiments"]
 EXAMPLES = {
     "slurm_sweep.sh": [*SLURM, SWEEP, "--config.sweep.parallel=64", "--nodes=4", "--gpus_per_node=2", "--time=1-00"],
@@ -222,10 +222,10 @@ def test_a_manifest_keeps_a_command_as_it_was_typed(config):
 
 def test_a_value_after_a_space_and_a_bare_boolean_are_the_trainers_too():
     done = launch(
-        "slurm", "--cpus_per_node", "8", "--config", "configs/fmnist.py", "--config.native", "--workdir", "/shared/x"
+        "slurm", "--cpus_per_node", "8", "--config", "configs/fmnist.py", "--config.native", "--workdir", "runs/x"
     )
     assert done.returncode == 0, done.stderr
-    assert "\n  --config=configs/fmnist.py\n  --config.native\n  --workdir=/shared/x\n)" in done.stdout
+    assert "\n  --config=configs/fmnist.py\n  --config.native\n  --workdir=runs/x\n)" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 
 import pytest
 
-from gnexp import outcomes, workdir
+from gnexp import outcomes, result, workdir
+from tests.faults import until
 from tests.sweeps import config_file, tiny
 
 pytestmark = [
@@ -62,15 +62,6 @@ def _ray_folders():
     return set(pathlib.Path("/tmp").glob("gnexp-ray.*"))
 
 
-def _until(condition, seconds=120):
-    """Returns what `condition` gives, once it is something."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-    return found
-
-
 class _Slurm:
     """The cluster's commands."""
 
@@ -117,14 +108,14 @@ def slurm(tmp_path):
     files = [f"--{option}={folder / name}" for option, name in {**munge, "seed-file": "munge.seed"}.items()]
     try:
         cluster.start("munged", "--foreground", "--force", *files)
-        _until((folder / "munge.socket").exists, seconds=10)
+        until((folder / "munge.socket").exists, seconds=10)
         cluster.start("slurmctld", "-D", "-c")
         for node in NODES:
             cluster.start("slurmd", "-D", "-c", "-N", node)
-        _until(lambda: cluster.run("sinfo", "--noheader", "--format=%D %T") == "2 idle\n", seconds=20)
+        until(lambda: cluster.run("sinfo", "--noheader", "--format=%D %T") == "2 idle\n", seconds=20)
         yield cluster
         cluster.run("scancel", "--user=root")
-        _until(lambda: not cluster.run("squeue", "--noheader"))
+        until(lambda: not cluster.run("squeue", "--noheader"))
     finally:
         for daemon in reversed(cluster.daemons):
             daemon.terminate()
@@ -149,7 +140,7 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
     log = tmp_path / f"slurm-{number}.out"
     folders = [outcomes.execution(outcomes.folder(directory, trial), 0) for trial in ("0000", "0001", "0002")]
 
-    _until(lambda: (folders[1] / workdir.CHECKPOINT).exists() or slurm.job(number)["JobState"] == "FAILED")
+    until(lambda: (folders[1] / workdir.CHECKPOINT).exists() or slurm.job(number)["JobState"] == "FAILED")
     assert (folders[1] / workdir.CHECKPOINT).exists(), log.read_text()
     commands = slurm.processes()
     assert any("-m gnexp.train " in command for command in commands)
@@ -157,14 +148,16 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
     assert len([command for command in nodes if "--head" in command]) == 1 and len(nodes) == 2
     slurm.run("scontrol", "requeue", str(number))
     # Slurm keeps it back for two minutes.
-    _until(lambda: slurm.job(number)["Reason"] == "BeginTime", seconds=60)
-    assert workdir.read_json(folders[1] / workdir.RESULT)["status"] == "stopped"
+    until(lambda: slurm.job(number)["Reason"] == "BeginTime", seconds=60)
+    kept = (folders[0] / workdir.RESULT).stat().st_mtime_ns
+    assert (folders[1] / workdir.CHECKPOINT).exists() and not result.finished(folders[1])
     slurm.run("scontrol", "update", f"jobid={number}", "StartTime=now")
-    _until(lambda: slurm.job(number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED"))
+    until(lambda: slurm.job(number)["JobState"] in ("COMPLETED", "FAILED", "CANCELLED"))
 
     job = slurm.job(number)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), log.read_text()
     assert [outcome.status for outcome in outcomes.read(directory)] == ["completed"] * 3
+    assert (folders[0] / workdir.RESULT).stat().st_mtime_ns == kept
     assert [len(workdir.read_json(folder / workdir.PROVENANCE)) for folder in folders] == [1, 2, 1]
     assert log.read_text().count(f"workdir: {directory}\n") == 2
     assert not slurm.processes()

@@ -16,7 +16,7 @@ command=(
   python -m gnexp.train
   --config=configs/fmnist_sweep.py
   --config.sweep.parallel=64
-  --workdir=/shared/runs/gn
+  --workdir=runs/gn
   --config.sweep.executor=ray
 )
 

@@ -15,7 +15,7 @@ command=(
   python -m gnexp.train
   --config=configs/fmnist.py
   --config.model.groups=4
-  --workdir=/shared/runs/gn
+  --workdir=runs/gn
 )
 
 # How it ends. Before Slurm takes the nodes away it sends SIGTERM, and two minutes before the time is up USR1: the training
