@@ -189,15 +189,8 @@ def validate(config: ConfigDict) -> None:
         if not field.accepts(flat[path]):
             raise bad_value(path, flat[path])
     validate_together(flat)
-    if "sweep" not in config:
-        return
-    if not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
+    if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
-    if flat["sweep.executor"] == "serial" and flat["sweep.parallel"] > 1:
-        raise UserError(
-            f"config.sweep.parallel={flat['sweep.parallel']} is not allowed with config.sweep.executor='serial', which "
-            "runs one trial at a time: add --config.sweep.executor=processes, or ray"
-        )
 
 
 # What `validate_together` looks at.

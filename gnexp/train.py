@@ -26,7 +26,7 @@ _SHOWN_BY_DRY_RUN = 10
 
 def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | None = None) -> None:
     """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
-    _check_ray(asked, ray_address)
+    _check_executor(asked, ray_address)
     stored = workdir.check(directory) if directory else None
     if stored:
         config, why = configs.settle(asked, stored), "As when it began; for another dataset name another --workdir.\n"
@@ -61,8 +61,13 @@ def _training(config: ConfigDict, splits: data.Splits | None, directory: pathlib
     console.summary(done, directory)
 
 
-def _check_ray(config: ConfigDict, address: str | None) -> None:
+def _check_executor(config: ConfigDict, address: str | None) -> None:
     """Answers at once what Ray would say after a minute, or never."""
+    if "sweep" in config and config.sweep.executor == "serial" and config.sweep.parallel > 1:
+        raise UserError(
+            f"config.sweep.parallel={config.sweep.parallel} is not allowed with config.sweep.executor='serial', which "
+            "runs one trial at a time: add --config.sweep.executor=processes, or ray"
+        )
     wanted = "sweep" in config and config.sweep.executor == "ray"
     if wanted and not importlib.util.find_spec("ray"):
         raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install -e '.[ray]'")

@@ -113,12 +113,7 @@ def test_every_key_has_its_values_in_this_file():
 
 @pytest.mark.parametrize(("path", "value"), GOOD)
 def test_a_good_value_is_taken(sweep, path, value):
-    related = {
-        "deterministic": False,
-        "model.groups": 1,
-        "schedule.min_learning_rate": 0.0,
-        "sweep.executor": "processes",
-    }
+    related = {"deterministic": False, "model.groups": 1, "schedule.min_learning_rate": 0.0}
     configs.validate(changed(sweep, related | {path: value}))
 
 
@@ -295,12 +290,6 @@ def test_a_sweep_goes_on_elsewhere(sweep):
     for key in ("executor", "parallel", "resources"):  # as sweeps had none at first
         del stored["sweep"][key]
     assert configs.settle(sweep, stored).to_dict() == sweep.to_dict()
-
-
-def test_trials_one_after_the_other_are_not_side_by_side(sweep):
-    message = refusal(changed(sweep, {"sweep.parallel": 2}))
-    assert message.startswith("config.sweep.parallel=2 is not allowed with config.sweep.executor='serial'")
-    assert "add --config.sweep.executor=processes, or ray" in message
 
 
 # Configs are pure

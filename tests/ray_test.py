@@ -139,3 +139,14 @@ def test_without_ray_a_line_says_what_to_install(monkeypatch, tmp_path):
     with pytest.raises(UserError, match=r"config\.sweep\.executor='ray' needs Ray.*pip install -e '\.\[ray\]'"):
         train.train(on_ray(tiny()), tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()
+
+
+@needs_ray
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [("head", "must be HOST:PORT, or auto"), ("head:0", "must be HOST:PORT"), ("127.0.0.1:1", "there is no Ray")],
+)
+def test_an_address_without_a_cluster_is_refused_at_once(tmp_path, address, said):
+    with pytest.raises(UserError, match=said):
+        train.train(on_ray(tiny()), tmp_path / "sweep", address)
+    assert not (tmp_path / "sweep").exists()

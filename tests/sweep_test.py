@@ -335,6 +335,8 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(gnexp_train, tmp_pa
         ("--config.sweep.tuner=evolution", ["config.sweep.tuner='evolution'", "'hyperband'"]),
         ("--config.sweep.max_trials=0", ["config.sweep.max_trials=0", "1 to 9999"]),
         ("--config.sweep.parallel=0", ["config.sweep.parallel=0", "1 to 1000"]),
+        ("--config.sweep.parallel=2", ["config.sweep.parallel=2", "'serial'", "--config.sweep.executor=processes"]),
+        ("--ray_address=head:6379", ["--ray_address=head:6379", "--config.sweep.executor=ray"]),
         ("--config.sweep.space.model.epsilon.min_value=0", ["min_value=0.0", "above 0"]),
     ],
 )
