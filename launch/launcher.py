@@ -79,7 +79,7 @@ def check_alone(name: str, order: Order) -> None:
 
 
 def check_fits(order: Order, cpus: str, gpus: str) -> None:
-    """Refuses trials for which no place is large enough: they would wait for ever.
+    """Refuses trials for which no place is large enough, which would wait for ever, and GPUs that no trial would use.
 
     Args:
       order: a training, which passes, or a sweep.
@@ -90,6 +90,11 @@ def check_fits(order: Order, cpus: str, gpus: str) -> None:
         needed, there = order.config.sweep.resources[key], flags.FLAGS[name].value
         if needed > int(there):
             raise UserError(f"config.sweep.resources.{key}={needed} is not allowed: it is more than --{name}={there}")
+        if int(there) and not needed:
+            raise UserError(
+                f"--{name}={there} is not allowed: trials would leave them alone; say what each gets, such as "
+                f"--config.sweep.resources.{key}=1, or 0.5"
+            )
 
 
 def launch(

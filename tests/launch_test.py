@@ -25,9 +25,24 @@ SWEEP, TRAINING = "--config=configs/fmnist_sweep.py", "--config=configs/fmnist.p
 SLURM = ["slurm", "--workdir=runs/gn", "--cpus_per_node=8", "--setup=. .venv/bin/activate"]
 KUBERAY = ["kuberay", "--workdir=/shared/runs/gn", "--image=example.com/gnexp:1", "--claim=experiments"]
 EXAMPLES = {
-    "slurm_sweep.sh": [*SLURM, SWEEP, "--config.sweep.parallel=64", "--nodes=4", "--gpus_per_node=2", "--time=1-00"],
+    "slurm_sweep.sh": [
+        *SLURM,
+        SWEEP,
+        "--config.sweep.parallel=64",
+        "--config.sweep.resources.gpus=0.5",
+        "--nodes=4",
+        "--gpus_per_node=2",
+        "--time=1-00",
+    ],
     "slurm_training.sh": [*SLURM, TRAINING, "--config.model.groups=4", "--partition=short"],
-    "kuberay_sweep.yaml": [*KUBERAY, SWEEP, "--config.sweep.parallel=8", "--max_workers=8", "--gpus=1"],
+    "kuberay_sweep.yaml": [
+        *KUBERAY,
+        SWEEP,
+        "--config.sweep.parallel=8",
+        "--config.sweep.resources.gpus=1",
+        "--max_workers=8",
+        "--gpus=1",
+    ],
     "kuberay_training.yaml": [*KUBERAY, TRAINING, "--config.model.groups=4", "--memory=4Gi", "--namespace=lab"],
 }
 # What a shell would make something else of.
@@ -102,6 +117,7 @@ def test_ray_is_the_locked_one():
         ([*SLURM, SWEEP, "--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),
         ([*SLURM, SWEEP, "--config.sweep.executor=serial"], ["config.sweep.executor=serial", "a launcher chooses it"]),
         ([*SLURM, SWEEP, "--config.sweep.resources.cpus=9"], ["config.sweep.resources.cpus=9", "--cpus_per_node=8"]),
+        ([*SLURM, SWEEP, "--gpus_per_node=2"], ["--gpus_per_node=2", "--config.sweep.resources.gpus=1, or 0.5"]),
         ([*SLURM, SWEEP, "--config.sweep.resources.gpus=0.5"], ["resources.gpus=0.5", "--gpus_per_node=0"]),
         ([*SLURM, TRAINING, "--nodes=2"], ["--nodes=2", "the config has no sweep"]),
         (["slurm", SWEEP, "--cpus_per_node=8", "--workdir=gnexp"], ["--workdir=gnexp", "other files"]),

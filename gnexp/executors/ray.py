@@ -19,12 +19,19 @@ os.environ.setdefault("RAY_task_oom_retries", "3")
 
 import ray
 from ml_collections import ConfigDict
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayError,
+    RayTaskError,
+    TaskCancelledError,
+    WorkerCrashedError,
+)
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gnexp import executions, experiment
 from gnexp.console import SweepConsole
-from gnexp.errors import InterruptedTrainingError, KilledError, UserError
+from gnexp.errors import GnexpError, InterruptedTrainingError, KilledError, UserError
 from gnexp.executions import Done, Task
 from gnexp.executors import node
 
@@ -69,6 +76,7 @@ class Ray:
         self._tasks: dict[ray.ObjectRef, Task] = {}
         self._waiting: dict[str, float] = {}  # since when a trial waits for a node
         self._said = ""
+        self._saved = "everything is saved"
 
     def __enter__(self):
         """Connects to the cluster, or starts it.
@@ -131,6 +139,7 @@ class Ray:
         """Returns the trial id of a task that has ended, and what it came to.
 
         Raises:
+          GnexpError: the cluster is lost.
           InterruptedTrainingError: SIGINT or SIGTERM came; every trial is saved.
           OSError, UserError: what `executions.run` raised on one of the nodes; the other trials are saved.
         """
@@ -150,7 +159,7 @@ class Ray:
         if error := self._stop():
             raise error
         where = "in a trial" if running == 1 else f"in {running} trials"
-        raise InterruptedTrainingError(self._received[0], f"{where}; everything is saved", self._directory)
+        raise InterruptedTrainingError(self._received[0], f"{where}; {self._saved}", self._directory)
 
     def _ended(self) -> list[ray.ObjectRef]:
         """Returns at most one of the tasks that have ended, or none where for a moment none has."""
@@ -163,9 +172,14 @@ class Ray:
         except RayTaskError as error:
             last = str(error).strip().rpartition("\n")[2]
             return UserError(f"a node of the Ray cluster cannot run trials, is gnexp installed there? {last}")
-        except RayError as error:
+        except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
             why = str(error).strip().partition("\n")[0]
             return executions.fail(task, KilledError(f"its process was lost {1 + _RETRIES} times, last so: {why}"))
+        except RayError as error:
+            why = str(error).strip().partition("\n")[0]
+            return GnexpError(
+                f"the Ray cluster is lost ({why}); every finished epoch is saved, and the same command goes on"
+            )
 
     def _hear(self) -> None:
         """Shows what running trials say, and what the others wait for."""
@@ -205,7 +219,10 @@ class Ray:
                 del self._tasks[reference]
                 try:
                     said = ray.get(reference)
-                except RayError:  # It had not begun, or died.
+                except TaskCancelledError:  # It had not begun.
+                    continue
+                except RayError:  # The cluster ends as well, when a whole job of Slurm is told to.
+                    self._saved = "every finished epoch is saved"
                     continue
                 if isinstance(said, (OSError, UserError)):
                     errors.append(said)
