@@ -1,7 +1,7 @@
 """Trials per hour at batch size 1: a sweep of gnexp, and two trials side by side, against plain keras-tuner.
 
 Run:      python -m benchmarks.sweep
-Time:     9 minutes on 2 CPU cores.
+Time:     15 minutes on 2 CPU cores.
 
 A random search over groups, epsilon and learning rate, drawn by each for itself: none of them changes what a step of
 configs/fmnist.py's network costs. One epoch a trial, Adam. Plain keras-tuner has keras.layers.GroupNormalization,
