@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from gnexp import train, workdir
 from gnexp.errors import UserError
 from gnexp.space import choice
 from tests import faults
-from tests.conftest import ROOT
 from tests.sweeps import TOO_FAST, config_file, run, tiny
 
 pytestmark = pytest.mark.any_backend
+ROOT = pathlib.Path(__file__).parents[1]
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs Ray: pip install -e '.[ray]'")
 needs_proc = pytest.mark.skipif(not faults.HAS_PROC, reason="looks for the processes in /proc")
 
