@@ -20,6 +20,10 @@ class UserError(GnexpError):
     exit_code = 2
 
 
+class InUseError(UserError):
+    """Another process holds a workdir."""
+
+
 class DivergedError(GnexpError):
     """The loss is NaN or infinite."""
 

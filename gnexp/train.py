@@ -71,6 +71,12 @@ def _check_executor(config: ConfigDict, address: str | None) -> None:
     wanted = "sweep" in config and config.sweep.executor == "ray"
     if wanted and not importlib.util.find_spec("ray"):
         raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install -e '.[ray]'")
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if wanted and address is None and config.sweep.resources.cpus > cpus:
+        raise UserError(
+            f"config.sweep.resources.cpus={config.sweep.resources.cpus} is not allowed: this machine has {cpus}; "
+            "--ray_address=HOST:PORT names a cluster"
+        )
     if address is not None and not wanted:
         raise UserError(f"--ray_address={address} is for a sweep with --config.sweep.executor=ray")
     if address in (None, "auto"):

@@ -22,7 +22,7 @@ from typing import Any, TextIO
 from ml_collections import ConfigDict
 
 from gnexp.config import settle, to_json
-from gnexp.errors import UserError
+from gnexp.errors import InUseError, UserError
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -140,7 +140,8 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
       patience: for how many seconds to wait for another process that holds it.
 
     Raises:
-      UserError: another process holds it, it cannot be made, or a training of another config lies there.
+      InUseError: another process holds it.
+      UserError: it cannot be made, or a training of another config lies there.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -151,7 +152,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
         deadline = time.monotonic() + patience
         while not _locked(lock):
             if time.monotonic() >= deadline:
-                raise UserError(f"--workdir={directory} is in use by another process")
+                raise InUseError(f"--workdir={directory} is in use by another process")
             time.sleep(0.1)
         stored = read_json(directory / CONFIG)
         config = config if stored is None else settle(config, stored)

@@ -100,8 +100,14 @@ def _job(order: Order) -> tuple[str, str, dict[str, Any]]:
     pod["restartPolicy"] = "Never"
     spec = {
         "backoffLimit": _RETRIES,
-        # 1 is a training that failed and 2 a mistake: neither is mended by another pod.
-        "podFailurePolicy": {"rules": [{"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}}]},
+        "podFailurePolicy": {
+            "rules": [
+                # A pod that is taken away uses up no retry.
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                # 1 is a training that failed and 2 a mistake: neither is mended by another pod.
+                {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
+            ]
+        },
         "template": {"spec": pod},
     }
     return "batch/v1", "Job", spec

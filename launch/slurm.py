@@ -15,10 +15,12 @@ from absl import flags
 
 from gnexp import config as configs
 from gnexp import workdir
+from gnexp.errors import UserError
 from launch import launcher
 from launch.launcher import COUNT, COUNT_OR_NONE, Order
 
 _ACTIVATE = ".venv/bin/activate"
+_LEAST_MINUTES = 10
 _TIME = r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}"
 
 
@@ -38,6 +40,7 @@ def _define() -> None:
 
 def _script(order: Order) -> str:
     launcher.check_alone("nodes", order)
+    _check_time(flags.FLAGS.time)
     launcher.check_fits(order, "cpus_per_node", "gpus_per_node")
     directory = pathlib.Path(order.workdir).expanduser()
     if stored := workdir.check(directory):
@@ -48,6 +51,16 @@ def _script(order: Order) -> str:
     else:
         parts.append('run "${command[@]}"\n')
     return "\n".join(parts)
+
+
+def _check_time(text: str) -> None:
+    """Refuses a time so short that the job would do nothing but queue itself again, two minutes before it is up."""
+    days, _, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")] if text else [0]
+    units = (60, 1, 1 / 60) if days or len(parts) == 3 else (1, 1 / 60)
+    minutes = 1440 * int(days or 0) + sum(part * unit for part, unit in zip(parts, units, strict=False))
+    if 0 < minutes < _LEAST_MINUTES:
+        raise UserError(f"--time={text} is not allowed: it must be {_LEAST_MINUTES} minutes or more")
 
 
 def _head(order: Order) -> str:
@@ -64,7 +77,7 @@ def _head(order: Order) -> str:
     lines += [f"#SBATCH --{name}={value}" for name, value in directives.items() if value]
     lines += ["#SBATCH --requeue", "#SBATCH --open-mode=append", "#SBATCH --signal=B:USR1@120", ""]
     lines += ["# Slurm starts this on the first node, in the folder that it was submitted from."]
-    lines += [flags.FLAGS.setup] if flags.FLAGS.setup else []
+    lines += [f"{flags.FLAGS.setup} || exit"] if flags.FLAGS.setup else []
     lines += [f"export {name}={shlex.quote(value)}" for name, value in order.environment.items()]
     return "\n".join([*lines, *_command(order.command)]) + "\n"
 

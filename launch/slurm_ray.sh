@@ -43,7 +43,7 @@ while joined < nodes:
     time.sleep(1)
     try:
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError:
+    except Exception:  # It is not up yet: Ray raises this and that.
         continue
     joined = sum(node["Alive"] for node in ray.nodes())
 PYTHON

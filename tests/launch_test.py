@@ -117,6 +117,8 @@ def test_ray_is_the_locked_one():
         ([*SLURM, SWEEP, "--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),
         ([*SLURM, SWEEP, "--config.sweep.executor=serial"], ["config.sweep.executor=serial", "a launcher chooses it"]),
         ([*SLURM, SWEEP, "--config.sweep.resources.cpus=9"], ["config.sweep.resources.cpus=9", "--cpus_per_node=8"]),
+        ([*SLURM, SWEEP, "--time=9:59"], ["--time=9:59", "10 minutes or more"]),
+        ([*SLURM, SWEEP, "--time=0:09:00"], ["--time=0:09:00", "10 minutes or more"]),
         ([*SLURM, SWEEP, "--gpus_per_node=2"], ["--gpus_per_node=2", "--config.sweep.resources.gpus=1, or 0.5"]),
         ([*SLURM, SWEEP, "--config.sweep.resources.gpus=0.5"], ["resources.gpus=0.5", "--gpus_per_node=0"]),
         ([*SLURM, TRAINING, "--nodes=2"], ["--nodes=2", "the config has no sweep"]),

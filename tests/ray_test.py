@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from gnexp import train, workdir
+from gnexp import outcomes, train, workdir
 from gnexp.errors import UserError
 from gnexp.space import choice
 from tests import faults
@@ -74,16 +74,10 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     config.sweep.executor, config.sweep.parallel = "serial", 1
     expected = run(config, tmp_path / "serial")
     assert [each.status for each in expected] == ["completed", "completed", "failed"]
-    found = outcomes_of(directory)
+    found = outcomes.read(directory)
     faults.assert_same(found, expected)
     # A trial that raises is no lost process.
     assert [faults.processes_of(directory, each.trial_id) for each in found] == [4, 3, 1]
-
-
-def outcomes_of(directory):
-    from gnexp import outcomes
-
-    return outcomes.read(directory)
 
 
 @needs_ray
@@ -107,7 +101,7 @@ def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     cluster.remove_node(other)
 
     config.sweep.executor, config.sweep.parallel = "serial", 1
-    found = outcomes_of(directory)
+    found = outcomes.read(directory)
     faults.assert_same(found, run(config, tmp_path / "serial"))
     assert faults.processes_of(directory, on_it) == 2
 
@@ -133,6 +127,32 @@ def test_a_node_that_does_not_share_the_file_system_is_refused(cluster, tmp_path
     finally:
         node.terminate()
         node.wait()
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_lost_head_is_said(gnexp_train, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    config, directory = on_ray(tiny("grid", trials=1, epochs=10**6), parallel=1), tmp_path / "sweep"
+    process = gnexp_train.start(
+        f"--workdir={directory}", f"--ray_address={cluster.address}", config=config_file(tmp_path, config)
+    )
+    faults.let_go(faults.hold(directory, {"0000": 0}))
+    os.kill(cluster.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=100)
+    assert process.returncode == 1 and stderr.count("\n") == 1
+    assert stderr.startswith("gnexp: the Ray cluster is lost; every finished epoch is saved, the same command goes on.")
+    cluster.shutdown()
+
+
+@needs_ray
+@pytest.mark.parametrize(("gpus", "seen"), [(0.0, "-1"), (0.5, None)])
+def test_who_gets_no_gpu_sees_none(gpus, seen):
+    from gnexp.executors import ray
+
+    assert ray._environment(on_ray(tiny(), gpus=gpus).sweep.resources).get("CUDA_VISIBLE_DEVICES") == seen
 
 
 def test_without_ray_a_line_says_what_to_install(monkeypatch, tmp_path):

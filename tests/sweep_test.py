@@ -336,12 +336,13 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(gnexp_train, tmp_pa
         ("--config.sweep.max_trials=0", ["config.sweep.max_trials=0", "1 to 9999"]),
         ("--config.sweep.parallel=0", ["config.sweep.parallel=0", "1 to 1000"]),
         ("--config.sweep.parallel=2", ["config.sweep.parallel=2", "'serial'", "--config.sweep.executor=processes"]),
+        ("--config.sweep.executor=ray --config.sweep.resources.cpus=999", ["resources.cpus=999", "this machine has"]),
         ("--ray_address=head:6379", ["--ray_address=head:6379", "--config.sweep.executor=ray"]),
         ("--config.sweep.space.model.epsilon.min_value=0", ["min_value=0.0", "above 0"]),
     ],
 )
 def test_a_mistake_is_one_line(gnexp_train, tmp_path, argument, words):
-    done = gnexp_train(argument, f"--workdir={tmp_path / 'none'}", config="configs/fmnist_sweep.py")
+    done = gnexp_train(*argument.split(), f"--workdir={tmp_path / 'none'}", config="configs/fmnist_sweep.py")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and all(word in done.stderr for word in words), done.stderr
     assert not list(tmp_path.iterdir())

@@ -65,7 +65,9 @@ def run(
     os.environ.update(environment)
     try:
         _check_shared(directory, sweep)
-        with _logged(directory / "trials" / trial_id / BACKEND_LOG):
+        # A process that was given up may still write to its own.
+        log = f"{pathlib.Path(BACKEND_LOG).stem}-{platform.node()}-{os.getpid()}.log"
+        with _logged(directory / "trials" / trial_id / log):
             from gnexp import executions
             from gnexp.trial import stop_signals
 
@@ -93,7 +95,10 @@ def _check_shared(directory: pathlib.Path, sweep: str) -> None:
 def _splits(**data):
     from gnexp.data import load
 
-    return load(ConfigDict(data))
+    try:
+        return load(ConfigDict(data))
+    except UserError as error:
+        raise UserError(f"{platform.node()}: {error}") from error
 
 
 @contextlib.contextmanager

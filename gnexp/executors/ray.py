@@ -5,11 +5,13 @@ finds in the trial's folder how far the trial is. So Ray may begin it anew on an
 which it does by itself. A trial that raises has come to its end, and is never retried.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import pickle
 import signal
+import socket
 import time
 
 # Ray reads these when it is imported. A trial that no node has the memory for, it would else begin anew for ever.
@@ -20,8 +22,10 @@ os.environ.setdefault("RAY_task_oom_retries", "3")
 import ray
 from ml_collections import ConfigDict
 from ray.exceptions import (
+    GetTimeoutError,
     NodeDiedError,
     OutOfMemoryError,
+    RayActorError,
     RayError,
     RayTaskError,
     TaskCancelledError,
@@ -31,14 +35,15 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gnexp import executions, experiment
 from gnexp.console import SweepConsole
-from gnexp.errors import GnexpError, InterruptedTrainingError, KilledError, UserError
+from gnexp.errors import GnexpError, InterruptedTrainingError, InUseError, KilledError, UserError
 from gnexp.executions import Done, Task
 from gnexp.executors import node
 
 _RETRIES = 3
 _SECONDS_TO_A_SIGNAL = 0.2  # at the most, from when it comes until it is looked for
-# That a trial waits: until it is said, where no node could take it, or where all may be busy (some are slow to begin).
+# Of a trial's silence, until it is said: where no node could take it, or where all may be busy.
 _NO_NODE_SECONDS, _BUSY_SECONDS = 5.0, 30.0
+_HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often it is looked at, and after how long it is given up
 _OBJECT_STORE = 100 * 2**20  # bytes, near Ray's least: tasks and what they come to are small
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
@@ -74,7 +79,10 @@ class Ray:
         self._received = received
         self._address = address
         self._tasks: dict[ray.ObjectRef, Task] = {}
-        self._waiting: dict[str, float] = {}  # since when a trial waits for a node
+        # time.monotonic() of the last news of each trial in flight, of its submission where it has not begun, ...
+        self._heard: dict[str, float] = {}
+        self._waiting: dict[str, float] = {}
+        self._head_checked = self._head_seen = time.monotonic()  # ... and of the head.
         self._said = ""
         self._saved = "everything is saved"
 
@@ -84,9 +92,9 @@ class Ray:
         Raises:
           UserError: there is none at the address, or this machine has not what a trial is to get.
         """
-        _connect(self._address)
+        _connect(self._address, self._directory)
         resources = self._config.sweep.resources
-        if self._address is None and not self._nodes_for_a_trial():
+        if self._address is None and not self._a_node_has_room():
             there_are = _in_words(ray.cluster_resources())
             ray.shutdown()
             raise UserError(f"config.sweep.resources is {self._needed()} for each trial: this machine has {there_are}")
@@ -94,7 +102,7 @@ class Ray:
         self._gpus = os.environ.get(_GPUS)
         os.environ[_GPUS] = "-1"
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        self._board = ray.remote(node.Board).options(num_cpus=0, scheduling_strategy=beside).remote()
+        self._board = ray.remote(node.Board).options(num_cpus=0, max_restarts=-1, scheduling_strategy=beside).remote()
         self._run = ray.remote(node.run).options(
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
@@ -106,7 +114,7 @@ class Ray:
     def __exit__(self, kind, error, traceback):
         """Leaves the cluster, once every trial is saved unless a signal says not to wait."""
         try:
-            if not isinstance(error, InterruptedTrainingError):
+            if not isinstance(error, (InterruptedTrainingError, _ClusterLostError)):
                 self._stop()
         finally:
             ray.shutdown()
@@ -118,7 +126,7 @@ class Ray:
         """Takes a task, which begins when a node has room for it."""
         self._console.trial(task.trial_id, task.epochs)
         self._console.progress(task.trial_id, f"waiting for {self._needed()}")
-        self._waiting[task.trial_id] = time.monotonic()
+        self._heard[task.trial_id] = self._waiting[task.trial_id] = time.monotonic()
         former = task.promoted_from and task.promoted_from.absolute()
         absolute = dataclasses.replace(task, directory=task.directory.absolute(), promoted_from=former)
         data = self._config.data.to_dict()
@@ -130,7 +138,7 @@ class Ray:
             self._directory,
             experiment.name(self._directory),
             data,
-            _environment(self._config.sweep.resources.cpus),
+            _environment(self._config.sweep.resources),
             self._board,
         )
         self._tasks[reference] = task
@@ -139,16 +147,21 @@ class Ray:
         """Returns the trial id of a task that has ended, and what it came to.
 
         Raises:
-          GnexpError: the cluster is lost.
+          GnexpError: the cluster is lost, or a node cannot run trials.
           InterruptedTrainingError: SIGINT or SIGTERM came; every trial is saved.
           OSError, UserError: what `executions.run` raised on one of the nodes; the other trials are saved.
         """
         while not self._received:
-            self._hear()
-            for reference in self._ended():
+            try:
+                self._hear()
+                ended = self._ended()
+            except RayError as error:
+                raise _ClusterLostError(_first_line(error)) from error
+            # A signal to all of a cluster's processes ends trials as well, which then have not failed.
+            for reference in ended if not self._received else ():
                 task = self._tasks.pop(reference)
                 said = self._result(reference, task)
-                if isinstance(said, InterruptedTrainingError):  # by who takes the node away, and not by us
+                if said is None:
                     self.submit(task)
                 elif isinstance(said, Exception):
                     self._stop()
@@ -165,54 +178,72 @@ class Ray:
         """Returns at most one of the tasks that have ended, or none where for a moment none has."""
         return ray.wait(list(self._tasks), num_returns=1, timeout=_SECONDS_TO_A_SIGNAL)[0]
 
-    def _result(self, reference: ray.ObjectRef, task: Task) -> Done | Exception:
-        self._waiting.pop(task.trial_id, None)
+    def _result(self, reference: ray.ObjectRef, task: Task) -> Done | Exception | None:
+        """Returns what a task came to, why the sweep must stop, or None where the task is to be submitted anew."""
         try:
-            return ray.get(reference)
+            said = ray.get(reference)
+        except TaskCancelledError:  # by a stray signal, and not by us
+            return None
         except RayTaskError as error:
             last = str(error).strip().rpartition("\n")[2]
-            return UserError(f"a node of the Ray cluster cannot run trials, is gnexp installed there? {last}")
+            hint = "; is gnexp installed there?" if "ImportError" in last or "ModuleNotFoundError" in last else ""
+            return GnexpError(f"a node of the Ray cluster cannot run trials{hint} ({last})")
         except (WorkerCrashedError, NodeDiedError, OutOfMemoryError) as error:
-            why = str(error).strip().partition("\n")[0]
-            return executions.fail(task, KilledError(f"its process was lost {1 + _RETRIES} times, last so: {why}"))
+            why = f"its process was lost {1 + _RETRIES} times, last so: {_first_line(error)}"
+            return executions.fail(task, KilledError(why))
         except RayError as error:
-            why = str(error).strip().partition("\n")[0]
-            return GnexpError(
-                f"the Ray cluster is lost ({why}); every finished epoch is saved, and the same command goes on"
-            )
+            return _ClusterLostError(_first_line(error))
+        # Who takes the node away interrupts a trial, too.
+        return None if isinstance(said, InterruptedTrainingError) else said
 
     def _hear(self) -> None:
         """Shows what running trials say, and what the others wait for."""
-        try:
+        self._check_head()
+        news = {}
+        with contextlib.suppress(GetTimeoutError, RayActorError):  # It is slow, or begun anew; trials go on without it.
             news = ray.get(self._board.take.remote(), timeout=_SECONDS_TO_A_SIGNAL)
-        except RayError:  # It is slow, or is begun anew; trials go on without it.
-            news = {}
+        now = time.monotonic()
         in_flight = {task.trial_id for task in self._tasks.values()}
         for trial_id in news.keys() & in_flight:
+            self._heard[trial_id] = now
             self._waiting.pop(trial_id, None)
             self._console.progress(trial_id, news[trial_id])
-        longest = time.monotonic() - min(self._waiting.values(), default=time.monotonic())
-        if longest < _NO_NODE_SECONDS:
-            return
-        if not self._nodes_for_a_trial():
-            self._say(f"waiting for a node with {self._needed()}: the cluster has none now")
-        elif longest >= _BUSY_SECONDS:
-            self._say(
-                f"waiting for {self._needed()}: of the cluster's {_in_words(ray.cluster_resources())} too few are free"
-            )
-
-    def _say(self, what: str) -> None:
-        if what != self._said:
-            self._said = what
+        silent = max((now - self._heard[trial_id] for trial_id in in_flight), default=0.0)
+        waiting = max((now - since for since in self._waiting.values()), default=0.0)
+        what = ""
+        if silent > _NO_NODE_SECONDS and not self._a_node_has_room():
+            what = f"waiting for a node with {self._needed()}: the cluster has none now"
+        elif waiting > _BUSY_SECONDS:
+            there_are = _in_words(ray.cluster_resources())
+            what = f"waiting for {self._needed()}: of the cluster's {there_are} too few are free"
+        if what and what != self._said:
             self._console.say(what)
+        self._said = what
+
+    def _check_head(self) -> None:
+        """Notices that the cluster's head is gone before Ray does, which ends the process after a minute, silently."""
+        now = time.monotonic()
+        if now < self._head_checked + _HEAD_SECONDS:
+            return
+        self._head_checked = now
+        host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            self._head_seen = now
+        except OSError as error:
+            if now > self._head_seen + _HEAD_LOST_SECONDS:
+                raise _ClusterLostError(
+                    f"its head at {host}:{port} does not answer: {error.strerror or error}"
+                ) from error
 
     def _stop(self) -> OSError | UserError | None:
         """Has every trial saved, and returns why one could not be.
 
         One that ends just then has said so in its folder, for when the sweep goes on.
         """
-        for reference in self._tasks:
-            ray.cancel(reference)
+        with contextlib.suppress(RayError):
+            for reference in self._tasks:
+                ray.cancel(reference)
         errors = []
         while self._tasks:
             for reference in self._ended():
@@ -224,7 +255,7 @@ class Ray:
                 except RayError:  # The cluster ends as well, when a whole job of Slurm is told to.
                     self._saved = "every finished epoch is saved"
                     continue
-                if isinstance(said, (OSError, UserError)):
+                if isinstance(said, (OSError, UserError)) and not isinstance(said, InUseError):
                     errors.append(said)
         return errors[0] if errors else None
 
@@ -232,18 +263,25 @@ class Ray:
         resources = self._config.sweep.resources
         return _in_words({"CPU": resources.cpus, "GPU": resources.gpus})
 
-    def _nodes_for_a_trial(self) -> list[str]:
+    def _a_node_has_room(self) -> bool:
+        """Tells whether a node could take a trial, were it idle."""
         needed = self._config.sweep.resources
-        return [
-            each["NodeID"]
-            for each in ray.nodes()
-            if each["Alive"]
+        return any(
+            each["Alive"]
             and each["Resources"].get("CPU", 0) >= needed.cpus
             and each["Resources"].get("GPU", 0) >= needed.gpus
-        ]
+            for each in ray.nodes()
+        )
 
 
-def _connect(address: str | None) -> None:
+class _ClusterLostError(GnexpError):
+    """There is nobody left to ask for the trials."""
+
+    def __init__(self, why: str):
+        super().__init__(f"the Ray cluster is lost; every finished epoch is saved, the same command goes on. {why}")
+
+
+def _connect(address: str | None, directory: pathlib.Path) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     # Ray's own handler would end the process before anything is saved.
     handler = signal.getsignal(signal.SIGTERM)
@@ -253,20 +291,29 @@ def _connect(address: str | None) -> None:
         else:
             cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
             ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        said = str(error).strip().partition("\n")[0]
-        raise UserError(f"Ray cannot be used{f' at --ray_address={address}' if address else ''}: {said}") from error
+    except SystemExit as error:  # of Ray's own handler
+        raise InterruptedTrainingError(
+            signal.SIGTERM, "before its next trial; everything is saved", directory
+        ) from error
+    except Exception as error:  # Ray raises plain Exception, too.
+        at = f" at --ray_address={address}" if address else ""
+        raise UserError(f"Ray cannot be used{at}: {_first_line(error)}") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
 
 
-def _environment(cpus: int) -> dict[str, str]:
-    """Returns what a node sets before it imports TensorFlow or JAX; OpenMP's threads and the GPUs seen are Ray's."""
+def _environment(resources) -> dict[str, str]:
+    """Returns what a node sets before it imports TensorFlow or JAX."""
     found = {name: os.environ[name] for name in _ENVIRONMENT if os.environ.get(name)}
     if "GNEXP_DATA_DIR" in found:
         found["GNEXP_DATA_DIR"] = str(pathlib.Path(found["GNEXP_DATA_DIR"]).absolute())
-    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"), str(cpus))
-    return {**found, **threads}
+    # Ray limits OpenMP's threads, and says which GPUs are seen: all of them where a trial is to get none.
+    threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"), str(resources.cpus))
+    return {**found, **threads, **({} if resources.gpus else {_GPUS: "-1"})}
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def _in_words(resources) -> str:

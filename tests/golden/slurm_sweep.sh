@@ -11,7 +11,7 @@
 #SBATCH --signal=B:USR1@120
 
 # Slurm starts this on the first node, in the folder that it was submitted from.
-. .venv/bin/activate
+. .venv/bin/activate || exit
 command=(
   python -m gnexp.train
   --config=configs/fmnist_sweep.py
@@ -98,7 +98,7 @@ while joined < nodes:
     time.sleep(1)
     try:
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-    except ConnectionError:
+    except Exception:  # It is not up yet: Ray raises this and that.
         continue
     joined = sum(node["Alive"] for node in ray.nodes())
 PYTHON

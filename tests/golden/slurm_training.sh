@@ -10,7 +10,7 @@
 #SBATCH --signal=B:USR1@120
 
 # Slurm starts this on the first node, in the folder that it was submitted from.
-. .venv/bin/activate
+. .venv/bin/activate || exit
 command=(
   python -m gnexp.train
   --config=configs/fmnist.py
