@@ -45,6 +45,7 @@ _SECONDS_TO_A_SIGNAL = 0.2  # at the most, from when it comes until it is looked
 _NO_NODE_SECONDS, _BUSY_SECONDS = 5.0, 30.0
 _HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often it is looked at, and after how long it is given up
 _OBJECT_STORE = 100 * 2**20  # bytes, near Ray's least: tasks and what they come to are small
+_SAVED_EPOCHS = "every finished epoch is saved"
 _GPUS = "CUDA_VISIBLE_DEVICES"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
 
@@ -160,11 +161,11 @@ class Ray:
             # A signal to all of a cluster's processes ends trials as well, which then have not failed.
             for reference in ended if not self._received else ():
                 task = self._tasks.pop(reference)
+                self._waiting.pop(task.trial_id, None)
                 said = self._result(reference, task)
                 if said is None:
                     self.submit(task)
                 elif isinstance(said, Exception):
-                    self._stop()
                     raise said
                 else:
                     return task.trial_id, said
@@ -241,23 +242,29 @@ class Ray:
 
         One that ends just then has said so in its folder, for when the sweep goes on.
         """
-        with contextlib.suppress(RayError):
+        errors = []
+        try:
             for reference in self._tasks:
                 ray.cancel(reference)
-        errors = []
-        while self._tasks:
-            for reference in self._ended():
-                del self._tasks[reference]
-                try:
-                    said = ray.get(reference)
-                except TaskCancelledError:  # It had not begun.
-                    continue
-                except RayError:  # The cluster ends as well, when a whole job of Slurm is told to.
-                    self._saved = "every finished epoch is saved"
-                    continue
-                if isinstance(said, (OSError, UserError)) and not isinstance(said, InUseError):
-                    errors.append(said)
+            while self._tasks:
+                for reference in self._ended():
+                    del self._tasks[reference]
+                    said = self._last_words(reference)
+                    if isinstance(said, (OSError, UserError)) and not isinstance(said, InUseError):
+                        errors.append(said)
+        except RayError:
+            self._saved = _SAVED_EPOCHS
         return errors[0] if errors else None
+
+    def _last_words(self, reference: ray.ObjectRef) -> Done | Exception | None:
+        """Returns what a task that was told to stop came to, or None where it had not begun, or was lost."""
+        try:
+            return ray.get(reference)
+        except TaskCancelledError:
+            return None
+        except RayError:  # When Slurm ends a job, the cluster ends as well.
+            self._saved = _SAVED_EPOCHS
+            return None
 
     def _needed(self) -> str:
         resources = self._config.sweep.resources
@@ -278,7 +285,7 @@ class _ClusterLostError(GnexpError):
     """There is nobody left to ask for the trials."""
 
     def __init__(self, why: str):
-        super().__init__(f"the Ray cluster is lost; every finished epoch is saved, the same command goes on. {why}")
+        super().__init__(f"the Ray cluster is lost; {_SAVED_EPOCHS}, the same command goes on. {why}")
 
 
 def _connect(address: str | None, directory: pathlib.Path) -> None:
