@@ -37,7 +37,7 @@ def _workers(directory):
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
     """One story, for each chapter of its own would start TensorFlow three times more."""
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, 3e-2, TOO_FAST)}}
-    config, directory = tiny("grid", trials=4, epochs=20, parallel=2, **rates), tmp_path / "sweep"
+    config, directory = tiny("grid", trials=4, epochs=60, parallel=2, **rates), tmp_path / "sweep"
 
     def start():
         return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))

@@ -42,7 +42,7 @@ def cluster():
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
     """One story, for each chapter of its own would start Ray and TensorFlow anew."""
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
-    config, directory = on_ray(tiny("grid", trials=3, epochs=20, **rates)), tmp_path / "sweep"
+    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **rates)), tmp_path / "sweep"
 
     def start():
         return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
@@ -81,7 +81,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
 @needs_proc
 def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
-    config, directory = on_ray(tiny("grid", trials=3, epochs=20, **rates)), tmp_path / "sweep"
+    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **rates)), tmp_path / "sweep"
     process = gnexp_train.start(
         f"--workdir={directory}", f"--ray_address={cluster.address}", config=config_file(tmp_path, config)
     )
