@@ -97,7 +97,7 @@ class _Slurm:
 @pytest.fixture
 def slurm():
     """A cluster of two nodes."""
-    # A job's socket lies in its node's folder, and the path of a socket has at most 107 characters: pytest's are too long.
+    # A job's socket lies in its node's folder, and the path of a socket has at most 107 characters.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gnexp-slurm.", dir="/tmp"))
     folder.chmod(0o755)
     (folder / "state").mkdir()
