@@ -16,7 +16,7 @@ from gnexp import config as configs
 from gnexp import space
 from gnexp.errors import UserError
 
-_BACKEND, _DATA = "KERAS_BACKEND", "GNEXP_DATA_DIR"
+_BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
 
 def define() -> None:
@@ -31,7 +31,7 @@ def define() -> None:
 
 def environment() -> dict[str, str]:
     """Returns the variables of the environment that belong to a command which is to be run again."""
-    return {name: os.environ[name] for name in (_BACKEND, _DATA) if os.environ.get(name)}
+    return {name: os.environ[name] for name in (_BACKEND, _DATA, _RAY_TOKEN) if os.environ.get(name)}
 
 
 def parse(argv: list[str]) -> list[str]:

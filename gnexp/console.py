@@ -242,8 +242,9 @@ def dry_run(config, space, first: list[dict]) -> None:
     size = f"{space.size():.0f}" if math.isfinite(space.size()) else "infinitely many"
     print(f"\n{size} combinations; a grid of them has {space.grid_size()}")
     sweep = config.sweep
+    seeds = f"{sweep.executions} seed{'' if sweep.executions == 1 else 's'}"
     print(
-        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {sweep.executions} execution(s), "
+        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
         f"to get the {OBJECTIVES[config.objective]} {config.objective}"
     )
     print(f"\nThe first {len(first)} trials\n")

@@ -57,6 +57,7 @@ def run(config: ConfigDict, splits: data.Splits, directory: pathlib.Path, ray_ad
         kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
+        sweep.greet()
         with (
             sweep.console as console,
             _executor(config, splits, directory, console, received, ray_address) as executor,
@@ -117,6 +118,11 @@ class _Sweep:
         # Hyperband trains a configuration more than once.
         there_are = {"grid": self._space.grid_size, "hyperband": lambda: most}.get(tuner, self._space.size)()
         return int(min(most, there_are))
+
+    def greet(self) -> None:
+        """Says where the sweep goes on, if it does."""
+        if self._oracle.trials:
+            self.console.say(f"going on: {len(self._oracle.end_order)} of {self._trials()} trials have ended already")
 
     def next(self) -> executions.Task | None:
         """Returns the next trial to run, first of all those that were interrupted, or None where there is none now."""

@@ -46,10 +46,14 @@ def _define() -> None:
 
 def _manifest(order: Order) -> str:
     launcher.check_alone("max_workers", order)
-    launcher.check_fits(order, "cpus", "gpus")
+    launcher.check_fits(order, "max_workers", "cpus", "gpus")
     if _SHARED not in order.workdir.parents or ".." in order.workdir.parts:
         raise UserError(
-            f"--workdir={order.workdir} is not allowed: it must lie in {_SHARED}, where the pods have --claim"
+            f"--workdir={order.workdir} is not allowed: it must lie below {_SHARED}, where the pods have --claim"
+        )
+    if "GNEXP_DATA_DIR" in order.environment and not order.config.data.directory:
+        order.notes.append(
+            f"GNEXP_DATA_DIR stays here; for the pods, --config.data.directory names a folder below {_SHARED}"
         )
     # Every time another name: the former run of a sweep may still be there to be looked at.
     name = re.sub(r"[^a-z0-9]+", "-", order.workdir.name.lower()).strip("-")[:30]

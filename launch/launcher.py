@@ -29,12 +29,14 @@ class Order:
       workdir: as it was typed, for it may be a path of the cluster.
       command: the trainer's, for a sweep without the address of its Ray cluster.
       environment: what of this environment belongs to the command.
+      notes: what is to be said beside what is printed or submitted.
     """
 
     config: ConfigDict
     workdir: pathlib.PurePosixPath
     command: list[str]
     environment: dict[str, str]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def sweep(self) -> bool:
@@ -78,15 +80,21 @@ def check_alone(name: str, order: Order) -> None:
         )
 
 
-def check_fits(order: Order, cpus: str, gpus: str) -> None:
+def check_fits(order: Order, places: str, cpus: str, gpus: str) -> None:
     """Refuses trials for which no place is large enough, which would wait for ever, and GPUs that no trial would use.
+
+    Says where `sweep.parallel` is another number than that of the trials for which there is room at a time.
 
     Args:
       order: a training, which passes, or a sweep.
-      cpus: the name of the flag that says how many CPUs there are in one place.
+      places: the name of the flag that says how many places there are, nodes or pods, at the most.
+      cpus: the name of the flag that says how many CPUs there are in each.
       gpus: the same of GPUs.
     """
-    for key, name in {"cpus": cpus, "gpus": gpus}.items() if order.sweep else ():
+    if not order.sweep:
+        return
+    in_each = []
+    for key, name in {"cpus": cpus, "gpus": gpus}.items():
         needed, there = order.config.sweep.resources[key], flags.FLAGS[name].value
         if needed > int(there):
             raise UserError(f"config.sweep.resources.{key}={needed} is not allowed: it is more than --{name}={there}")
@@ -95,6 +103,11 @@ def check_fits(order: Order, cpus: str, gpus: str) -> None:
                 f"--{name}={there} is not allowed: trials would leave them alone; say what each gets, such as "
                 f"--config.sweep.resources.{key}=1, or 0.5"
             )
+        if needed:
+            in_each.append(int(int(there) / needed))
+    room, parallel = int(flags.FLAGS[places].value) * min(in_each), order.config.sweep.parallel
+    if room != parallel:
+        order.notes.append(f"config.sweep.parallel is {parallel}, and there is room for {room} trials at a time")
 
 
 def launch(
@@ -121,7 +134,7 @@ def launch(
         )
         flags.DEFINE_bool("submit", False, "Submit it; without this, print it.")
         define()
-        app.run(lambda _: _launch(render(_order()), submitter, watch), flags_parser=_parse)
+        app.run(lambda _: _launch(_order(), render, submitter, watch), flags_parser=_parse)
     except KeyboardInterrupt:
         print("gnexp: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
@@ -149,10 +162,19 @@ def _order() -> Order:
     return Order(config, pathlib.PurePosixPath(workdir), command, command_line.environment())
 
 
-def _launch(text: str, submitter: Sequence[str], watch: Callable[[str], str]) -> None:
-    if not flags.FLAGS.submit:
-        print(text, end="")
-        return
+def _launch(
+    order: Order, render: Callable[[Order], str], submitter: Sequence[str], watch: Callable[[str], str]
+) -> None:
+    text = render(order)
+    if flags.FLAGS.submit:
+        _submit(text, submitter, watch)
+    else:
+        print(text, end="", flush=True)
+    for note in order.notes:
+        print(f"gnexp: note: {note}", file=sys.stderr)
+
+
+def _submit(text: str, submitter: Sequence[str], watch: Callable[[str], str]) -> None:
     if not shutil.which(submitter[0]):
         raise UserError(f"--submit needs {submitter[0]}, which is not installed here; without --submit it is printed")
     done = subprocess.run(submitter, input=text, capture_output=True, text=True, check=False)

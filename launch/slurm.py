@@ -41,7 +41,7 @@ def _define() -> None:
 def _script(order: Order) -> str:
     launcher.check_alone("nodes", order)
     _check_time(flags.FLAGS.time)
-    launcher.check_fits(order, "cpus_per_node", "gpus_per_node")
+    launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = pathlib.Path(order.workdir).expanduser()
     if stored := workdir.check(directory):
         configs.settle(order.config, stored)

@@ -28,7 +28,7 @@ EXAMPLES = {
     "slurm_sweep.sh": [
         *SLURM,
         SWEEP,
-        "--config.sweep.parallel=64",
+        "--config.sweep.parallel=16",
         "--config.sweep.resources.gpus=0.5",
         "--nodes=4",
         "--gpus_per_node=2",
@@ -169,6 +169,14 @@ def test_submitted_is_what_is_printed(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "To watch it: kubectl get job.batch/gnexp-gn-x --watch --namespace=lab" in done.stdout
     assert (tmp_path / "read").read_bytes() == (GOLDEN / "kuberay_training.yaml").read_bytes()
+
+
+def test_what_may_be_a_mistake_is_noted_beside_the_job():
+    done = launch(*SLURM, SWEEP, "--nodes=4")
+    assert done.returncode == 0 and done.stdout.startswith("#!/usr/bin/env bash\n")
+    assert done.stderr == ("gnexp: note: config.sweep.parallel is 1, and there is room for 32 trials at a time\n")
+    done = launch(*EXAMPLES["kuberay_sweep.yaml"], GNEXP_DATA_DIR="/data")
+    assert done.returncode == 0 and done.stderr.startswith("gnexp: note: GNEXP_DATA_DIR stays here;")
 
 
 def test_a_refusal_is_one_line(tmp_path):

@@ -71,8 +71,12 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     # Once is not too often.
     process = start()
     os.kill(faults.hold(directory, {"0001": 2})["0001"], signal.SIGKILL)
-    _, stderr = process.communicate(timeout=200)
+    stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0 and stderr == "" and not _workers(directory)
+    assert stdout.startswith(
+        f"workdir: {directory}\ngoing on: 1 of 4 trials have ended already\n"
+        "trial 0001: its process died of SIGKILL; another goes on with it\n"
+    )
 
     first, *others = outcomes.read(directory)
     assert first.status == "failed"

@@ -19,6 +19,8 @@ from gnexp.console import TrialConsole
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.workdir import BACKEND_LOG
 
+STARTING = "starting"  # how the first thing begins that a trial's process says
+
 
 class Board:
     """Where running trials say how far they are, for the driver to look at: an actor beside it."""
@@ -61,7 +63,7 @@ def run(
       The task's `executions.Done`, or what `executions.run` raised for a reason outside of the trial: Ray would wrap
       what is raised.
     """
-    board.say.remote(trial_id, f"starting on {platform.node()}")
+    board.say.remote(trial_id, f"{STARTING} on {platform.node()}")
     os.environ.update(environment)
     try:
         _check_shared(directory, sweep)

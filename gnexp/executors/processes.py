@@ -93,9 +93,10 @@ class Processes:
         if not task:
             return None
         deaths = self._deaths[task.trial_id] = self._deaths.get(task.trial_id, 0) + 1
-        if deaths < _MOST_DEATHS:
-            return worker.begin(task)
         how = f"of {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        if deaths < _MOST_DEATHS:
+            self._console.say(f"trial {task.trial_id}: its process died {how}; another goes on with it")
+            return worker.begin(task)
         why = f"is there enough memory? {worker.log.name} may know more"
         return executions.fail(task, KilledError(f"its process died {deaths} times, last {how}: {why}"))
 

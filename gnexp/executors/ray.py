@@ -46,7 +46,8 @@ _NO_NODE_SECONDS, _BUSY_SECONDS = 5.0, 30.0
 _HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often it is looked at, and after how long it is given up
 _OBJECT_STORE = 100 * 2**20  # bytes, near Ray's least: tasks and what they come to are small
 _SAVED_EPOCHS = "every finished epoch is saved"
-_GPUS = "CUDA_VISIBLE_DEVICES"
+_BACKEND_LOG = 2  # the file descriptor: Python's stderr is another one here (console.native_stderr)
+_GPUS, _TOKEN = "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
 
 
@@ -84,6 +85,7 @@ class Ray:
         self._heard: dict[str, float] = {}
         self._waiting: dict[str, float] = {}
         self._head_checked = self._head_seen = time.monotonic()  # ... and of the head.
+        self._begun: set[str] = set()
         self._said = ""
         self._saved = "everything is saved"
 
@@ -199,7 +201,6 @@ class Ray:
 
     def _hear(self) -> None:
         """Shows what running trials say, and what the others wait for."""
-        self._check_head()
         news = {}
         with contextlib.suppress(GetTimeoutError, RayActorError):  # It is slow, or begun anew; trials go on without it.
             news = ray.get(self._board.take.remote(), timeout=_SECONDS_TO_A_SIGNAL)
@@ -209,6 +210,15 @@ class Ray:
             self._heard[trial_id] = now
             self._waiting.pop(trial_id, None)
             self._console.progress(trial_id, news[trial_id])
+            if news[trial_id].startswith(node.STARTING):
+                if trial_id in self._begun:
+                    self._console.say(f"trial {trial_id}: its process was lost; another is {news[trial_id]}")
+                self._begun.add(trial_id)
+        # Of a head that is gone Ray's answer would be to end the process, silently, after a minute.
+        if self._head_answers():
+            self._say_what_trials_wait_for(now, in_flight)
+
+    def _say_what_trials_wait_for(self, now: float, in_flight: set[str]) -> None:
         silent = max((now - self._heard[trial_id] for trial_id in in_flight), default=0.0)
         waiting = max((now - since for since in self._waiting.values()), default=0.0)
         what = ""
@@ -221,21 +231,26 @@ class Ray:
             self._console.say(what)
         self._said = what
 
-    def _check_head(self) -> None:
-        """Notices that the cluster's head is gone before Ray does, which ends the process after a minute, silently."""
+    def _head_answers(self) -> bool:
+        """Looks for the cluster's head every few seconds, and returns whether it just was there.
+
+        Raises:
+          _ClusterLostError: it has been gone for long.
+        """
         now = time.monotonic()
         if now < self._head_checked + _HEAD_SECONDS:
-            return
+            return False
         self._head_checked = now
         host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
-            self._head_seen = now
         except OSError as error:
             if now > self._head_seen + _HEAD_LOST_SECONDS:
-                raise _ClusterLostError(
-                    f"its head at {host}:{port} does not answer: {error.strerror or error}"
-                ) from error
+                why = f"its head at {host}:{port} does not answer: {error.strerror or error}"
+                raise _ClusterLostError(why) from error
+            return False
+        self._head_seen = now
+        return True
 
     def _stop(self) -> OSError | UserError | None:
         """Has every trial saved, and returns why one could not be.
@@ -303,10 +318,19 @@ def _connect(address: str | None, directory: pathlib.Path) -> None:
             signal.SIGTERM, "before its next trial; everything is saved", directory
         ) from error
     except Exception as error:  # Ray raises plain Exception, too.
+        if address == "auto" and isinstance(error, ConnectionError):
+            raise UserError("--ray_address=auto: no Ray runs on this machine; `ray start --head` starts one") from error
         at = f" at --ray_address={address}" if address else ""
-        raise UserError(f"Ray cannot be used{at}: {_first_line(error)}") from error
+        hint = "" if os.environ.get(_TOKEN) else f"; if the cluster has a token: {_TOKEN}=token"
+        raise UserError(f"Ray cannot be used{at}: {_first_line(error)}{hint}") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
+    # Whatever is told, a thread of Ray prints to the terminal what the cluster says of lost processes.
+    ray._private.worker.print_to_stdstream = _to_backend_log
+
+
+def _to_backend_log(data, **_) -> None:
+    os.write(_BACKEND_LOG, "".join(f"{line}\n" for line in data["lines"]).encode())
 
 
 def _environment(resources) -> dict[str, str]:

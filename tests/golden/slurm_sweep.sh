@@ -15,7 +15,7 @@
 command=(
   python -m gnexp.train
   --config=configs/fmnist_sweep.py
-  --config.sweep.parallel=64
+  --config.sweep.parallel=16
   --config.sweep.resources.gpus=0.5
   --workdir=runs/gn
   --config.sweep.executor=ray
