@@ -27,14 +27,17 @@ class Board:
 
     def __init__(self):
         """Has no news yet."""
-        self._news: dict[str, str] = {}
+        self._news: dict[str, list[str]] = {}
 
     def say(self, trial_id: str, text: str) -> None:
         """Takes note of how far a trial is."""
-        self._news[trial_id] = text
+        said = self._news.setdefault(trial_id, [])
+        if said and not said[-1].startswith(STARTING):
+            said.pop()
+        said.append(text)
 
-    def take(self) -> dict[str, str]:
-        """Returns what is new since the last time, by trial."""
+    def take(self) -> dict[str, list[str]]:
+        """Returns what is new since the last time, by trial: every start, and how far it is now."""
         news, self._news = self._news, {}
         return news
 
