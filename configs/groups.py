@@ -24,5 +24,5 @@ def get_config() -> ConfigDict:
 
     space = config.sweep.space = ConfigDict({"model": {}, "optimizer": {}})
     space.model.groups = choice(1, 2, 4, 8, 16, 32, -1)  # -1: a group for each of the 32 and of the 64 channels
-    space.optimizer.learning_rate = choice(3e-4, 1e-3, 3e-3, role="nuisance")
+    space.optimizer.learning_rate = choice(1e-4, 3e-4, 1e-3, role="nuisance")
     return config
