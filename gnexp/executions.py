@@ -3,7 +3,7 @@
 import dataclasses
 import pathlib
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -31,6 +31,7 @@ class Task:
       epochs: after how many each ends.
       promoted_from: the folder of the trial that it goes on from, or None.
       group: its session group in the dashboard, with the `hparams` of its row.
+      command: the sweep's.
     """
 
     trial_id: str
@@ -41,6 +42,7 @@ class Task:
     promoted_from: pathlib.Path | None
     group: str
     hparams: Mapping[str, bool | int | float | str]
+    command: Sequence[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +122,7 @@ def _execution(task: Task, config: ConfigDict, earlier: list[Result]) -> trial.E
         return {"executions": float(len(scores))} | ({} if spread is None else {"interval95": spread})
 
     start = task.promoted_from and outcomes.execution(task.promoted_from, config.seed) / workdir.CHECKPOINT
-    return trial.Execution(task.group, task.hparams, task.epochs, start, closing)
+    return trial.Execution(task.group, task.hparams, task.command, task.epochs, start, closing)
 
 
 def _one_line(message: str | None) -> str | None:

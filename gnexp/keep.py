@@ -82,7 +82,7 @@ def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    """Returns a training's command from its module on; empty for a process that a sweep started."""
+    """Returns the command from its module on; empty for a program that calls gnexp itself."""
     for place, argument in enumerate(arguments):
         if argument == "gnexp.train" or argument.endswith("gnexp/train.py"):
             return ["python", "-m", "gnexp.train", *_without_folders(list(arguments[place + 1 :]))]

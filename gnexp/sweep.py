@@ -6,6 +6,7 @@ import itertools
 import pathlib
 import pprint
 import shutil
+import sys
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
@@ -146,6 +147,7 @@ class _Sweep:
             promoted_from=former and outcomes.folder(self._directory, former),
             group=self._experiment.group(trial.trial_id),
             hparams=self._experiment.hparams(config, values),
+            command=tuple(sys.orig_argv),
         )
 
     def end(self, trial_id: str, done: executions.Done) -> None:

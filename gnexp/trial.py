@@ -5,7 +5,7 @@ import dataclasses
 import pathlib
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -25,6 +25,7 @@ class Execution:
     Attributes:
       group: the session group in the dashboard.
       hparams: what the group's row shows.
+      command: the sweep's, for the provenance: a process that the sweep started knows but its own.
       epochs: after how many to end; schedules go by the config's, of which these may be the beginning.
       start: the checkpoint of another training of the same config to begin from, or None.
       closing: gives further figures for the dashboard, by tag, from the objective's best value.
@@ -32,6 +33,7 @@ class Execution:
 
     group: str
     hparams: Mapping[str, bool | int | float | str]
+    command: Sequence[str]
     epochs: int
     start: pathlib.Path | None = None
     closing: Callable[[float], Mapping[str, float]] = lambda best: {}
@@ -65,7 +67,8 @@ def run(
     (directory / workdir.RESULT).unlink(missing_ok=True)
     processes = workdir.read_json(directory / workdir.PROVENANCE) or []
     normalization = "C++ kernel" if kernel(config) else "plain"
-    processes.append({**workdir.provenance(), "devices": backend.devices(), "normalization": normalization})
+    source = {**workdir.provenance(), "devices": backend.devices(), "normalization": normalization}
+    processes.append(source | ({"command": list(execution.command)} if execution else {}))
     workdir.write_json(directory / workdir.PROVENANCE, processes)
     saved = checkpoint.load(directory / workdir.CHECKPOINT)
     events = EventFiles(directory, saved.events if saved else None)

@@ -83,6 +83,8 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     assert first.message.startswith("KilledError: its process died 3 times, last of SIGKILL: is there enough memory?")
     assert [faults.processes_of(directory, each.trial_id) for each in others] == [4, 3, 1]
     assert [each.status for each in others] == ["completed", "completed", "failed"]
+    (process,) = workdir.read_json(faults.folder(directory, "0003") / workdir.PROVENANCE)
+    assert process["command"][-1] == f"--workdir={directory}"
     config.sweep.parallel = 1
     faults.assert_same(others, run(config, tmp_path / "serial")[1:])
 
