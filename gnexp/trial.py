@@ -12,10 +12,12 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp import backend, checkpoint, dashboard, data, hparams, result, workdir
 from gnexp.console import Console
-from gnexp.errors import InterruptedTrainingError
+from gnexp.errors import GnexpError, InterruptedTrainingError
 from gnexp.result import Result
 from gnexp.summaries import EventFiles
 from gnexp.training import Evaluation, StoppedError, Training, kernel
+
+_IN_A_STEP = "in the middle of a step; the last save counts"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +80,7 @@ def run(
         execution.hparams if execution else hparams.of(config), execution.group if execution else ""
     )
     try:
-        with stop_signals(directory) as received:
+        with stop_signals(directory) as received, _interruptions(received, directory):
             training = Training(config, splits)
             if saved:
                 training.restore(saved.arrays, saved.progress)
@@ -214,7 +216,7 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
             received.append(signum)
             first = time.monotonic()
         elif time.monotonic() - first > 1:
-            raise InterruptedTrainingError(signum, "in the middle of a step; the last save counts", directory)
+            raise InterruptedTrainingError(signum, _IN_A_STEP, directory)
 
     former = {signum: signal.signal(signum, receive) for signum in (signal.SIGINT, signal.SIGTERM)}
     _received.append(received)
@@ -224,3 +226,20 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
         _received.clear()
         for signum, handler in former.items():
             signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def _interruptions(received: list[int], directory: pathlib.Path) -> Iterator[None]:
+    """Takes what is raised after a signal came for an interruption, and not for a failure of the training.
+
+    What a later signal raises in a layer's call leaves Keras as another error; and of a cluster that is shut down parts
+    may be gone that a training still needs.
+    """
+    try:
+        yield
+    except (GnexpError, OSError):
+        raise
+    except Exception as error:
+        if not received:
+            raise
+        raise InterruptedTrainingError(received[0], _IN_A_STEP, directory) from error

@@ -160,7 +160,7 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
 
     job = slurm.job(number)
     assert (job["JobState"], job["ExitCode"], job["Restarts"]) == ("COMPLETED", "0:0", "1"), log.read_text()
-    assert [outcome.status for outcome in outcomes.read(directory)] == ["completed"] * 3
+    assert [(outcome.status, outcome.message) for outcome in outcomes.read(directory)] == [("completed", None)] * 3
     assert (folders[0] / workdir.RESULT).stat().st_mtime_ns == kept
     assert [len(workdir.read_json(folder / workdir.PROVENANCE)) for folder in folders] == [1, 2, 1]
     assert log.read_text().count(f"workdir: {directory}\n") == 2

@@ -7,7 +7,9 @@ import json
 import os
 import pathlib
 import signal
+import time
 
+import keras
 import pytest
 
 from gnexp import config as configs
@@ -215,6 +217,24 @@ def test_a_signal_when_nobody_asks_any_more_is_not_lost(tmp_path, monkeypatch, m
         run(config, tmp_path)
     assert stopped.value.exit_code == 143
     assert len(outcomes.read(tmp_path)) == 1
+
+
+def test_a_second_signal_that_comes_while_a_layer_is_called_is_no_failure_of_the_trial(tmp_path, monkeypatch):
+    real = keras.layers.Dense.call
+
+    def signalled(self, inputs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1.1)  # At once a second one is taken for the same.
+        os.kill(os.getpid(), signal.SIGTERM)
+        return real(self, inputs)
+
+    config = tiny("random", trials=1)
+    monkeypatch.setattr(keras.layers.Dense, "call", signalled)
+    with pytest.raises(InterruptedTrainingError, match="in the middle of a step") as stopped:
+        run(config, tmp_path)
+    assert stopped.value.exit_code == 143
+    monkeypatch.undo()
+    assert [each.status for each in run(config, tmp_path)] == ["completed"]
 
 
 def test_best_py_is_of_the_first_row_of_the_table_also_when_promotion_gains_nothing(tmp_path, monkeypatch):
