@@ -19,7 +19,9 @@ from gnexp.space import Entry
 
 _LEVEL = 0.05
 _EDGE = 0.1  # of a range, at either end
+_DIGITS = 9  # of an accuracy: what comes after these is the rounding of floats
 NOISE, UNSURE, WORSE, BETTER = "inside the noise", "inside the noise after Holm's correction", "worse", "better"
+NO_SPREAD = "no spread among the seeds to judge by"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +54,8 @@ class Difference:
     Attributes:
       best, other: the two.
       mean: the mean difference.
-      interval: half the width of its 95% interval.
-      p: of a paired t test, after Holm's correction for the number of comparisons.
+      interval: half the width of its 95% interval; 0 where all seeds have the same difference.
+      p: of a paired t test, after Holm's correction for the number of comparisons; 1 where there is no spread.
     """
 
     best: Answer
@@ -65,6 +67,8 @@ class Difference:
     @property
     def verdict(self) -> str:
         """What may be said of it."""
+        if not self.interval:
+            return NO_SPREAD
         if abs(self.mean) <= self.interval:
             return NOISE
         if self.p > _LEVEL:
@@ -149,18 +153,20 @@ def differences(found: Sequence[Answer], objective: str, within: str | None) -> 
         (first, *_) = outcomes.ranked([answer.chosen for answer in family], objective)
         best = next(answer for answer in family if answer.chosen is first)
         pairs += [(best, other) for other in family if other is not best]
-    each = [[b - a for a, b in zip(best.tests, other.tests, strict=True)] for best, other in pairs]
+    each = [[round(b - a, _DIGITS) for a, b in zip(best.tests, other.tests, strict=True)] for best, other in pairs]
     return [
-        Difference(best, other, statistics.fmean(paired), interval95(paired), p)
+        Difference(best, other, statistics.fmean(paired), interval95(paired) if _spread(paired) else 0.0, p)
         for (best, other), paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
     ]
 
 
 def _p(paired: Sequence[float]) -> float:
     """Returns the two-sided p value of differences whose true mean is 0."""
-    if max(paired) == min(paired):  # no spread to measure by
-        return float(paired[0] == 0)
-    return float(stats.ttest_1samp(paired, 0).pvalue)
+    return float(stats.ttest_1samp(paired, 0).pvalue) if _spread(paired) else 1.0
+
+
+def _spread(values: Sequence[float]) -> bool:
+    return max(values) > min(values)
 
 
 def holm(values: Sequence[float]) -> list[float]:

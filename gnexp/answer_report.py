@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gnexp import answer, answer_plots, page
+from gnexp import answer, answer_plots, outcomes, page
 from gnexp.analysis import Swept
 from gnexp.answer import Answer, Difference
 from gnexp.console import in_words, short, with_spread
@@ -56,6 +56,9 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
     counts = [each.completed + each.failed for each in found]
     if min(counts) < max(counts):
         text += f" **They had {min(counts)} to {max(counts)} trials each**: more trials choose better."
+    expected, ended = _expected(sweep), sum(trial.status != outcomes.RUNNING for trial in sweep.trials)
+    if ended < expected:
+        text += f" **{ended} of {expected} trials have ended so far**: choices and verdicts may change."
     edges = sum(bool(each.edges) for each in found)
     if edges:
         text += (
@@ -63,6 +66,11 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
             "widened there."
         )
     return text
+
+
+def _expected(sweep: Swept) -> int:
+    size = sweep.space.grid_size() if sweep.config.sweep.tuner == "grid" else sweep.space.size()
+    return int(min(sweep.config.sweep.max_trials, size))
 
 
 def _listed(paths: Sequence[str]) -> str:
@@ -104,9 +112,12 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
         f"truth by chance; p is after Holm's correction for their number, {len(compared)}."
     )
     headers = ["best", "other", "other minus best", "p", ""]
+    if answer.nuisance(sweep):
+        text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
     return [text, page.table([_row(difference) for difference in compared], headers)]
 
 
 def _row(difference: Difference) -> list[str]:
     spread = f"{difference.mean:+.4f} \N{PLUS-MINUS SIGN} {difference.interval:.4f}"
-    return [_words(difference.best), _words(difference.other), spread, f"{difference.p:.2g}", difference.verdict]
+    p = "" if difference.verdict == answer.NO_SPREAD else f"{difference.p:.2g}"
+    return [_words(difference.best), _words(difference.other), spread, p, difference.verdict]

@@ -21,6 +21,8 @@ _FOLDERS = re.compile(r"(?<![\w.~/])~?/(?:[^\s/=,:'\"]+/)*(?=[^\s/])")
 def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
     """Puts what is kept of the sweep in a workdir, or of the trainings in a folder of workdirs, into `out`.
 
+    What `out` holds of other trainings stays.
+
     Raises:
       UserError: there is nothing to keep, or `out` cannot take it; nothing is written.
     """
@@ -32,7 +34,8 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         ]
         _make(out)
         config = _write_config(directory, out)
-        workdir.write_json(out / workdir.PROVENANCE, _provenance(sorted(directory.glob("trials/*/*/provenance.json"))))
+        sources = sorted(directory.glob(f"{outcomes.TRIALS}/*/*/{workdir.PROVENANCE}"))
+        workdir.write_json(out / workdir.PROVENANCE, _provenance(sources or [directory / workdir.PROVENANCE]))
         outcomes.write_csv(out, found, config["seed"])
         return
     compared = trainings.read(directory)
@@ -42,6 +45,7 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         _write_config(source, kept)
         workdir.write_json(kept / workdir.PROVENANCE, _provenance([source / workdir.PROVENANCE]))
         _write_history(kept / trainings.HISTORY, training.history)
+        (kept / workdir.RESULT).unlink(missing_ok=True)
         if training.ended:
             workdir.write_json(kept / workdir.RESULT, _without_folders(training.ended))
     if (directory / trainings.REFERENCE).exists():
@@ -75,7 +79,7 @@ def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
     kept: dict[str, dict[str, Any]] = {}
     for process in (process for path in paths for process in workdir.read_json(path) or []):
         same = {key: value for key, value in process.items() if key not in ("started", "host", "command")}
-        if command := _command(process["command"]):
+        if command := _command(process.get("command", ())):
             same = {"command": command, **same}
         kept.setdefault(repr(same), {"started": process["started"], **same})
     return list(kept.values())
@@ -95,4 +99,8 @@ def _without_folders(value: Any) -> Any:
         return {key: _without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_without_folders(inner) for inner in value]
-    return _FOLDERS.sub("", value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    for folder in (pathlib.Path.cwd(), pathlib.Path.home()):  # Their names may have a space.
+        value = value.replace(f"{folder}/", "~/")
+    return _FOLDERS.sub("", value)

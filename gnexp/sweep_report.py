@@ -117,8 +117,8 @@ def _told_apart(top: Sequence[Outcome]) -> str:
     if not overlapping:
         return "The interval of the best overlaps with that of none of the others here."
     return (
-        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here: so few seeds "
-        "do not tell these apart from it."
+        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here, which may be "
+        "as good."
     )
 
 

@@ -47,7 +47,7 @@ class Training:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Trainings that differ by their seeds, and perhaps by how long they went on.
+    """Trainings that differ by their seeds, and perhaps by how long they went on; of one seed's, the longest.
 
     Attributes:
       name: of the one with the lowest seed.
@@ -151,7 +151,7 @@ def _read(directory: pathlib.Path, config: dict[str, Any]) -> Training:
 
 def _grouped(found: Sequence[Training], reference: dict[str, History]) -> list[Group]:
     members: dict[tuple, list[Training]] = {}
-    for training in sorted(found, key=lambda training: training.config["seed"]):
+    for training in sorted(found, key=lambda training: (training.config["seed"], -len(training.history))):
         # The cosine's every epoch hangs on how many there are to be.
         cosine = training.config["schedule.name"] == "cosine"
         same = {k: v for k, v in training.config.items() if k not in NO_MATTER or (cosine and k == "epochs")}
@@ -160,7 +160,11 @@ def _grouped(found: Sequence[Training], reference: dict[str, History]) -> list[G
     for trainings in members.values():
         names = [training.name for training in trainings]
         epochs = next((reference[name] for name in names if name in reference), [])
-        groups.append(Group(names[0], tuple(training for training in trainings if training.history), epochs))
+        seeds: dict[int, Training] = {}
+        for training in trainings:
+            if training.history:
+                seeds.setdefault(training.config["seed"], training)
+        groups.append(Group(names[0], tuple(seeds.values()), epochs))
     ours = {training.name for training in found}
     groups += [Group(name, (), epochs) for name, epochs in reference.items() if name not in ours]
     return sorted((group for group in groups if group.trainings or group.reference), key=lambda group: group.name)
@@ -172,19 +176,24 @@ def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
     source, rows = read_csv(path)
     if missing := [column for column in ("run", "epoch", "seconds", *CURVES) if any(column not in row for row in rows)]:
         raise UserError(f"{path} has no column {missing[0]!r}")
-    return source, {str(run): list(epochs) for run, epochs in itertools.groupby(rows, key=lambda row: row["run"])}
+    runs: dict[str, History] = {}
+    for row in rows:
+        runs.setdefault(str(row["run"]), []).append(row)
+    for run, epochs in runs.items():
+        if [row["epoch"] for row in epochs] != list(range(1, len(epochs) + 1)):
+            raise UserError(f"{path}: the epochs of {run} must be 1, 2 and so on, each once and in their order")
+    return source, runs
 
 
 def read_csv(path: pathlib.Path) -> tuple[str, History]:
     """Returns the comments at the head of a table, and its rows: numbers, but for the column `run`."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
-    source = " ".join(line.lstrip("# ") for line in comments)
     try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
         rows = [
             {column: cell if column == "run" else float(cell) for column, cell in row.items()}
             for row in csv.DictReader(lines[len(comments) :], strict=True)
         ]
     except (TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}): it must hold numbers, separated by commas") from error
-    return source, rows
+    return " ".join(line.lstrip("# ") for line in comments), rows

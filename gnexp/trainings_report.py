@@ -20,6 +20,7 @@ _HEADERS = (
     "test accuracy",
     "seconds per epoch",
 )
+_ROUNDING = 1e-9  # of floats, in an accuracy
 _REFERENCE_HEADERS = tuple(f"reference: {what}" for what in ("epochs", "last", "best", "seconds"))
 
 
@@ -43,8 +44,8 @@ def _introduction(directory: pathlib.Path, compared: Compared) -> str:
         text.append(f"**Not finished: {', '.join(unfinished)}.**")
     if any(training.config["data.validation"] == "test" for training in found):
         text.append(
-            "Where the validation set is the test set (`data.validation` is `test`), it set the learning rate and "
-            "chose the best epoch: the best accuracy flatters, and the test accuracy is the same figure."
+            "Where the validation set is the test set (`data.validation` is `test`), it chose the best epoch, and with "
+            "the schedule `plateau` it set the learning rate: the figures are of the test set, and the best flatters."
         )
     if compared.source:
         text.append(f"The reference: {compared.source}")
@@ -85,10 +86,12 @@ def _figures(compared: Compared) -> Section:
         if not group.trainings:
             rows.append([group.name, *[""] * (len(_HEADERS) - 1), *_reference(group.reference)])
     text = (
-        "Each row is of those seeds that got so far: the mean with its 95% interval (Student's t) where there are "
-        "several. Seconds are the median over the epochs, training and validation together, with the lowest and the "
-        "highest."
+        "Each row is of those seeds that got so far, each counted once: the mean with its 95% interval (Student's t) "
+        "where there are several. Seconds are the median over the epochs, training and validation together, with the "
+        "lowest and the highest."
     )
+    if len(remarks) > 1:
+        remarks.append("Of such verdicts one in twenty is wrong by chance.")
     headers = [*_HEADERS, *(_REFERENCE_HEADERS if referred else ())]
     return Section("Figures", [text, page.table(rows, headers), *remarks])
 
@@ -114,11 +117,11 @@ def _reference(epochs: trainings.History) -> list[Any]:
 
 def _beside(name: str, epochs: int, figures: Figures, reference: float) -> str:
     difference, within = statistics.fmean(figures.best) - reference, trainings.prediction95(figures.best)
+    said = f"{name}, best of {epochs} epochs: our mean minus the reference is {difference:+.4f}."
+    if within < _ROUNDING:
+        return f"{said} Our seeds have no spread to judge it by."
     verdict = "inside the noise" if abs(difference) <= within else "**outside of the noise**"
-    return (
-        f"{name}, best of {epochs} epochs: our mean minus the reference is {difference:+.4f}. Another seed of "
-        f"ours would lie within {within:.4f} of our mean (95%, Student's t): {verdict}."
-    )
+    return f"{said} Another seed of ours would lie within {within:.4f} of our mean (95%, Student's t): {verdict}."
 
 
 def _trained(compared: Compared) -> Section:

@@ -28,6 +28,8 @@ def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(tmp_path):
         for each, same in zip(one.results, other.results, strict=True):
             history = [{"epoch": epoch["epoch"], "val_accuracy": epoch["val_accuracy"]} for epoch in each.history]
             assert dataclasses.replace(each, history=history) == same
+    keep.keep(kept, tmp_path / "kept again")
+    assert (tmp_path / "kept again/provenance.json").read_text() == (kept / "provenance.json").read_text()
     page = report.report(directory).read_text()
     again = f"To train the best again:\n\n    python -m gnexp.train --config={directory}/best.py\n\n"
     assert again in page
@@ -41,8 +43,10 @@ def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(tmp_path):
     assert process["versions"]["python"] == platform.python_version()
 
 
-def test_a_path_is_kept_without_its_folders():
+def test_a_path_is_kept_without_its_folders(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/jane doe")
     texts = {
+        "--workdir=/home/jane doe/b/runs/x": "--workdir=x",
         "--workdir=/a/b/runs/x": "--workdir=x",
         "--config=configs/a.py:b": "--config=configs/a.py:b",
         "OSError: '/a/b c' in ~/x/y": "OSError: 'b c' in y",

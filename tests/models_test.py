@@ -141,7 +141,7 @@ def test_the_network_is_as_large_as_the_originals(config, no_kernels, norm, weig
     assert sum(np.prod(w.shape, dtype=int) for w in model.trainable_weights) == convolutions + dense + learned
 
 
-def test_weights_start_as_the_originals_did(config):
+def test_weights_start_as_he_and_glorot_say(config):
     keras.utils.set_random_seed(0)
     config.model.filters = (64,)
     model = models.build(config.model, (6, 6, 1), CLASSES)

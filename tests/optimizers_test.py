@@ -197,6 +197,12 @@ def test_plateau_counts_anew_after_every_fall(after_epochs):
     assert after_epochs(losses, patience=3, factor=0.5, min_learning_rate=0.0) == [1.0] * 9 + [0.5]
 
 
+def test_plateau_cuts_an_epoch_before_the_keras_of_the_original_project_did(after_epochs):
+    # Of its gn8_bs1, whose training loss fell from 0.448 in epoch 8 to 0.365 in epoch 9 (configs/original.py says why).
+    losses = [0.4563, 0.3852, 0.3678, 0.3338, 0.6092, 0.3525, 0.3579, 0.3695]
+    assert after_epochs(losses, patience=3, factor=0.2, min_learning_rate=1e-5) == pytest.approx([1.0] * 6 + [0.2] * 2)
+
+
 def test_plateau_never_goes_below_its_floor(after_epochs):
     rates = after_epochs([1.0] * 6, patience=1, factor=0.1, min_learning_rate=0.03)
     assert rates == pytest.approx([1.0, 0.1, 0.03, 0.03, 0.03, 0.03])

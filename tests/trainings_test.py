@@ -124,7 +124,7 @@ def test_the_reference_is_told_from_the_noise_of_seeds(compared):
 def test_what_is_not_finished_is_said(compared):
     text = report.report(compared).read_text()
     assert "7 trainings on fashion_mnist. **Not finished: bn_bs1, gn8_amsgrad_bs1, instance_bs1.**" in text
-    assert "it set the learning rate and chose the best epoch" in text
+    assert "it chose the best epoch, and with the schedule `plateau` it set the learning rate" in text
     assert "The reference: Somebody's notebook." in text
     states = {row["training"]: (row["epochs"], row["state"]) for row in table(text, "What was trained")}
     assert states["gn8_bs1-seed1"] == ("3 of 3", "finished")
@@ -178,6 +178,31 @@ def test_a_cosine_makes_the_number_of_epochs_part_of_the_experiment(tmp_path):
     assert groups == [["cosine2"], ["cosine3"], ["plateau0", "plateau1"]]
 
 
+def test_a_reference_may_be_in_the_order_of_the_epochs(compared):
+    before = report.report(compared).read_text()
+    comment, header, *lines = (compared / "reference.csv").read_text().splitlines()
+    lines.sort(key=lambda line: line.split(",")[1])
+    (compared / "reference.csv").write_text("\n".join((comment, header, *lines)))
+    assert report.report(compared).read_text() == before
+
+
+def test_a_seed_counts_once_however_often_it_was_trained(compared):
+    training(compared, "again", epochs(5, 0.9), run="gn8_bs1", seed=1, epochs=5)
+    rows = {row["epochs"]: row for row in table(report.report(compared).read_text(), "Figures")[::-1]}
+    found = next(each for each in trainings.read(compared).groups if each.name == "gn8_bs1")
+    assert [each.name for each in found.trainings] == ["gn8_bs1", "again", "gn8_bs1-seed2"]
+    assert found.after(3).seeds == [0, 1, 2] and rows["5"]["seeds"] == "0, 1"
+
+
+def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):
+    out = tmp_path / "kept"
+    report.keep.keep(compared, out)
+    (compared / "gn8_amsgrad_bs1/result.json").unlink()  # as when it goes on
+    report.keep.keep(compared, out)
+    states = {row["training"]: row["state"] for row in table(report.report(out).read_text(), "What was trained")}
+    assert states["gn8_amsgrad_bs1"] == "not finished"
+
+
 def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_path):
     page = report.report(compared).read_text()
     kept = tmp_path / "kept" / "runs"
@@ -206,11 +231,16 @@ def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_pat
         ("run,epoch,seconds,loss,accuracy,val_loss\na,1,1,1,1,1\n", "has no column 'val_accuracy'"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,1,high\n", "could not convert .* 'high'"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1\n", "must hold numbers"),
+        ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\n\xe4,1,1,1,1,1,1\n", "'utf-8' codec can't decode"),
+        (
+            "run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,1,1\na,3,1,1,1,1,1\n",
+            "the epochs of a must be 1, 2 and so on",
+        ),
     ],
 )
 def test_a_reference_that_is_none_is_refused_and_nothing_written(tmp_path, reference, message):
     training(tmp_path, "gn8_bs1", epochs(2, 0.5))
-    (tmp_path / "reference.csv").write_text(reference)
+    (tmp_path / "reference.csv").write_text(reference, encoding="latin-1")
     with pytest.raises(UserError, match=f"{re.escape(str(tmp_path))}/reference.csv.*{message}"):
         report.report(tmp_path)
     assert not (tmp_path / "report").exists()
