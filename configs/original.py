@@ -5,6 +5,12 @@ Run:      python -m gnexp.train --config=configs/original.py:gn8_amsgrad_bs128 -
 
 As there, all 60,000 training images are trained on, and the 10,000 test images are the validation set: they set the
 learning rate and choose the best epoch, so that the best accuracy flatters.
+
+What differs is what Keras changed after March 2018. Its ReduceLROnPlateau cut the learning rate at the fourth epoch
+without a fall of the validation loss where today's does at the third, for a patience of 3 (keras-team/keras#9541), and
+its he_normal had a standard deviation 12% smaller (keras-team/keras#9963). Of the original's layer, an early version
+took the statistics of each row of the image over all channels, a later one those of the groups: which one was trained,
+its notebook does not say.
 """
 
 from ml_collections import ConfigDict
