@@ -2,7 +2,8 @@
 
 Run:      python -m gnexp.train --config=configs/original.py:gn8_amsgrad_bs128 --workdir=runs/original/gn8_amsgrad_bs128
           and so for bn_bs1, gn8_bs1, in_bs1, gn8_amsgrad_bs1, instance_bs1 (`RUNS`, below)
-Time:     on one CPU core about 250 s an epoch at batch size 1, 67 s at 128; an hour, and three quarters of one.
+Time:     on one CPU core, in the shortest epochs, 250 s at batch size 1 and 67 s at 128: 54 and 44 minutes; one to two
+          hours were taken, beside other work.
 Accuracy: 93.1% with gn8_amsgrad_bs128 (seed 0, best epoch), 92.9% with gn8_amsgrad_bs1; results/README.md has all.
 
 As there, all 60,000 training images are trained on, and the 10,000 test images are the validation set: they set the

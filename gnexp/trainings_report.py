@@ -20,7 +20,6 @@ _HEADERS = (
     "test accuracy",
     "seconds per epoch",
 )
-_ROUNDING = 1e-9  # of floats, in an accuracy
 _REFERENCE_HEADERS = tuple(f"reference: {what}" for what in ("epochs", "last", "best", "seconds"))
 
 
@@ -116,10 +115,11 @@ def _reference(epochs: trainings.History) -> list[Any]:
 
 
 def _beside(name: str, epochs: int, figures: Figures, reference: float) -> str:
-    difference, within = statistics.fmean(figures.best) - reference, trainings.prediction95(figures.best)
+    difference = statistics.fmean(figures.best) - reference
     said = f"{name}, best of {epochs} epochs: our mean minus the reference is {difference:+.4f}."
-    if within < _ROUNDING:
+    if len(set(figures.best)) == 1:
         return f"{said} Our seeds have no spread to judge it by."
+    within = trainings.prediction95(figures.best)
     verdict = "inside the noise" if abs(difference) <= within else "**outside of the noise**"
     return f"{said} Another seed of ours would lie within {within:.4f} of our mean (95%, Student's t): {verdict}."
 

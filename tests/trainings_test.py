@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 from configs import original
-from gnexp import checkpoint, report, result, trainings
+from gnexp import checkpoint, keep, report, result, trainings
 from gnexp.config import record, to_json
 from gnexp.errors import UserError
 from tests.pages import section, spread, table
@@ -121,6 +121,12 @@ def test_the_reference_is_told_from_the_noise_of_seeds(compared):
     assert trainings.prediction95(best) == pytest.approx(within)
 
 
+def test_seeds_without_a_spread_judge_no_reference(compared):
+    training(compared, "gn8_amsgrad_bs128-seed1", epochs(4, 0.85), run="gn8_amsgrad_bs128", seed=1, epochs=4)
+    said = section(report.report(compared).read_text(), "Figures")
+    assert "minus the reference is +0.3400. Our seeds have no spread to judge it by." in said
+
+
 def test_what_is_not_finished_is_said(compared):
     text = report.report(compared).read_text()
     assert "7 trainings on fashion_mnist. **Not finished: bn_bs1, gn8_amsgrad_bs1, instance_bs1.**" in text
@@ -196,9 +202,9 @@ def test_a_seed_counts_once_however_often_it_was_trained(compared):
 
 def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):
     out = tmp_path / "kept"
-    report.keep.keep(compared, out)
+    keep.keep(compared, out)
     (compared / "gn8_amsgrad_bs1/result.json").unlink()  # as when it goes on
-    report.keep.keep(compared, out)
+    keep.keep(compared, out)
     states = {row["training"]: row["state"] for row in table(report.report(out).read_text(), "What was trained")}
     assert states["gn8_amsgrad_bs1"] == "not finished"
 
