@@ -20,6 +20,7 @@ def get_config() -> ConfigDict:
     config = batch_size.get_config()
     config.data.batch_size = 32
     config.sweep.max_trials = 21
+    config.sweep.executions = 5
 
     space = config.sweep.space = ConfigDict({"model": {}, "optimizer": {}})
     space.model.groups = choice(1, 2, 4, 8, 16, 32, -1)  # -1: a group for each of the 32 and of the 64 channels

@@ -22,6 +22,7 @@ def get_config() -> ConfigDict:
     config.data.batch_size = 1
     config.schedule.name = "constant"
     config.sweep.max_trials = 8
+    config.sweep.executions = 5
 
     space = config.sweep.space = ConfigDict({"optimizer": {}})
     space.optimizer.name = choice("adam", "amsgrad")
