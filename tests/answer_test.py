@@ -167,11 +167,9 @@ def test_differences_without_a_spread_are_not_judged(tmp_path):
 def test_a_sweep_that_goes_on_says_how_far_it_is(tmp_path):
     space = {"model.groups": choice(1, 2, 4), "optimizer.learning_rate": choice(*RATES, role="nuisance")}
     directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
-    combinations = list(itertools.product((1, 2, 4), RATES))
-    for number, (groups, rate) in enumerate(combinations):
-        assert ("trials have ended so far" in section(page(directory), HEADING)) == (number > 0)
+    for number, (groups, rate) in enumerate(itertools.product((1, 2, 4), RATES)):
+        if number == 4:
+            assert "**4 of 9 trials have ended so far**" in section(page(directory), HEADING)
         values = {"model.groups": groups, "optimizer.learning_rate": rate}
         trial(directory, number, values, (0.5 + 0.01 * number, 0.5))
-        if number == 3:
-            assert "**4 of 9 trials have ended so far**" in section(page(directory), HEADING)
     assert "so far" not in section(page(directory), HEADING)
