@@ -24,6 +24,6 @@ def get_config() -> ConfigDict:
     config.sweep.executions = 3
 
     space = config.sweep.space = ConfigDict({"model": {}, "optimizer": {}})
-    space.model.epsilon = choice(1e-8, 1e-3, 1.0, 1e1, 1e2, 1e3, 1e4)
+    space.model.epsilon = choice(1e-6, 1e-3, 1.0, 1e1, 1e2, 1e3, 1e4)
     space.optimizer.learning_rate = choice(3e-4, 1e-3, 3e-3, 1e-2, 3e-2, role="nuisance")
     return config

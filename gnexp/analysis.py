@@ -54,6 +54,16 @@ def read(directory: pathlib.Path) -> Swept:
     return Swept(directory, config, parse(config), trials, counted, outcomes.ranked(counted, config.objective))
 
 
+def in_order(value: Any) -> tuple[bool, Any]:
+    """Returns what to sort values by: -1 groups are a group for each channel, and so more than all others."""
+    return is_number(value) and value < 0, value
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether a hyperparameter's value has a place on a scale."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
 @dataclasses.dataclass(frozen=True)
 class Level:
     """What came of the trials in which a hyperparameter had one value, or was in one range.
@@ -102,13 +112,12 @@ def effects(space: Space, trials: Sequence[Outcome], objective: str) -> list[Eff
 
 def _levels(path: str, listed: bool, ended: Sequence[Outcome], objective: str) -> tuple[Level, ...]:
     having = [outcome for outcome in ended if path in outcome.values]
-    values = sorted({outcome.values[path] for outcome in having})
-    numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
+    values = sorted({outcome.values[path] for outcome in having}, key=in_order)
     if listed:
         return tuple(
             _level(
                 str(short(value)),
-                float(value) if numbers else None,
+                float(value) if all(map(is_number, values)) else None,
                 [outcome for outcome in having if outcome.values[path] == value],
                 objective,
             )

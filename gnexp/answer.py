@@ -1,7 +1,8 @@
 """What a sweep answers, as Google's tuning playbook asks it.
 
 For every combination of the scientific hyperparameters, the nuisance ones are chosen by the objective on the validation
-set; only then do these trials' test figures count, and of them what seeds alone do not explain.
+set; only then do these trials' test figures count, and of them what seeds alone do not explain. The combination that
+the others are compared with is the config's own, lest the data choose the comparisons.
 """
 
 import dataclasses
@@ -13,7 +14,8 @@ from typing import Any
 from scipy import stats
 
 from gnexp import outcomes
-from gnexp.analysis import Swept
+from gnexp.analysis import Swept, in_order, is_number
+from gnexp.config import flatten
 from gnexp.outcomes import Outcome, interval95
 from gnexp.space import Entry
 
@@ -49,16 +51,16 @@ class Answer:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """An answer's test accuracy minus the best one's, paired over the seeds.
+    """An answer's test accuracy minus that of the one that it is compared with, paired over the seeds.
 
     Attributes:
-      best, other: the two.
+      control, other: the two.
       mean: the mean difference.
       interval: half the width of its 95% interval; 0 where all seeds have the same difference.
       p: of a paired t test, after Holm's correction for the number of comparisons; 1 where there is no spread.
     """
 
-    best: Answer
+    control: Answer
     other: Answer
     mean: float
     interval: float
@@ -91,16 +93,6 @@ def axis(found: Sequence[Answer]) -> str:
     paths = dict.fromkeys(path for each in found for path in each.values)
     values = {path: {each.values[path] for each in found if path in each.values} for path in paths}
     return max(values, key=lambda path: (all(map(is_number, values[path])), len(values[path])))
-
-
-def in_order(value: Any) -> tuple[bool, Any]:
-    """Returns what to sort by: -1 groups are a group for each channel, and so more than all others."""
-    return is_number(value) and value < 0, value
-
-
-def is_number(value: Any) -> bool:
-    """Tells whether a hyperparameter's value has a place on a scale."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def answers(sweep: Swept) -> list[Answer]:
@@ -136,27 +128,31 @@ def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
     return not low + _EDGE * (high - low) < place < high - _EDGE * (high - low)
 
 
-def differences(found: Sequence[Answer], objective: str, within: str | None) -> list[Difference]:
-    """Returns how each answer differs from the best one by the objective, in families that share a value.
+def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> list[Difference]:
+    """Returns how each answer differs from the one with the config's own values, in families that share a value.
+
+    In a family that lacks those values, or where they failed, the control is the best by the objective.
 
     Args:
-      found: the answers.
-      objective: the name of the figure that was optimized.
+      sweep: the sweep.
+      found: its answers.
       within: a path; answers are compared with those alone that have the same value of it. None compares all.
     """
+    own = flatten(sweep.config)
     families: dict[Any, list[Answer]] = {}
     for answer in found:
         if answer.chosen and len(answer.tests) > 1:
             families.setdefault(answer.values.get(within), []).append(answer)
     pairs = []
     for family in families.values():
-        (first, *_) = outcomes.ranked([answer.chosen for answer in family], objective)
-        best = next(answer for answer in family if answer.chosen is first)
-        pairs += [(best, other) for other in family if other is not best]
-    each = [[round(b - a, _DIGITS) for a, b in zip(best.tests, other.tests, strict=True)] for best, other in pairs]
+        owned = [each for each in family if all(own[path] == v for path, v in each.values.items() if path != within)]
+        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.config.objective)
+        control = next(each for each in family if each.chosen is first)
+        pairs += [(control, other) for other in family if other is not control]
+    each = [[round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=True)] for one, other in pairs]
     return [
-        Difference(best, other, statistics.fmean(paired), interval95(paired) if _spread(paired) else 0.0, p)
-        for (best, other), paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
+        Difference(*pair, statistics.fmean(paired), interval95(paired) if _spread(paired) else 0.0, p)
+        for pair, paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
     ]
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from gnexp.answer import Answer, in_order, is_number
+from gnexp.analysis import in_order, is_number
+from gnexp.answer import Answer
 from gnexp.console import in_words, short
 from gnexp.outcomes import interval95
 
-_WIDE = 2.5  # times the least: where the greatest is that, an axis is logarithmic
+_WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
+_FAR = 2.5  # times the median error: what is above that is outside of the picture
 _MOST_LETTERS = 70  # of tick labels that stand beside each other
 
 
@@ -29,18 +30,25 @@ def error(found: Sequence[Answer], path: str) -> Figure:
             beside = {other: each.values[other] for other in others if other in each.values}
             name = str(short(beside.get(others[0], ""))) if len(others) == 1 else in_words(beside)
             lines.setdefault(name, []).append(each)
+    # Side by side, so that no interval hides another.
     step = 0.012 * (max(places.values()) - min(places.values()) or 1)
-    for number, (name, line) in enumerate(lines.items()):
-        # Side by side, so that no interval hides another.
-        shift = (number - (len(lines) - 1) / 2) * step
-        _draw(axes, name, [(places[each.values[path]] + shift, each) for each in line], f"C{number % 10}")
+    shifts = [(number - (len(lines) - 1) / 2) * step for number in range(len(lines))]
+    placed = [
+        [(places[each.values[path]] + shift, each) for each in line]
+        for shift, line in zip(shifts, lines.values(), strict=True)
+    ]
+    colors = [f"C{number % 10}" for number in range(len(lines))]
+    for name, line, color in zip(lines, placed, colors, strict=True):
+        _draw(axes, name, line, color)
     names = [str(short(value)) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
     axes.set_xticks(list(places.values()), names, **slanted)
     axes.margins(x=0.08)
     _fit(axes, found)
+    for line, color in zip(placed, colors, strict=True):
+        _beyond(axes, line, color)
     axes.set(xlabel=path, ylabel="test error in %", title="Mean over the seeds with its 95% interval; each seed a dot")
-    axes.grid(axis="y", which="both", alpha=0.25)
+    axes.grid(axis="y", alpha=0.25)
     if len(lines) > 1:
         title = others[0] if len(others) == 1 else None
         figure.legend(loc="outside lower center", ncols=min(4, len(lines)), fontsize=9, title=title)
@@ -65,11 +73,20 @@ def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: st
         axes.errorbar(places, means, intervals, fmt="o-", markersize=5, capsize=4, color=color, label=name)
         dots = [(place, seed) for place, seeds in known for seed in seeds]
         axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)
-    failed = [place for place, each in line if not each.chosen]
-    top = axes.get_xaxis_transform()
-    axes.plot(failed, [0.97] * len(failed), "x", color=color, transform=top)
-    for place in failed:
-        axes.text(place, 0.94, "failed", color=color, fontsize=8, rotation=90, ha="center", va="top", transform=top)
+
+
+def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> None:
+    """Says at the upper edge what has no place in the picture."""
+    edge, top = axes.get_xaxis_transform(), axes.get_ylim()[1]
+    for place, each in line:
+        if not each.chosen:
+            marker, text = "x", "failed"
+        elif (mean := np.mean(_errors(each))) > top:
+            marker, text = "^", f"{mean:.3g}"
+        else:
+            continue
+        axes.plot([place], [0.97], marker, color=color, transform=edge)
+        axes.text(place, 0.94, text, color=color, fontsize=8, rotation=90, ha="center", va="top", transform=edge)
 
 
 def _errors(each: Answer) -> list[float]:
@@ -77,16 +94,14 @@ def _errors(each: Answer) -> list[float]:
 
 
 def _fit(axes: Axes, found: Sequence[Answer]) -> None:
-    """Fits the vertical axis to the seeds, and to intervals so far: that of a mean over few may reach far beyond."""
-    shown = [error for each in found for error in _errors(each)]
+    """Fits the vertical axis to the seeds, and to intervals so far: that of a mean over few may reach far beyond.
+
+    So may the error of an answer that is far above the others.
+    """
+    every = [_errors(each) for each in found if each.chosen]
+    far = _FAR * np.median([np.mean(errors) for errors in every])
+    shown = [error for errors in every if np.mean(errors) <= far for error in errors]
     low, high = min(shown), max(shown)
-    if high > _WIDE * low > 0:
-        axes.set_yscale("log")
-        axes.set_ylim(low / 1.3, high * 1.3)
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        axes.yaxis.set_minor_formatter(NullFormatter())
-    else:
-        reach = 0.4 * (high - low) or 0.1
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(max(bottom, low - reach), min(top, high + reach))
+    reach = 0.4 * (high - low) or 0.1
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, low - reach), min(top, high + reach))

@@ -103,15 +103,17 @@ def _table(sweep: Swept, found: Sequence[Answer]) -> str:
 
 def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
     lines = len(answer.scientific(sweep)) > 1
-    compared = answer.differences(found, sweep.config.objective, axis if lines else None)
+    compared = answer.differences(sweep, found, axis if lines else None)
     if not compared:
         return ["There is nothing to compare with an interval: that takes two combinations with two seeds each."]
     text = (
-        f"Against the best by {sweep.config.objective}{f', at each {axis}' if lines else ''}: the difference in test "
-        f"accuracy, paired over the seeds, with its 95% interval (Student's t). One such interval in twenty misses the "
-        f"truth by chance; p is after Holm's correction for their number, {len(compared)}."
+        f"Against the config's own values{f', at each {axis}' if lines else ''} (where no trial with these completed, "
+        f"against the best by {sweep.config.objective}): the difference in test accuracy, paired over the seeds, with "
+        "its 95% interval (Student's t). One such interval in twenty misses the truth by chance; p is after Holm's "
+        f"correction for their number, {len(compared)}. What another choice of training or test images would change, "
+        "seeds do not show."
     )
-    headers = ["best", "other", "other minus best", "p", ""]
+    headers = ["control", "other", "other minus control", "p", ""]
     if answer.nuisance(sweep):
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
     return [text, page.table([_row(difference) for difference in compared], headers)]
@@ -120,4 +122,4 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
 def _row(difference: Difference) -> list[str]:
     spread = f"{difference.mean:+.4f} \N{PLUS-MINUS SIGN} {difference.interval:.4f}"
     p = "" if difference.verdict == answer.NO_SPREAD else f"{difference.p:.2g}"
-    return [_words(difference.best), _words(difference.other), spread, p, difference.verdict]
+    return [_words(difference.control), _words(difference.other), spread, p, difference.verdict]

@@ -12,7 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from gnexp import config as configs
 from gnexp import outcomes, page, space
-from gnexp.analysis import Effect, Swept
+from gnexp.analysis import Effect, Swept, in_order
 from gnexp.console import short
 
 
@@ -101,7 +101,7 @@ def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
 def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     path, levels = effect.path, effect.levels
     ended = [trial for trial in sweep.counted if trial.status != outcomes.RUNNING and path in trial.values]
-    values = sorted({trial.values[path] for trial in ended})
+    values = sorted({trial.values[path] for trial in ended}, key=in_order)
     completed = [trial for trial in ended if trial.mean is not None]
     entries = [entry for entry in sweep.space.entries if entry.path == path]
     if sweep.space.listed(path):

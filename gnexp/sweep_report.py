@@ -25,7 +25,8 @@ _SHUFFLES = 10
 _BETTER = {"max": "higher is better", "min": "lower is better"}
 _CHOSEN = {
     "random": "drew them, at random",
-    "grid": "went through them, in order: before a grid is finished they are not balanced",
+    "grid": "went through them, in order, which is balanced only where the grid is finished and none hangs on another; "
+    "and the interval is as if they had been drawn at random",
     "bayesian": "chose them, more often where it expected good scores: **the means are biased by where it looked**",
     "hyperband": "chose them, and a trial that it did not promote counts with the score of the few epochs that it had: "
     "**the means are biased by where it looked**, and by which trials it trained for longer",
@@ -117,8 +118,8 @@ def _told_apart(top: Sequence[Outcome]) -> str:
     if not overlapping:
         return "The interval of the best overlaps with that of none of the others here."
     return (
-        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here, which may be "
-        "as good."
+        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here, from which "
+        "these intervals alone do not tell it."
     )
 
 

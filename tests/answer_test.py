@@ -68,11 +68,40 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     corrected = [min(1, 2 * value) if value == min(p) else max(2 * min(p), value) for value in p]
     assert [row["p"] for row in rows] == [f"{value:.2g}" for value in corrected]
     for row, size, difference in zip(rows, (8, 64), paired, strict=True):
-        assert row["best"] == f"data.batch_size={size}  model.norm=group"
-        assert row["other minus best"] == spread(difference)
-        low, high = stats.t.interval(0.95, 3, loc=difference.mean(), scale=stats.sem(difference))
-        noise = row[""].startswith("inside the noise")
-        assert noise == (low < 0 < high or float(row["p"]) > 0.05)
+        assert row["control"] == f"data.batch_size={size}  model.norm=group"
+        assert row["other minus control"] == spread(difference)
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "p", "verdict"),
+    [
+        (-0.02, 0.01, 0.04, "worse"),
+        (0.02, 0.01, 0.04, "better"),
+        (-0.02, 0.01, 0.06, "inside the noise after Holm's correction"),
+        (0.02, 0.021, 0.06, "inside the noise"),
+        (-0.02, 0.0, 1.0, "no spread among the seeds to judge by"),
+    ],
+)
+def test_a_verdict_is_of_interval_and_p(mean, interval, p, verdict):
+    nothing = answer.Answer({}, 0, 0, None, ())
+    assert answer.Difference(nothing, nothing, mean, interval, p).verdict == verdict
+
+
+def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_path):
+    space = {"model.groups": choice(1, 2, 8), "model.epsilon": choice(1e-6, 1e-3), "data.batch_size": choice(4, 8, 16)}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=3, **{"model.groups": 2})
+    for number, values in enumerate(itertools.product(*(entry["values"] for entry in space.values()))):
+        groups, epsilon, size = values
+        status = "FAILED" if size == 16 and groups == 2 else "COMPLETED"
+        tests = (0.5 + groups / 10 + epsilon, 0.53 + groups / 11, 0.51 + groups / 9)
+        trial(directory, number, dict(zip(space, values, strict=True)), tests, status, tests=tests)
+    rows = table(page(directory), HEADING, 1)
+    assert len(rows) == 5 + 5 + 3
+    own = {size: f"data.batch_size={size}  model.epsilon=1e-06  model.groups=2" for size in (4, 8)}
+    best = "data.batch_size=16  model.epsilon=0.001  model.groups=8"
+    assert [row["control"] for row in rows] == [own[4]] * 5 + [own[8]] * 5 + [best] * 3
+    assert {row[""] for row in rows if "groups=8" in row["other"] and "=16" not in row["other"]} == {"better"}
+    assert {row[""] for row in rows if "groups=1" in row["other"]} == {"worse"}
 
 
 def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
@@ -89,6 +118,18 @@ def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
         for bar, each in zip(bars.get_segments(), errors, strict=True):
             np.testing.assert_allclose(bar[:, 1], stats.t.interval(0.95, 3, loc=each.mean(), scale=stats.sem(each)))
     assert [text.get_text() for text in axes.texts] == ["failed"]
+
+
+def test_an_answer_far_above_the_others_does_not_flatten_them(tmp_path, figures):
+    directory = sweep(tmp_path / "sweep", {"model.epsilon": choice(1e-6, 1.0, 1e4)}, tuner="grid", executions=2)
+    for number, (epsilon, test) in enumerate(((1e-6, 0.9), (1.0, 0.91), (1e4, 0.1))):
+        trial(directory, number, {"model.epsilon": epsilon}, (test,) * 2, tests=(test, test + 0.02))
+    page(directory)
+    (axes,) = figures[0].axes
+    low, high = axes.get_ylim()
+    assert 5 < low < 7 and 10 < high < 12
+    assert [text.get_text() for text in axes.texts] == ["89"]
+    assert axes.texts[0].get_position()[0] == axes.get_xticks()[2] == 4
 
 
 def test_a_choice_at_the_edge_is_said(tmp_path):
@@ -152,12 +193,15 @@ def test_holm_is_by_the_book():
 
 
 def test_differences_without_a_spread_are_not_judged(tmp_path):
-    directory = sweep(tmp_path / "sweep", {"model.groups": choice(1, 2, 4)}, tuner="grid", executions=3)
+    directory = sweep(
+        tmp_path / "sweep", {"model.groups": choice(1, 2, 4)}, tuner="grid", executions=3, **{"model.groups": 1}
+    )
     # In floats 0.8 - 0.7 is not 0.4 - 0.3.
     for number, (groups, tests) in enumerate({1: (0.8, 0.4, 0.6), 2: (0.8, 0.4, 0.6), 4: (0.7, 0.3, 0.5)}.items()):
         trial(directory, number, {"model.groups": groups}, (0.9 - 0.1 * number,) * 3, tests=tests)
-    found = answer.answers(analysis.read(directory))
-    same, lower = answer.differences(found, "val_accuracy", None)
+    swept = analysis.read(directory)
+    found = answer.answers(swept)
+    same, lower = answer.differences(swept, found, None)
     assert (same.mean, same.interval, same.p, same.verdict) == (0, 0, 1, answer.NO_SPREAD)
     assert lower.mean == pytest.approx(-0.1)
     assert (lower.interval, lower.p, lower.verdict) == (0, 1, answer.NO_SPREAD)
