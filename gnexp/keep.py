@@ -28,7 +28,12 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
     """
     if out.resolve() == directory.resolve():
         raise UserError(f"--out={out} is not allowed: it must be another folder than --workdir")
-    if outcomes.is_sweep(directory):
+    sweep = outcomes.is_sweep(directory)
+    if not sweep and outcomes.is_sweep(out):
+        raise UserError(f"--out={out} is not allowed: a sweep is kept there, and --workdir={directory} holds none")
+    if sweep and any(out.glob(f"*/{workdir.CONFIG}")):
+        raise UserError(f"--out={out} is not allowed: trainings are kept there, and --workdir={directory} is a sweep")
+    if sweep:
         found = [
             dataclasses.replace(trial, message=_without_folders(trial.message)) for trial in outcomes.read(directory)
         ]

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import itertools
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -62,8 +63,9 @@ class Group:
     @property
     def lengths(self) -> list[int]:
         """The numbers of epochs at which its figures are compared, the longest first."""
-        lengths = {len(training.history) for training in self.trainings if training.finished}
-        return sorted(lengths or {len(training.history) for training in self.trainings}, reverse=True)
+        every = {len(training.history) for training in self.trainings}
+        ends = {len(training.history) for training in self.trainings if training.finished}
+        return sorted((ends or every) | set(sorted(every)[-1:]), reverse=True)
 
     def after(self, epochs: int) -> "Figures":
         """Returns its figures after so many epochs."""
@@ -185,13 +187,22 @@ def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
     return source, runs
 
 
+def _finite(cell: str) -> float:
+    if math.isfinite(number := float(cell)):
+        return number
+    raise ValueError(f"{cell!r} is no finite number")
+
+
+_CELLS = {"run": str, "epoch": int}  # all others are numbers
+
+
 def read_csv(path: pathlib.Path) -> tuple[str, History]:
     """Returns the comments at the head of a table, and its rows: numbers, but for the column `run`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
         rows = [
-            {column: cell if column == "run" else float(cell) for column, cell in row.items()}
+            {column: _CELLS.get(column, _finite)(cell) for column, cell in row.items()}
             for row in csv.DictReader(lines[len(comments) :], strict=True)
         ]
     except (TypeError, ValueError, csv.Error) as error:

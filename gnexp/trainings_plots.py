@@ -51,7 +51,8 @@ def _draw(axes: Axes, group: Group, curve: str, color: object) -> list[float]:
         for values in seeds:
             _line(axes, values, color=color, linewidth=0.7, alpha=0.6)
     if seeds:
-        mean = np.mean([values[: min(map(len, seeds))] for values in seeds], axis=0)
+        longest = max(map(len, seeds))
+        mean = np.mean([values for values in seeds if len(values) == longest], axis=0)
         _line(axes, mean, color=color, linewidth=1.8, label=group.name)
     reference = _values(group.reference, curve)
     if reference:

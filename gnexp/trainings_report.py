@@ -56,7 +56,7 @@ def _curves(compared: Compared) -> list[Section]:
     if not groups:
         return [Section("Curves", ["No training has finished an epoch yet."])]
     colors = trainings_plots.colors(groups)
-    text = "Solid: ours; where an experiment has several seeds, their mean as far as all got, and each as a thin line."
+    text = "Solid: ours; of several seeds, the mean of those that were trained for longest, and each as a thin line."
     if any(group.reference for group in groups):
         text += " Dashed: the reference."
     text += " A value far from all others lies outside of the picture."
@@ -90,7 +90,7 @@ def _figures(compared: Compared) -> Section:
         "lowest and the highest."
     )
     if len(remarks) > 1:
-        remarks.append("Of such verdicts one in twenty is wrong by chance.")
+        remarks.append("Where there is no difference, one such verdict in twenty is outside of the noise all the same.")
     headers = [*_HEADERS, *(_REFERENCE_HEADERS if referred else ())]
     return Section("Figures", [text, page.table(rows, headers), *remarks])
 

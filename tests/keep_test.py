@@ -63,6 +63,15 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
     with pytest.raises(UserError, match="holds no sweep, and no folders with a training each"):
         keep.keep(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    (tmp_path / "trainings/a").mkdir(parents=True)
+    config = json.loads((directory / "config.json").read_text())
+    del config["sweep"]
+    (tmp_path / "trainings/a/config.json").write_text(json.dumps(config))
+    for one, other in ((directory, tmp_path / "trainings"), (tmp_path / "trainings", directory)):
+        before = sorted(other.rglob("*"))
+        with pytest.raises(UserError, match=f"--out={other} is not allowed: .* kept there"):
+            keep.keep(one, other)
+        assert sorted(other.rglob("*")) == before
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--out=.*/file is not allowed: File exists"):
         keep.keep(directory, tmp_path / "file")

@@ -155,8 +155,8 @@ def test_the_pictures_have_all_and_those_of_one_batch_size(compared, figures):
     every, ones = figures
     assert [axes.get_title() for axes in every.axes][2:] == ["Validation loss", "Validation accuracy"]
     lines = {line.get_label(): line for line in every.axes[3].lines}
-    seeds = [[epoch["val_accuracy"] for epoch in epochs(n, start)[:3]] for n, start in ((5, 0.8), (3, 0.82), (3, 0.81))]
-    np.testing.assert_allclose(lines["gn8_bs1"].get_ydata(), np.mean(seeds, axis=0))
+    longest = [epoch["val_accuracy"] for epoch in epochs(5, 0.8)]
+    np.testing.assert_allclose(lines["gn8_bs1"].get_ydata(), longest)
     thin = [len(line.get_xdata()) for line in every.axes[3].lines if line.get_linewidth() < 1]
     assert sorted(thin) == [3, 3, 5]
     dashed = {label for label, line in lines.items() if line.get_linestyle() == "--"}
@@ -164,6 +164,24 @@ def test_the_pictures_have_all_and_those_of_one_batch_size(compared, figures):
     assert lines["gn8_bs1, reference"].get_color() == lines["gn8_bs1"].get_color()
     names = [text.get_text() for text in ones.legends[0].get_texts()]
     assert names == ["bn_bs1", "gn8_amsgrad_bs1", "gn8_bs1", "ours", "one seed of several", "reference"]
+
+
+def test_equally_long_seeds_are_drawn_as_their_mean(compared, figures):
+    training(compared, "gn8_bs1-seed3", epochs(5, 0.9), run="gn8_bs1", seed=3, epochs=5)
+    report.report(compared)
+    (line,) = (line for line in figures[0].axes[3].lines if line.get_label() == "gn8_bs1")
+    seeds = [[epoch["val_accuracy"] for epoch in epochs(5, start)] for start in (0.8, 0.9)]
+    np.testing.assert_allclose(line.get_ydata(), np.mean(seeds, axis=0))
+
+
+def test_an_unfinished_training_that_is_ahead_has_its_row(compared):
+    (compared / "gn8_bs1/result.json").unlink()
+    checkpoint.save(
+        compared / "gn8_bs1/checkpoints/state.npz",
+        checkpoint.Checkpoint({}, {"history": epochs(4, 0.8)}, {"pending": {}}, None),
+    )
+    rows = [row for row in table(report.report(compared).read_text(), "Figures") if row["training"] == "gn8_bs1"]
+    assert [(row["epochs"], row["seeds"]) for row in rows] == [("4", "0"), ("3", "0, 1, 2")]
 
 
 def test_a_value_far_off_does_not_flatten_the_others(tmp_path, figures):
@@ -203,6 +221,8 @@ def test_a_seed_counts_once_however_often_it_was_trained(compared):
 def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):
     out = tmp_path / "kept"
     keep.keep(compared, out)
+    keep.keep(out, tmp_path / "again")
+    assert (tmp_path / "again/gn8_bs1/history.csv").read_text() == (out / "gn8_bs1/history.csv").read_text()
     (compared / "gn8_amsgrad_bs1/result.json").unlink()  # as when it goes on
     keep.keep(compared, out)
     states = {row["training"]: row["state"] for row in table(report.report(out).read_text(), "What was trained")}
@@ -236,6 +256,7 @@ def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_pat
     [
         ("run,epoch,seconds,loss,accuracy,val_loss\na,1,1,1,1,1\n", "has no column 'val_accuracy'"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,1,high\n", "could not convert .* 'high'"),
+        ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,nan,1\n", "'nan' is no finite number"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1\n", "must hold numbers"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\n\xe4,1,1,1,1,1,1\n", "'utf-8' codec can't decode"),
         (
