@@ -1,8 +1,9 @@
 """What a sweep's trials say of each hyperparameter, with its uncertainty."""
 
 import dataclasses
+import functools
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class Level:
       scores: of the completed trials, each the mean over its executions.
       failed: how many failed.
       best: the best of the scores, or None. Where others are nuisance hyperparameters, this is what a level can do.
+      interval: half the width of the mean's 95% interval, over trials; None with fewer than two, and in a grid, whose
+        values of the other hyperparameters nobody drew.
     """
 
     name: str
@@ -81,16 +84,12 @@ class Level:
     scores: tuple[float, ...]
     failed: int
     best: float | None
+    interval: float | None
 
     @property
     def mean(self) -> float | None:
         """The mean score: what a level gives where all others are drawn at random."""
         return float(np.mean(self.scores)) if self.scores else None
-
-    @property
-    def interval(self) -> float | None:
-        """Half the width of the mean's 95% interval, over trials; None with fewer than two."""
-        return interval95(self.scores)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,24 +101,24 @@ class Effect:
     levels: tuple[Level, ...]
 
 
-def effects(space: Space, trials: Sequence[Outcome], objective: str) -> list[Effect]:
-    """Returns the effect of every hyperparameter that the sweep varied, over the trials that have ended."""
+def effects(config: ConfigDict, space: Space, trials: Sequence[Outcome]) -> list[Effect]:
+    """Returns the effect of every hyperparameter that a sweep's config varies, over the trials that have ended."""
     ended = [outcome for outcome in trials if outcome.status in (COMPLETED, FAILED)]
-    return [
-        Effect(path, space.role(path), _levels(path, space.listed(path), ended, objective)) for path in space.searched
-    ]
+    level = functools.partial(_level, config.objective, config.sweep.tuner != "grid")
+    return [Effect(path, space.role(path), _levels(path, space.listed(path), ended, level)) for path in space.searched]
 
 
-def _levels(path: str, listed: bool, ended: Sequence[Outcome], objective: str) -> tuple[Level, ...]:
+def _levels(
+    path: str, listed: bool, ended: Sequence[Outcome], level: Callable[[str, float | None, Sequence[Outcome]], Level]
+) -> tuple[Level, ...]:
     having = [outcome for outcome in ended if path in outcome.values]
     values = sorted({outcome.values[path] for outcome in having}, key=in_order)
     if listed:
         return tuple(
-            _level(
+            level(
                 str(short(value)),
                 float(value) if all(map(is_number, values)) else None,
                 [outcome for outcome in having if outcome.values[path] == value],
-                objective,
             )
             for value in values
         )
@@ -131,12 +130,12 @@ def _levels(path: str, listed: bool, ended: Sequence[Outcome], objective: str) -
         members = [ordered[index] for index in part]
         inside = [member.values[path] for member in members]
         ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # Both may be one.
-        levels.append(_level(" to ".join(ends), float(np.median(inside)), members, objective))
+        levels.append(level(" to ".join(ends), float(np.median(inside)), members))
     return tuple(levels)
 
 
-def _level(name: str, center: float | None, members: Sequence[Outcome], objective: str) -> Level:
+def _level(objective: str, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
     scores = tuple(member.mean for member in members if member.mean is not None)
     choose: Any = max if OBJECTIVES[objective] == "max" else min
     failed = sum(member.status == FAILED for member in members)
-    return Level(name, center, scores, failed, choose(scores, default=None))
+    return Level(name, center, scores, failed, choose(scores, default=None), interval95(scores) if drawn else None)

@@ -39,7 +39,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     ]
     colors = [f"C{number % 10}" for number in range(len(lines))]
     for name, line, color in zip(lines, placed, colors, strict=True):
-        _draw(axes, name, line, color)
+        _draw(axes, name, line, color, "o-" if all(map(is_number, places)) else "o")
     names = [str(short(value)) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
     axes.set_xticks(list(places.values()), names, **slanted)
@@ -64,13 +64,13 @@ def _places(values: set) -> Mapping[Any, float]:
     return {value: math.log10(value) if logarithmic else float(value) for value in ordered}
 
 
-def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str) -> None:
+def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str, fmt: str) -> None:
     known = [(place, _errors(each)) for place, each in line if each.chosen]
     if known:
         places, errors = zip(*known, strict=True)
         intervals = [interval95(seeds) or 0 for seeds in errors]
         means = [np.mean(seeds) for seeds in errors]
-        axes.errorbar(places, means, intervals, fmt="o-", markersize=5, capsize=4, color=color, label=name)
+        axes.errorbar(places, means, intervals, fmt=fmt, markersize=5, capsize=4, color=color, label=name)
         dots = [(place, seed) for place, seeds in known for seed in seeds]
         axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)
 

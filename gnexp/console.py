@@ -288,7 +288,8 @@ def sweep_summary(
         for each in best
     ]
     print(tabulate(rows, ["trial", objective, "seeds", "test accuracy", *paths], disable_numparse=True))
-    print(f"\nWhat each hyperparameter does to {objective} (mean over trials, the others as they came, 95% interval)\n")
+    print(f"\nWhat each hyperparameter does to {objective} (mean over trials, the others as they came;")
+    print("95% interval where they were drawn)\n")
     print(tabulate(effect_rows(effects), EFFECT_HEADERS, disable_numparse=True))
     print(f"\nlies in {directory}")
     quoted = shlex.quote(str(directory))

@@ -258,6 +258,6 @@ class _Sweep:
             objective,
             best[:_TOP],
             failures,
-            analysis.effects(self._space, final, objective),
+            analysis.effects(self._config, self._space, final),
             len(found),
         )

@@ -120,7 +120,7 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
     means = [math.nan if level.mean is None else level.mean for level in levels]
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
-    label = "mean over trials, 95% interval"
+    label = "mean over trials" + ("" if all(map(math.isnan, intervals)) else ", 95% interval")
     if len(levels) == 1 and not sweep.space.listed(path):
         # The mean of all trials says nothing of the place in the range where it would be drawn.
         places, means, intervals = [math.nan], [math.nan], [math.nan]

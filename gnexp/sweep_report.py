@@ -25,8 +25,7 @@ _SHUFFLES = 10
 _BETTER = {"max": "higher is better", "min": "lower is better"}
 _CHOSEN = {
     "random": "drew them, at random",
-    "grid": "went through them, in order, which is balanced only where the grid is finished and none hangs on another; "
-    "and the interval is as if they had been drawn at random",
+    "grid": "went through them, in order, which is balanced where the grid is finished and none hangs on another",
     "bayesian": "chose them, more often where it expected good scores: **the means are biased by where it looked**",
     "hyperband": "chose them, and a trial that it did not promote counts with the score of the few epochs that it had: "
     "**the means are biased by where it looked**, and by which trials it trained for longer",
@@ -137,17 +136,19 @@ def _curves(sweep: Swept) -> Section:
 
 
 def _effects(sweep: Swept) -> Section:
-    heading, objective = "What each hyperparameter does", sweep.config.objective
-    found = analysis.effects(sweep.space, sweep.counted, objective)
+    heading, grid = "What each hyperparameter does", sweep.config.sweep.tuner == "grid"
+    found = analysis.effects(sweep.config, sweep.space, sweep.counted)
     found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != space.ROLES[0])
     if not found:
         return Section(heading, ["No trial has ended yet."])
+    interval = "" if grid else ", with its 95% interval over these trials"
     caveat = (
-        "A mean is over the trials that had a value, with its 95% interval over these trials. The other "
-        f"hyperparameters varied among them as the tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give "
-        "with the others well chosen is nearer to its best trial than to its mean. The picture "
-        "ends where the scores do; an interval may reach further."
+        f"A mean is over the trials that had a value{interval}. The other hyperparameters varied among them as the "
+        f"tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give with the others well chosen is nearer to "
+        "its best trial than to its mean."
     )
+    if not grid:
+        caveat += " The picture ends where the scores do; an interval may reach further."
     table = page.table(effect_rows(found), EFFECT_HEADERS)
     return Section(heading, [caveat, table], "effects", sweep_plots.effects(sweep, found) if sweep.best else None)
 
