@@ -2,8 +2,9 @@
 
 Run:      python -m gnexp.train --config=configs/batch_size.py --workdir=runs/batch_size
           python -m gnexp.report --workdir=runs/batch_size
-Time:     TODO(measure); 86 minutes on 2 CPU cores are expected, two trials side by side: 75 trials of 4 seeds.
-Accuracy: TODO(measure)
+Time:     90 minutes on 2 CPU cores, two trials side by side: 75 trials of 4 seeds.
+Accuracy: on the test set at batch size 1, 84.5 ± 0.7 % with GroupNorm 8, 82.2 ± 0.7 % with BatchNorm, 85.9 ± 0.6 % with
+          neither (results/README.md).
 
 All batch sizes see the same images, 4 epochs of 4096, so that the small ones take more steps, as in the paper. The
 learning rate is tuned for each norm at each batch size, on held-out images; a pilot with one seed, of batch and group

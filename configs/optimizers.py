@@ -2,8 +2,8 @@
 
 Run:      python -m gnexp.train --config=configs/optimizers.py --workdir=runs/optimizers
           python -m gnexp.report --workdir=runs/optimizers
-Time:     TODO(measure); 25 minutes on 2 CPU cores are expected, two trials side by side: 8 trials of 5 seeds.
-Accuracy: TODO(measure)
+Time:     30 minutes on 2 CPU cores, two trials side by side: 8 trials of 5 seeds.
+Accuracy: on the test set 82.5 ± 0.8 % with AMSGrad, 82.4 ± 0.3 % with Adam, each at its best rate (results/README.md).
 
 The data are those of batch_size.py, with 8 groups. The original compared the two at one learning rate, 1e-3; here each
 has the one of four that suits it best on held-out images, and the page has the rest. The rate is constant, as the
