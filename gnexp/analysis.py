@@ -1,9 +1,8 @@
 """What a sweep's trials say of each hyperparameter, with its uncertainty."""
 
 import dataclasses
-import functools
 import pathlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -104,34 +103,42 @@ class Effect:
 def effects(config: ConfigDict, space: Space, trials: Sequence[Outcome]) -> list[Effect]:
     """Returns the effect of every hyperparameter that a sweep's config varies, over the trials that have ended."""
     ended = [outcome for outcome in trials if outcome.status in (COMPLETED, FAILED)]
-    level = functools.partial(_level, config.objective, config.sweep.tuner != "grid")
-    return [Effect(path, space.role(path), _levels(path, space.listed(path), ended, level)) for path in space.searched]
+    drawn = config.sweep.tuner != "grid"
+    return [
+        Effect(
+            path,
+            space.role(path),
+            tuple(_level(config.objective, drawn, *part) for part in _parts(path, space.listed(path), ended)),
+        )
+        for path in space.searched
+    ]
 
 
-def _levels(
-    path: str, listed: bool, ended: Sequence[Outcome], level: Callable[[str, float | None, Sequence[Outcome]], Level]
-) -> tuple[Level, ...]:
+def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str, float | None, list[Outcome]]]:
+    """Divides trials by the values of a hyperparameter, or into ranges of them: name, center and members of each."""
     having = [outcome for outcome in ended if path in outcome.values]
-    values = sorted({outcome.values[path] for outcome in having}, key=in_order)
     if listed:
-        return tuple(
-            level(
+        values = sorted({outcome.values[path] for outcome in having}, key=in_order)
+        numbers = all(map(is_number, values))
+        return [
+            (
                 str(short(value)),
-                float(value) if all(map(is_number, values)) else None,
+                float(value) if numbers else None,
                 [outcome for outcome in having if outcome.values[path] == value],
             )
             for value in values
-        )
+        ]
     ordered = sorted(having, key=lambda outcome: outcome.values[path])
-    levels = []
-    for part in np.array_split(np.arange(len(ordered)), min(_MOST_RANGES, max(1, len(ordered) // _FEWEST_IN_RANGE))):
-        if not len(part):
+    count = min(_MOST_RANGES, max(1, len(ordered) // _FEWEST_IN_RANGE))
+    parts = []
+    for indices in np.array_split(np.arange(len(ordered)), count):
+        if not len(indices):
             continue
-        members = [ordered[index] for index in part]
+        members = [ordered[index] for index in indices]
         inside = [member.values[path] for member in members]
         ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # Both may be one.
-        levels.append(level(" to ".join(ends), float(np.median(inside)), members))
-    return tuple(levels)
+        parts.append((" to ".join(ends), float(np.median(inside)), members))
+    return parts
 
 
 def _level(objective: str, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
