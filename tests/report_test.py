@@ -4,7 +4,6 @@ import io
 import json
 import pathlib
 import re
-import shutil
 import subprocess
 import sys
 
@@ -26,7 +25,6 @@ from tests.pages import capture, page, section, spread, sweep, table, trial
 pytestmark = pytest.mark.any_backend
 
 ROOT = pathlib.Path(__file__).parents[1]
-RESULTS = ROOT / "results"
 GROUPS, EPSILON = choice(1, 2, 4, 8), floats(1e-7, 1e-2, sampling="log")
 
 
@@ -435,9 +433,3 @@ def test_the_real_command_line(known, tmp_path):
     assert (bad.returncode, stdout) == (2, "")
     assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds no sweep, and no folders with a training each\n"
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize("kept", sorted(path.parent.name for path in RESULTS.glob("*/report")))
-def test_a_kept_page_is_made_of_what_is_kept(tmp_path, kept):
-    shutil.copytree(RESULTS / kept, tmp_path / kept)
-    assert report.report(tmp_path / kept).read_text() == (RESULTS / kept / "report/README.md").read_text()

@@ -1,0 +1,50 @@
+"""What results/ keeps: whoever runs the configs as they are now asks the same, and the pages hold nothing else."""
+
+import json
+import pathlib
+import re
+import shutil
+
+import pytest
+
+from configs import batch_size, epsilon, groups, original
+from gnexp import report
+from gnexp.config import to_json
+
+pytestmark = pytest.mark.any_backend
+
+RESULTS = pathlib.Path(__file__).parents[1] / "results"
+KEPT = sorted(path.parent.name for path in RESULTS.glob("*/report"))
+RUNS = sorted(path.parent.name for path in RESULTS.glob("original/*/config.json"))
+
+
+def stored(folder: pathlib.Path) -> dict:
+    """Returns the config with which a kept sweep or training was made."""
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_page_is_made_of_what_is_kept(tmp_path, kept):
+    shutil.copytree(RESULTS / kept, tmp_path / kept)
+    assert report.report(tmp_path / kept).read_text() == (RESULTS / kept / "report/README.md").read_text()
+
+
+@pytest.mark.parametrize("module", [batch_size, epsilon, groups], ids=lambda module: module.__name__)
+def test_a_sweep_is_that_of_its_config(module):
+    name = module.__name__.rpartition(".")[2]
+    assert json.loads(json.dumps(to_json(module.get_config()))) == stored(RESULTS / name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_that_of_its_config_but_for_seed_and_epochs(name):
+    kept = stored(RESULTS / "original" / name)
+    config = original.get_config(re.sub("-seed-.*", "", name))
+    config.seed, config.epochs = kept["seed"], kept["epochs"]
+    assert json.loads(json.dumps(to_json(config))) == kept
+
+
+def test_whatever_is_kept_is_on_the_page():
+    said = (RESULTS / "README.md").read_text()
+    linked = re.findall(r"\]\((\w+)/report/README\.md\)", said)
+    assert sorted(linked) == KEPT
+    assert all((RESULTS / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.*?)\)", said))
