@@ -138,14 +138,13 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
       found: its answers.
       within: a path; answers are compared with those alone that have the same value of it. None compares all.
     """
-    own = flatten(sweep.config)
     families: dict[Any, list[Answer]] = {}
     for answer in found:
         if answer.chosen and len(answer.tests) > 1:
             families.setdefault(answer.values.get(within), []).append(answer)
     pairs = []
     for family in families.values():
-        owned = [each for each in family if all(own[path] == v for path, v in each.values.items() if path != within)]
+        owned = [each for each in family if is_own(sweep, each, within)]
         (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.config.objective)
         control = next(each for each in family if each.chosen is first)
         pairs += [(control, other) for other in family if other is not control]
@@ -154,6 +153,12 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
         Difference(*pair, statistics.fmean(paired), interval95(paired) if _spread(paired) else 0.0, p)
         for pair, paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
     ]
+
+
+def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:
+    """Tells whether an answer's values are those of the sweep's config, but for `within`, which is a path or None."""
+    own = flatten(sweep.config)
+    return all(own[path] == value for path, value in each.values.items() if path != within)
 
 
 def _p(paired: Sequence[float]) -> float:

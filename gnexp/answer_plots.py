@@ -14,8 +14,9 @@ from gnexp.console import in_words, short
 from gnexp.outcomes import interval95
 
 _WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
-_FAR = 2.5  # times the median error: what is above that is outside of the picture
+_FAR = 1.75  # times the median error: what is above that is outside of the picture
 _MOST_LETTERS = 70  # of tick labels that stand beside each other
+_MEANING = {("model.groups", -1): "each channel"}
 
 
 def error(found: Sequence[Answer], path: str) -> Figure:
@@ -40,7 +41,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     colors = [f"C{number % 10}" for number in range(len(lines))]
     for name, line, color in zip(lines, placed, colors, strict=True):
         _draw(axes, name, line, color, "o-" if all(map(is_number, places)) else "o")
-    names = [str(short(value)) for value in places]
+    names = [_MEANING.get((path, value), str(short(value))) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
     axes.set_xticks(list(places.values()), names, **slanted)
     axes.margins(x=0.08)
@@ -86,7 +87,9 @@ def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> Non
         else:
             continue
         axes.plot([place], [0.97], marker, color=color, transform=edge)
-        axes.text(place, 0.94, text, color=color, fontsize=8, rotation=90, ha="center", va="top", transform=edge)
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line to the mean out there
+        options = {"fontsize": 8, "rotation": 90, "ha": "center", "va": "top", "transform": edge, "bbox": paper}
+        axes.text(place, 0.94, text, color=color, **options)
 
 
 def _errors(each: Answer) -> list[float]:

@@ -102,13 +102,15 @@ def _table(sweep: Swept, found: Sequence[Answer]) -> str:
 
 
 def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
-    lines = len(answer.scientific(sweep)) > 1
-    compared = answer.differences(sweep, found, axis if lines else None)
+    within = axis if len(answer.scientific(sweep)) > 1 else None
+    compared = answer.differences(sweep, found, within)
     if not compared:
         return ["There is nothing to compare with an interval: that takes two combinations with two seeds each."]
+    where = f", at each {within}" if within else ""
+    if not all(answer.is_own(sweep, difference.control, within) for difference in compared):
+        where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
-        f"Against the config's own values{f', at each {axis}' if lines else ''} (where no trial with these completed, "
-        f"against the best by {sweep.config.objective}): the difference in test accuracy, paired over the seeds, with "
+        f"Against the config's own values{where}: the difference in test accuracy, paired over the seeds, with "
         "its 95% interval (Student's t). One such interval in twenty misses the truth by chance; p is after Holm's "
         f"correction for their number, {len(compared)}. What another choice of training or test images would change, "
         "seeds do not show."

@@ -120,11 +120,14 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
     means = [math.nan if level.mean is None else level.mean for level in levels]
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
-    label = "mean over trials" + ("" if all(map(math.isnan, intervals)) else ", 95% interval")
+    drawn = not all(map(math.isnan, intervals))
     if len(levels) == 1 and not sweep.space.listed(path):
         # The mean of all trials says nothing of the place in the range where it would be drawn.
         places, means, intervals = [math.nan], [math.nan], [math.nan]
-    axes.errorbar(places, means, intervals, fmt="_", color="black", markersize=9, capsize=3, label=label)
+    label = "mean over trials" + (", 95% interval" if drawn else "")
+    axes.errorbar(
+        places, means, intervals if drawn else None, fmt="_", color="black", markersize=9, capsize=3, label=label
+    )
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
     axes.tick_params(axis="x", which="both", labelsize=8)
 

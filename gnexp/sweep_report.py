@@ -117,8 +117,8 @@ def _told_apart(top: Sequence[Outcome]) -> str:
     if not overlapping:
         return "The interval of the best overlaps with that of none of the others here."
     return (
-        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here, from which "
-        "these intervals alone do not tell it."
+        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here: these "
+        "intervals alone do not tell it from them."
     )
 
 

@@ -182,7 +182,7 @@ def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp
     assert "There is nothing to compare with an interval" in said
     assert "**The choice was made on the test set**" in said
     assert "±" not in said
-    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "-1"]
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "each channel"]
 
 
 def test_holm_is_by_the_book():
