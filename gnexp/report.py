@@ -7,7 +7,7 @@ The page is `report/README.md` in the folder, and may be made while they run; of
 too, as the run "report". Of trainings, `reference.csv` in the folder (run, epoch, seconds, loss, accuracy, val_loss,
 val_accuracy) is drawn beside those whose folder's name it has as `run`.
 
-  python -m gnexp.report --workdir=runs/original --out=results/original
+  python -m gnexp.report --workdir=runs/original --out=kept/original
 
 puts into another folder what a repository keeps of them, and makes the page there, from nothing but that.
 """
