@@ -70,7 +70,7 @@ class Level:
 
     Attributes:
       name: the value, or the two ends of the range.
-      center: the value as a number, or the median of those in the range; None for words.
+      center: the median of those in the range; None for a value.
       scores: of the completed trials, each the mean over its executions.
       failed: how many failed.
       best: the best of the scores, or None. Where others are nuisance hyperparameters, this is what a level can do.
@@ -87,7 +87,7 @@ class Level:
 
     @property
     def mean(self) -> float | None:
-        """The mean score: what a level gives where all others are drawn at random."""
+        """The mean score, over the values of the others that came with it."""
         return float(np.mean(self.scores)) if self.scores else None
 
 
@@ -119,15 +119,7 @@ def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str,
     having = [outcome for outcome in ended if path in outcome.values]
     if listed:
         values = sorted({outcome.values[path] for outcome in having}, key=in_order)
-        numbers = all(map(is_number, values))
-        return [
-            (
-                str(short(value)),
-                float(value) if numbers else None,
-                [outcome for outcome in having if outcome.values[path] == value],
-            )
-            for value in values
-        ]
+        return [(short(value), None, [each for each in having if each.values[path] == value]) for value in values]
     ordered = sorted(having, key=lambda outcome: outcome.values[path])
     count = min(_MOST_RANGES, max(1, len(ordered) // _FEWEST_IN_RANGE))
     parts = []

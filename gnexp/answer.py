@@ -89,10 +89,13 @@ def nuisance(sweep: Swept) -> list[str]:
 
 
 def axis(found: Sequence[Answer]) -> str:
-    """Returns the path to compare along: of those with numbers, or else of all, the one with the most values."""
-    paths = dict.fromkeys(path for each in found for path in each.values)
-    values = {path: {each.values[path] for each in found if path in each.values} for path in paths}
-    return max(values, key=lambda path: (all(map(is_number, values[path])), len(values[path])))
+    """Returns the path to draw along: one that all answers have, one with numbers, the one with the most values."""
+
+    def merits(path: str) -> tuple[bool, bool, int]:
+        values = [each.values[path] for each in found if path in each.values]
+        return len(values) == len(found), all(map(is_number, values)), len(set(values))
+
+    return max(dict.fromkeys(path for each in found for path in each.values), key=merits)
 
 
 def answers(sweep: Swept) -> list[Answer]:
@@ -123,7 +126,7 @@ def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
     if not is_number(value) or entry.count() == 1:
         return False
     if entry.values:
-        return value in (min(entry.values), max(entry.values))
+        return value in (min(entry.values, key=in_order), max(entry.values, key=in_order))
     place, low, high = (math.log(x) if entry.sampling == "log" else x for x in (value, entry.low, entry.high))
     return not low + _EDGE * (high - low) < place < high - _EDGE * (high - low)
 
@@ -148,17 +151,17 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
         (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.config.objective)
         control = next(each for each in family if each.chosen is first)
         pairs += [(control, other) for other in family if other is not control]
-    each = [[round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=True)] for one, other in pairs]
+    paired = [[round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=True)] for one, other in pairs]
     return [
-        Difference(*pair, statistics.fmean(paired), interval95(paired) if _spread(paired) else 0.0, p)
-        for pair, paired, p in zip(pairs, each, holm([_p(paired) for paired in each]), strict=True)
+        Difference(*pair, statistics.fmean(by_seed), interval95(by_seed) if _spread(by_seed) else 0.0, p)
+        for pair, by_seed, p in zip(pairs, paired, holm([_p(by_seed) for by_seed in paired]), strict=True)
     ]
 
 
 def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:
     """Tells whether an answer's values are those of the sweep's config, but for `within`, which is a path or None."""
     own = flatten(sweep.config)
-    return all(own[path] == value for path, value in each.values.items() if path != within)
+    return bool(each.values) and all(own[path] == value for path, value in each.values.items() if path != within)
 
 
 def _p(paired: Sequence[float]) -> float:

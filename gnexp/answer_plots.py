@@ -16,7 +16,6 @@ from gnexp.outcomes import interval95
 _WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
 _FAR = 1.75  # times the median error: what is above that is outside of the picture
 _MOST_LETTERS = 70  # of tick labels that stand beside each other
-_MEANING = {("model.groups", -1): "each channel"}
 
 
 def error(found: Sequence[Answer], path: str) -> Figure:
@@ -29,7 +28,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     for each in found:
         if path in each.values:
             beside = {other: each.values[other] for other in others if other in each.values}
-            name = str(short(beside.get(others[0], ""))) if len(others) == 1 else in_words(beside)
+            name = short(beside.get(others[0], "")) if len(others) == 1 else in_words(beside)
             lines.setdefault(name, []).append(each)
     # Side by side, so that no interval hides another.
     step = 0.012 * (max(places.values()) - min(places.values()) or 1)
@@ -41,7 +40,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     colors = [f"C{number % 10}" for number in range(len(lines))]
     for name, line, color in zip(lines, placed, colors, strict=True):
         _draw(axes, name, line, color, "o-" if all(map(is_number, places)) else "o")
-    names = [_MEANING.get((path, value), str(short(value))) for value in places]
+    names = [short(value) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
     axes.set_xticks(list(places.values()), names, **slanted)
     axes.margins(x=0.08)

@@ -29,6 +29,8 @@ def section(sweep: Swept) -> Section:
     found = answer.answers(sweep)
     if not any(each.chosen for each in found):
         return _left_out("no trial has completed yet")
+    if not any(each.values for each in found):
+        return _left_out("none of the trials that have ended has a value of what the sweep asks about")
     axis = answer.axis(found)
     figure = answer_plots.error(found, axis)
     return Section(
@@ -61,10 +63,8 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
         text += f" **{ended} of {expected} trials have ended so far**: choices and verdicts may change."
     edges = sum(bool(each.edges) for each in found)
     if edges:
-        text += (
-            f" **{edges} of {page.count(len(found), 'choice')} lie at an edge of what was searched**, which should be "
-            "widened there."
-        )
+        choices = page.count(sum(each.chosen is not None for each in found), "choice")
+        text += f" **At an edge of what was searched, which should be widened there: {edges} of {choices}.**"
     return text
 
 
@@ -78,7 +78,7 @@ def _listed(paths: Sequence[str]) -> str:
 
 
 def _words(each: Answer) -> str:
-    return in_words(each.values)
+    return in_words(each.values) or "no value"
 
 
 def _table(sweep: Swept, found: Sequence[Answer]) -> str:
@@ -102,7 +102,9 @@ def _table(sweep: Swept, found: Sequence[Answer]) -> str:
 
 
 def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
-    within = axis if len(answer.scientific(sweep)) > 1 else None
+    paths = answer.scientific(sweep)
+    # Where some lack a path, as with `by`, there are no families in which all the others could be compared.
+    within = axis if len(paths) > 1 and all(len(each.values) == len(paths) for each in found) else None
     compared = answer.differences(sweep, found, within)
     if not compared:
         return ["There is nothing to compare with an interval: that takes two combinations with two seeds each."]

@@ -13,7 +13,6 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from gnexp import config as configs
 from gnexp import outcomes, page, space
 from gnexp.analysis import Effect, Swept, in_order
-from gnexp.console import short
 
 
 def curves(sweep: Swept) -> Figure:
@@ -101,18 +100,18 @@ def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
 def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     path, levels = effect.path, effect.levels
     ended = [trial for trial in sweep.counted if trial.status != outcomes.RUNNING and path in trial.values]
-    values = sorted({trial.values[path] for trial in ended}, key=in_order)
     completed = [trial for trial in ended if trial.mean is not None]
     entries = [entry for entry in sweep.space.entries if entry.path == path]
     if sweep.space.listed(path):
         # A choice: its values, often powers of two, side by side, with their trials spread a little.
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
+        values = sorted({trial.values[path] for trial in ended}, key=in_order)
         dots = [values.index(trial.values[path]) for trial in completed] + spread
-        places = range(len(values))
-        names = [str(short(value)) for value in values]
+        places = range(len(levels))
+        names = [level.name for level in levels]
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 28 else {}
-        axes.set_xticks(range(len(values)), names, **slanted)
-        axes.set_xlim(-0.5, len(values) - 0.5)
+        axes.set_xticks(places, names, **slanted)
+        axes.set_xlim(-0.5, len(levels) - 0.5)
     else:
         dots = [trial.values[path] for trial in completed]
         places = [level.center for level in levels]
@@ -120,13 +119,13 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
     means = [math.nan if level.mean is None else level.mean for level in levels]
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
-    drawn = not all(map(math.isnan, intervals))
+    known = not all(map(math.isnan, intervals))
     if len(levels) == 1 and not sweep.space.listed(path):
         # The mean of all trials says nothing of the place in the range where it would be drawn.
         places, means, intervals = [math.nan], [math.nan], [math.nan]
-    label = "mean over trials" + (", 95% interval" if drawn else "")
+    label = "mean over trials" + (", 95% interval" if known else "")
     axes.errorbar(
-        places, means, intervals if drawn else None, fmt="_", color="black", markersize=9, capsize=3, label=label
+        places, means, intervals if known else None, fmt="_", color="black", markersize=9, capsize=3, label=label
     )
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
     axes.tick_params(axis="x", which="both", labelsize=8)

@@ -61,7 +61,7 @@ def test_the_validation_set_chooses_and_the_test_set_is_only_shown(norms):
 def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     text, _, had = norms
     rows = table(text, HEADING, 1)
-    assert "at each data.batch_size" in section(text, HEADING)
+    assert "at each data.batch_size: the difference" in section(text, HEADING)
     assert "correction for their number, 2." in section(text, HEADING)
     paired = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
     p = [stats.ttest_1samp(difference, 0).pvalue for difference in paired]
@@ -95,7 +95,9 @@ def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_pa
         status = "FAILED" if size == 16 and groups == 2 else "COMPLETED"
         tests = (0.5 + groups / 10 + epsilon, 0.53 + groups / 11, 0.51 + groups / 9)
         trial(directory, number, dict(zip(space, values, strict=True)), tests, status, tests=tests)
-    rows = table(page(directory), HEADING, 1)
+    text = page(directory)
+    assert "(where no trial with these completed, against the best by val_accuracy)" in section(text, HEADING)
+    rows = table(text, HEADING, 1)
     assert len(rows) == 5 + 5 + 3
     own = {size: f"data.batch_size={size}  model.epsilon=1e-06  model.groups=2" for size in (4, 8)}
     best = "data.batch_size=16  model.epsilon=0.001  model.groups=8"
@@ -122,13 +124,13 @@ def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
 
 def test_an_answer_far_above_the_others_does_not_flatten_them(tmp_path, figures):
     directory = sweep(tmp_path / "sweep", {"model.epsilon": choice(1e-6, 1.0, 1e4)}, tuner="grid", executions=2)
-    for number, (epsilon, test) in enumerate(((1e-6, 0.9), (1.0, 0.91), (1e4, 0.1))):
+    for number, (epsilon, test) in enumerate(((1e-6, 0.9), (1.0, 0.91), (1e4, 0.8))):
         trial(directory, number, {"model.epsilon": epsilon}, (test,) * 2, tests=(test, test + 0.02))
     page(directory)
     (axes,) = figures[0].axes
     low, high = axes.get_ylim()
     assert 5 < low < 7 and 10 < high < 12
-    assert [text.get_text() for text in axes.texts] == ["89"]
+    assert [text.get_text() for text in axes.texts] == ["19"]
     assert axes.texts[0].get_position()[0] == axes.get_xticks()[2] == 4
 
 
@@ -151,8 +153,57 @@ def test_a_choice_at_the_edge_is_said(tmp_path):
         "lion": "",
         "sgd": "0.2",
     }
-    assert "**1 of 3 choices lie at an edge of what was searched**" in section(text, HEADING)
+    assert "**At an edge of what was searched, which should be widened there: 1 of 3 choices.**" in section(
+        text, HEADING
+    )
     assert "**They had 1 to 2 trials each**" in section(text, HEADING)
+
+
+def test_minus_one_group_is_an_edge_beyond_all_others(tmp_path):
+    for best, edge in ((-1, " (edge)"), (1, " (edge)"), (8, "")):
+        space = {"data.batch_size": choice(4, 8), "model.groups": choice(-1, 1, 8, role="nuisance")}
+        directory = sweep(tmp_path / str(best), space, tuner="grid")
+        for number, (size, groups) in enumerate(itertools.product((4, 8), (-1, 1, 8))):
+            values = {"data.batch_size": size, "model.groups": groups}
+            trial(directory, number, values, (0.6 if groups == best else 0.5,))
+        rows = table(page(directory), HEADING)
+        assert [row["model.groups, chosen"] for row in rows] == [f"{best}{edge}"] * 2
+
+
+def test_what_lacks_a_hyperparameter_is_drawn_and_compared_as_well(tmp_path, figures):
+    space = {"model.norm": choice("group", "none"), "model.groups": by("model.norm", group=choice(1, 8))}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=3, **{"model.groups": 8})
+    for number, (values, tests) in enumerate(
+        (
+            ({"model.norm": "group", "model.groups": 1}, (0.5, 0.51, 0.52)),
+            ({"model.norm": "group", "model.groups": 8}, (0.6, 0.61, 0.63)),
+            ({"model.norm": "none"}, (0.7, 0.72, 0.73)),
+        )
+    ):
+        trial(directory, number, values, tests, tests=tests)
+    text = page(directory)
+    rows = table(text, HEADING, 1)
+    assert [(row["control"], row["other"]) for row in rows] == [
+        ("model.norm=group  model.groups=8", "model.norm=group  model.groups=1"),
+        ("model.norm=group  model.groups=8", "model.norm=none"),
+    ]
+    assert "where no trial with these completed" not in section(text, HEADING)
+    (axes,) = figures[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["group", "none"]
+    assert sum(len(container.lines[0].get_xdata()) for container in axes.containers) == 3
+
+
+def test_a_sweep_whose_trials_have_no_value_of_it_yet_has_a_page(tmp_path):
+    space = {
+        "optimizer.name": choice("adam", "sgd", role="nuisance"),
+        "optimizer.momentum": by("optimizer.name", sgd=choice(0.5, 0.9)),
+    }
+    directory = sweep(tmp_path / "sweep", space, tuner="grid")
+    trial(directory, 0, {"optimizer.name": "adam"}, (0.5,))
+    assert section(page(directory), HEADING).strip().startswith("Left out: none of the trials that have ended")
+    for number, momentum in enumerate((0.5, 0.9), 1):
+        trial(directory, number, {"optimizer.name": "sgd", "optimizer.momentum": momentum}, (0.4,))
+    assert len(table(page(directory), HEADING)) == 3
 
 
 @pytest.mark.parametrize(
@@ -182,7 +233,7 @@ def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp
     assert "There is nothing to compare with an interval" in said
     assert "**The choice was made on the test set**" in said
     assert "±" not in said
-    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "each channel"]
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "-1"]
 
 
 def test_holm_is_by_the_book():
