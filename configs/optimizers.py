@@ -2,13 +2,13 @@
 
 Run:      python -m gnexp.train --config=configs/optimizers.py --workdir=runs/optimizers
           python -m gnexp.report --workdir=runs/optimizers
-Time:     TODO(measure); on 2 CPU cores, two trials side by side: 6 trials of 3 seeds.
-Accuracy: TODO(measure)
+Time:     82 minutes on 2 CPU cores, two trials side by side: 6 trials of 3 seeds.
+Accuracy: on the test set, 87.4 ± 0.7 % with Adam, 86.9 ± 1.1 % with AMSGrad (results/README.md).
 
 One epoch of all images but the 2,048 held out, with 8 groups. The original compared the two at one learning rate, 1e-3;
-here each has the one of three that suits it best on held-out images, and the page has the rest. (A shorter sweep
-had 1e-4 as the best for both, of four from 1e-4 to 3e-3.) The rate is constant, as
-the original's was in the epochs in which the two came apart.
+here each has the one of three that suits it best on held-out images, and the page has the rest. A shorter sweep, whose
+command is on that page too, had 1e-4 as the best of four for both. The rate is constant, as the original's was in the
+epochs in which the two came apart.
 """
 
 from ml_collections import ConfigDict

@@ -31,7 +31,7 @@ def curves(sweep: Swept) -> Figure:
     over_epochs.fill_between(epochs, low, high, color="C0", alpha=0.2, linewidth=0, label="the middle half")
     over_epochs.plot(epochs, median, ".-", color="C0", label=f"median of {page.count(len(sweep.best), 'trial')}")
     for values in seeds if len(seeds) > 1 else []:
-        over_epochs.plot(range(1, len(values) + 1), values, color="C1", linewidth=0.8, alpha=0.6)
+        over_epochs.plot(range(1, len(values) + 1), values, ".-", color="C1", linewidth=0.8, markersize=4, alpha=0.6)
     mean = histories[0]
     label = f"best: trial {sweep.best[0].trial_id}"
     over_epochs.plot(range(1, len(mean) + 1), mean, ".-", color="C1", linewidth=2, label=label)
@@ -39,7 +39,7 @@ def curves(sweep: Swept) -> Figure:
     _fit(over_epochs, objective, [*low, *high, *itertools.chain(*seeds)])
     _best_so_far(over_trials, sweep)
     for axes in (over_epochs, over_trials):
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         # Below, where there is nothing to hide.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize=8, frameon=False)
     return figure

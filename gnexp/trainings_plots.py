@@ -33,7 +33,7 @@ def curves(groups: Sequence[Group], shades: Mapping[str, object]) -> Figure:
         _fit(axes, shown)
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.25)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     names = [Line2D([], [], color=shades[group.name], label=group.name) for group in groups]
     kinds = [Line2D([], [], color="black", label="ours")]
     if any(len(group.trainings) > 1 for group in groups):

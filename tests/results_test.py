@@ -1,13 +1,16 @@
-"""What results/ keeps: whoever runs the configs as they are now asks the same, and the pages hold nothing else."""
+"""What results/ keeps is what the commands on its page ask for, and its pages hold no more."""
 
 import json
 import pathlib
 import re
+import shlex
 import shutil
 
 import pytest
+from absl import flags
+from ml_collections import config_flags
 
-from configs import batch_size, epsilon, groups, original
+from configs import original
 from gnexp import report
 from gnexp.config import to_json
 
@@ -16,6 +19,9 @@ pytestmark = pytest.mark.any_backend
 RESULTS = pathlib.Path(__file__).parents[1] / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("*/report"))
 RUNS = sorted(path.parent.name for path in RESULTS.glob("original/*/config.json"))
+PAGE = (RESULTS / "README.md").read_text()
+_COMMAND = r"^ *python -m (gnexp\.train .*) --workdir=runs/(\w+)$"
+SWEEPS = {name: command for command, name in re.findall(_COMMAND, PAGE.replace("\\\n", ""), re.MULTILINE)}
 
 
 def stored(folder: pathlib.Path) -> dict:
@@ -29,10 +35,14 @@ def test_a_page_is_made_of_what_is_kept(tmp_path, kept):
     assert report.report(tmp_path / kept).read_text() == (RESULTS / kept / "report/README.md").read_text()
 
 
-@pytest.mark.parametrize("module", [batch_size, epsilon, groups], ids=lambda module: module.__name__)
-def test_a_sweep_is_that_of_its_config(module):
-    name = module.__name__.rpartition(".")[2]
-    assert json.loads(json.dumps(to_json(module.get_config()))) == stored(RESULTS / name)
+@pytest.mark.parametrize("name", SWEEPS)
+def test_a_sweep_is_that_of_its_command(name, monkeypatch):
+    monkeypatch.chdir(RESULTS.parent)
+    arguments = shlex.split(SWEEPS[name])
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    values(arguments)
+    assert json.loads(json.dumps(to_json(values.config))) == stored(RESULTS / name)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -49,7 +59,6 @@ def test_no_run_is_missing():
 
 
 def test_whatever_is_kept_is_on_the_page():
-    said = (RESULTS / "README.md").read_text()
-    linked = re.findall(r"\]\((\w+)/report/README\.md\)", said)
-    assert sorted(linked) == KEPT
-    assert all((RESULTS / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.*?)\)", said))
+    assert sorted(re.findall(r"\]\((\w+)/report/README\.md\)", PAGE)) == KEPT
+    assert sorted([*SWEEPS, "original"]) == KEPT
+    assert all((RESULTS / picture).is_file() for picture in re.findall(r"!\[.*?\]\((.*?)\)", PAGE))
