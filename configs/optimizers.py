@@ -8,7 +8,7 @@ Accuracy: on the test set, 87.4 ± 0.7 % with Adam, 86.9 ± 1.1 % with AMSGrad (
 One epoch of all images but the 2,048 held out, with 8 groups. The original compared the two at one learning rate, 1e-3;
 here each has the one of three that suits it best on held-out images, and the page has the rest. A shorter sweep, whose
 command is on that page too, had 1e-4 as the best of four for both. The rate is constant, as the original's was in the
-epochs in which the two came apart.
+epochs in which the two came apart, of which this is only the first.
 """
 
 from ml_collections import ConfigDict

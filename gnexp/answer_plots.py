@@ -104,6 +104,6 @@ def _fit(axes: Axes, found: Sequence[Answer]) -> None:
     far = _FAR * np.median([np.mean(errors) for errors in every])
     shown = [error for errors in every if np.mean(errors) <= far for error in errors]
     low, high = min(shown), max(shown)
-    reach = 0.6 * (high - low) or 0.1
+    reach = 1.1 * (high - low) or 0.1  # as far as an interval over three seeds can go
     bottom, top = axes.get_ylim()
     axes.set_ylim(max(bottom, low - reach), min(top, high + reach))
