@@ -14,6 +14,7 @@ from gnexp.console import in_words, short
 from gnexp.outcomes import interval95
 
 _WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
+_REACH = 1.1  # times their range, so far beyond the seeds: as far as the interval over three can go
 _FAR = 1.75  # times the median error: what is above that is outside of the picture
 _MOST_LETTERS = 70  # of tick labels that stand beside each other
 
@@ -102,8 +103,9 @@ def _fit(axes: Axes, found: Sequence[Answer]) -> None:
     """
     every = [_errors(each) for each in found if each.chosen]
     far = _FAR * np.median([np.mean(errors) for errors in every])
-    shown = [error for errors in every if np.mean(errors) <= far for error in errors]
-    low, high = min(shown), max(shown)
-    reach = 1.1 * (high - low) or 0.1  # as far as an interval over three seeds can go
+    shown = [errors for errors in every if np.mean(errors) <= far]
+    low = min(min(errors) - _REACH * np.ptp(errors) for errors in shown)
+    high = max(max(errors) + _REACH * np.ptp(errors) for errors in shown)
+    margin = 0.05 * (high - low) or 0.1
     bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, low - reach), min(top, high + reach))
+    axes.set_ylim(max(bottom, low - margin), min(top, high + margin))
