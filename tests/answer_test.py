@@ -129,7 +129,7 @@ def test_an_answer_far_above_the_others_does_not_flatten_them(tmp_path, figures)
     page(directory)
     (axes,) = figures[0].axes
     low, high = axes.get_ylim()
-    assert 3 < low < 7 and 10 < high < 14
+    assert 4 < low < 5 and 12 < high < 13
     assert [text.get_text() for text in axes.texts] == ["19"]
     assert axes.texts[0].get_position()[0] == axes.get_xticks()[2] == 4
 
