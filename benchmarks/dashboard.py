@@ -25,7 +25,7 @@ from absl import app, flags
 
 from benchmarks import measure
 from configs import fmnist_sweep
-from gnexp import config as configs
+from gnexp.config.stored import record
 
 flags.DEFINE_integer("sessions", 3000, "How many trainings the sweep has.", lower_bound=1, upper_bound=9999)
 flags.DEFINE_integer("epochs", 10, "How many points each curve has.", lower_bound=1)
@@ -153,7 +153,7 @@ def main(argv: list[str]) -> None:
 
     asked = fmnist_sweep.get_config()
     asked.epochs, asked.sweep.max_trials = flags.FLAGS.epochs, flags.FLAGS.sessions
-    config = configs.record(asked, asked.data.name)
+    config = record(asked, asked.data.name)
     trials = sweeps.draw(config)
     with tempfile.TemporaryDirectory() as folder:
         logdirs = {name: pathlib.Path(folder) / name for name in _METRICS}

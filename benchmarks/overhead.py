@@ -68,11 +68,11 @@ def main(argv: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
 
-    from gnexp import config as configs
     from gnexp import trial, workdir
+    from gnexp.config.stored import record
     from gnexp.data import Splits
 
-    config = configs.record(fmnist.get_config(), "fashion_mnist")
+    config = record(fmnist.get_config(), "fashion_mnist")
     config.epochs = _EPOCHS.value
     random = np.random.default_rng(0)
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnexp import config as configs
 from gnexp import outcomes, workdir
-from gnexp.config import OBJECTIVES
+from gnexp.config.objective import OBJECTIVES
+from gnexp.config.stored import from_json
 from gnexp.console import short
 from gnexp.outcomes import COMPLETED, FAILED, Outcome, interval95
 from gnexp.space import Space, parse
@@ -49,7 +49,7 @@ class Swept:
 def read(directory: pathlib.Path) -> Swept:
     """Returns the sweep in a workdir; UserError where there is none."""
     trials = outcomes.read(directory)
-    config = configs.from_json(workdir.read_json(directory / workdir.CONFIG))
+    config = from_json(workdir.read_json(directory / workdir.CONFIG))
     counted = outcomes.final(trials)
     return Swept(directory, config, parse(config), trials, counted, outcomes.ranked(counted, config.objective))
 
@@ -135,6 +135,7 @@ def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str,
 
 def _level(objective: str, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
     scores = tuple(member.mean for member in members if member.mean is not None)
-    choose: Any = max if OBJECTIVES[objective] == "max" else min
     failed = sum(member.status == FAILED for member in members)
-    return Level(name, center, scores, failed, choose(scores, default=None), interval95(scores) if drawn else None)
+    return Level(
+        name, center, scores, failed, OBJECTIVES[objective].best(scores), interval95(scores) if drawn else None
+    )

@@ -15,7 +15,7 @@ from scipy import stats
 
 from gnexp import outcomes
 from gnexp.analysis import Swept, in_order, is_number
-from gnexp.config import flatten
+from gnexp.config.paths import flatten
 from gnexp.outcomes import Outcome, interval95
 from gnexp.space import Entry
 

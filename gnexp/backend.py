@@ -10,7 +10,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 import keras
 import numpy as np
 
-from gnexp.config import BACKENDS
+from gnexp.config.schema import BACKENDS
 from gnexp.errors import UserError
 
 TrainSteps = Callable[[np.ndarray, int, int], tuple[np.ndarray, int]]

@@ -12,8 +12,10 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-from gnexp import config as configs
 from gnexp import space
+from gnexp.config.paths import is_of_space
+from gnexp.config.schema import BACKENDS, FIELDS
+from gnexp.config.validation import unknown_key, validate
 from gnexp.errors import UserError
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
@@ -45,13 +47,13 @@ def parse(argv: list[str]) -> list[str]:
         raise _unreadable(error) from error
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
-        if value and configs.is_of_space(value[2]):
+        if value and is_of_space(value[2]):
             hint = f"it is an entry; name a part of it, such as config.{value[2]}.values"
             raise UserError(f"{value[1]} is not allowed: {hint}") from error
         if not str(error).startswith("flag --config"):
             raise UserError(str(error)) from error
-        if value and value[2] in configs.FIELDS:
-            raise UserError(f"{value[1]} is not allowed: it must be {configs.FIELDS[value[2]].allowed}") from error
+        if value and value[2] in FIELDS:
+            raise UserError(f"{value[1]} is not allowed: it must be {FIELDS[value[2]].allowed}") from error
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
@@ -64,7 +66,7 @@ def parse(argv: list[str]) -> list[str]:
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: flags are --config=FILE, --config.KEY=VALUE and --workdir=FOLDER")
     config = flags.FLAGS.config
-    configs.validate(config)
+    validate(config)
     if "sweep" in config:
         searched = space.parse(config).paths
         for path in searched:
@@ -87,9 +89,9 @@ def experiment(argv: list[str]) -> list[str]:
 
 
 def _check_environment() -> None:
-    backend = os.environ.get(_BACKEND, configs.BACKENDS[0])
-    if backend not in configs.BACKENDS:
-        raise UserError(f"{_BACKEND}={backend} is not allowed: it must be {' or '.join(configs.BACKENDS)}")
+    backend = os.environ.get(_BACKEND, BACKENDS[0])
+    if backend not in BACKENDS:
+        raise UserError(f"{_BACKEND}={backend} is not allowed: it must be {' or '.join(BACKENDS)}")
 
 
 def _check_flags(argv: list[str]) -> None:
@@ -99,8 +101,8 @@ def _check_flags(argv: list[str]) -> None:
         if argument.startswith(("--flagfile", "-flagfile")):
             raise UserError(f"{argument} is not allowed: a config file is the place for many values")
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
-            if named[1] not in configs.FIELDS and not configs.is_of_space(named[1]):
-                raise configs.unknown_key(named[1])
+            if named[1] not in FIELDS and not is_of_space(named[1]):
+                raise unknown_key(named[1])
             # Of a tuple, absl would join both to one that is longer.
             if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gnexp.config import OBJECTIVES
+from gnexp.config.objective import OBJECTIVES
 
 _MOST_SHOWN = 2  # running trials that have room in one line
 
@@ -245,7 +245,7 @@ def dry_run(config, space, first: list[dict]) -> None:
     seeds = f"{sweep.executions} seed{'' if sweep.executions == 1 else 's'}"
     print(
         f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
-        f"to get the {OBJECTIVES[config.objective]} {config.objective}"
+        f"to get the {OBJECTIVES[config.objective].direction} {config.objective}"
     )
     print(f"\nThe first {len(first)} trials\n")
     paths = list(dict.fromkeys(path for values in first for path in values))

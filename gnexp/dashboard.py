@@ -11,7 +11,7 @@ import keras
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp import hparams, pictures, summaries
-from gnexp.config import to_json
+from gnexp.config.stored import to_json
 from gnexp.summaries import EventFiles
 from gnexp.training import Epoch, Evaluation, Training
 

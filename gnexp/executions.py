@@ -9,7 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gnexp import backend, data, outcomes, result, trial, workdir
-from gnexp import config as configs
+from gnexp.config.stored import from_json
 from gnexp.console import Console
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.result import Result
@@ -100,7 +100,7 @@ def fail(task: Task, error: Exception) -> Done:
 def _each(task: Task, train: _Train) -> Done:
     results: list[Result] = []
     for number in range(task.executions):
-        asked = configs.from_json({**task.config, "seed": task.config["seed"] + number})
+        asked = from_json({**task.config, "seed": task.config["seed"] + number})
         directory = outcomes.execution(task.directory, asked.seed)
         with workdir.opened(directory, asked, _PATIENCE) as config:
             failure = _one_line(result.failed(directory))

@@ -11,7 +11,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
-from gnexp.config import flatten
+from gnexp.config.paths import flatten
 from gnexp.space import Column
 
 SUCCESS = api_pb2.STATUS_SUCCESS

@@ -21,7 +21,7 @@ from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, Hy
 from ml_collections import ConfigDict
 
 from gnexp import workdir
-from gnexp.config import OBJECTIVES
+from gnexp.config.objective import OBJECTIVES
 from gnexp.errors import UserError
 from gnexp.space import Space
 
@@ -38,7 +38,7 @@ class _Durable:
 
     Args:
       space: the search space.
-      objective: the figure that is optimized, one of `config.OBJECTIVES`.
+      objective: the figure that is optimized, a name in `config.objective.OBJECTIVES`.
       max_trials: how many trials there are to be.
       seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
       **options: of the keras-tuner class.
@@ -48,7 +48,7 @@ class _Durable:
         """Starts with no trials, in no folder."""
         super().__init__(
             # By itself keras-tuner guesses the direction, and guesses val_f1_score to be minimized.
-            objective=keras_tuner.Objective(objective, OBJECTIVES[objective]),
+            objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
             hyperparameters=space.hyperparameters(),
             allow_new_entries=False,
             tune_new_entries=True,
@@ -89,7 +89,7 @@ class _Durable:
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
-                trial.metrics.register(name, direction=OBJECTIVES[name])
+                trial.metrics.register(name, direction=OBJECTIVES[name].direction)
             trial.metrics.update(name, value, step=step)
         return trial
 
@@ -314,8 +314,7 @@ class _Hyperband(_Durable, HyperbandOracle):
             ready = [trial for trial in past if trial.status == TrialStatus.COMPLETED and trial.trial_id not in taken]
             left_behind = sizes[index - 1] - sum(trial.status == TrialStatus.FAILED for trial in past) - sizes[index]
             if len(rounds[index]) < sizes[index] and len(ready) > left_behind:
-                sign = 1 if self.objective.direction == "max" else -1
-                best = max(ready, key=lambda trial: sign * trial.score)
+                best = OBJECTIVES[self.objective.name].best(ready, key=lambda trial: trial.score)
                 rounds[index].append({"past_id": best.trial_id, "id": trial_id})
                 return {
                     **best.hyperparameters.values,

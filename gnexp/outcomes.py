@@ -11,7 +11,7 @@ from typing import Any
 from scipy import stats
 
 from gnexp import result, workdir
-from gnexp.config import OBJECTIVES
+from gnexp.config.objective import OBJECTIVES
 from gnexp.errors import UserError
 from gnexp.result import Result
 
@@ -116,8 +116,8 @@ def _read(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Outcome:
 
 def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
     """Returns the completed trials, the best first; of equals the earlier one."""
-    sign = -1 if OBJECTIVES[objective] == "max" else 1
-    return sorted((outcome for outcome in outcomes if outcome.mean is not None), key=lambda each: sign * each.mean)
+    completed = (outcome for outcome in outcomes if outcome.mean is not None)
+    return OBJECTIVES[objective].ranked(completed, key=lambda outcome: outcome.mean)
 
 
 def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -128,11 +128,10 @@ def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
 
 def best_so_far(scores: Sequence[float | None], objective: str) -> list[float | None]:
     """Returns the best of the first, the first two, ... trials; None while none has completed."""
-    better = max if OBJECTIVES[objective] == "max" else min
     curve: list[float | None] = []
     for score in scores:
         known = [value for value in (score, curve[-1] if curve else None) if value is not None]
-        curve.append(better(known) if known else None)
+        curve.append(OBJECTIVES[objective].best(known))
     return curve
 
 

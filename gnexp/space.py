@@ -30,16 +30,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict, config_dict
 
-from gnexp.config import (
-    FIELDS,
-    TOGETHER,
-    flatten,
-    from_json,
-    is_of_space,
-    to_json,
-    unknown_key,
-    validate_together,
-)
+from gnexp.config.paths import flatten, is_of_space
+from gnexp.config.schema import FIELDS
+from gnexp.config.stored import from_json, to_json
+from gnexp.config.validation import TOGETHER, unknown_key, validate_together
 from gnexp.errors import UserError
 
 ROLES = ("scientific", "nuisance")

@@ -12,7 +12,8 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
 
 from gnexp import analysis, data, executions, oracles, outcomes, result, space, workdir
-from gnexp.config import OBJECTIVES, to_json
+from gnexp.config.objective import OBJECTIVES
+from gnexp.config.stored import to_json
 from gnexp.console import SweepConsole, sweep_summary, with_spread
 from gnexp.errors import GnexpError, InterruptedTrainingError
 from gnexp.executors.processes import Processes
@@ -198,9 +199,8 @@ class _Sweep:
         """Returns the first of `outcomes.ranked(outcomes.final(...))`, without reading every trial's files."""
         completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
         continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
-        sign = 1 if OBJECTIVES[self._config.objective] == "max" else -1
         final = (trial for trial in completed if trial.trial_id not in continued)
-        return max(final, key=lambda trial: sign * trial.score, default=None)
+        return OBJECTIVES[self._config.objective].best(final, key=lambda trial: trial.score)
 
     def _write_best(self, trial: Trial) -> None:
         """Writes the config file that trains the best trial's network by itself."""

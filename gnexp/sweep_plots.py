@@ -10,9 +10,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from gnexp import config as configs
 from gnexp import outcomes, page, space
 from gnexp.analysis import Effect, Swept, in_order
+from gnexp.config.objective import OBJECTIVES
 
 
 def curves(sweep: Swept) -> Figure:
@@ -64,7 +64,7 @@ def _best_so_far(axes: Axes, sweep: Swept) -> None:
 def _fit(axes: Axes, objective: str, scores: Sequence[float]) -> None:
     """Fits the vertical axis to the scores: the interval of a mean over few may well reach beyond all of them."""
     low, high = min(scores), max(scores)
-    if configs.OBJECTIVES[objective] == "min" and high > 10 * low > 0:
+    if OBJECTIVES[objective].direction == "min" and high > 10 * low > 0:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         _label_logarithmic(axes.yaxis, low, high)

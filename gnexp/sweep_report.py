@@ -12,8 +12,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
 from gnexp import analysis, answer_report, outcomes, page, space, sweep_plots
-from gnexp import config as configs
 from gnexp.analysis import Swept
+from gnexp.config.objective import OBJECTIVES
 from gnexp.console import EFFECT_HEADERS, effect_rows, in_words, short, with_spread
 from gnexp.outcomes import Outcome
 from gnexp.page import Section
@@ -74,7 +74,7 @@ def _introduction(sweep: Swept) -> str:
         f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
         f"{count[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
         f"{page.count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
-        f"({_BETTER[configs.OBJECTIVES[asked.objective]]}) of each training's best epoch, on {measured}"
+        f"({_BETTER[OBJECTIVES[asked.objective].direction]}) of each training's best epoch, on {measured}"
     )
 
 

@@ -18,7 +18,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from gnexp import command_line, console, data, result, space, workdir
-from gnexp import config as configs
+from gnexp.config.stored import record, resume_config
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 
 _SHOWN_BY_DRY_RUN = 10
@@ -29,10 +29,10 @@ def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | 
     _check_executor(asked, ray_address)
     stored = workdir.check(directory) if directory else None
     if stored:
-        config, why = configs.settle(asked, stored), "As when it began; for another dataset name another --workdir.\n"
+        config, why = resume_config(asked, stored), "As when it began; for another dataset name another --workdir.\n"
     else:
         dataset, why = data.available(asked.data)
-        config = configs.record(asked, dataset)
+        config = record(asked, dataset)
     fell_back = config.data.name != asked.data.name
     if fell_back:
         console.fell_back(asked.data.name, config.data.name, why)
@@ -102,7 +102,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     if "sweep" not in config:
         raise UserError("--dry_run is for a config with a sweep: this one has none")
     if directory and (stored := workdir.check(directory)):
-        configs.settle(config, stored)
+        resume_config(config, stored)
         from gnexp import outcomes  # Costs a second: SciPy.
 
         print(f"{directory} holds {len(outcomes.read(directory))} of these trials already\n")

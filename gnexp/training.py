@@ -11,7 +11,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp import backend, models, native, optimizers
-from gnexp.config import OBJECTIVES
+from gnexp.config.objective import OBJECTIVES
 from gnexp.data import SHAPE, Splits
 from gnexp.errors import DivergedError
 
@@ -131,8 +131,8 @@ class Training:
 
     def best(self, epochs: int) -> Epoch:
         """Returns the best of the first so many finished epochs, by the objective."""
-        choose = max if OBJECTIVES[self.config.objective] == "max" else min
-        return choose(self.history[:epochs], key=lambda epoch: getattr(epoch, self.config.objective))
+        objective = OBJECTIVES[self.config.objective]
+        return objective.best(self.history[:epochs], key=lambda epoch: getattr(epoch, objective.name))
 
     @property
     def step(self) -> int:
@@ -217,9 +217,9 @@ class Training:
         progress = self._progress
         progress.history.append(epoch)
         progress.step, progress.loss, progress.correct, progress.epoch_seconds = 0, 0.0, 0, 0.0
-        value = getattr(epoch, self.config.objective)
-        sign = 1 if OBJECTIVES[self.config.objective] == "max" else -1
-        if progress.best_value is None or sign * value > sign * progress.best_value:
+        objective = OBJECTIVES[self.config.objective]
+        value = getattr(epoch, objective.name)
+        if progress.best_value is None or objective.is_better(value, progress.best_value):
             progress.best_value, progress.best_epoch = value, epoch.epoch
             self._best_weights = self.model.get_weights()
         if self.config.schedule.name == "plateau":

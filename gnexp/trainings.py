@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from gnexp import checkpoint, result, workdir
-from gnexp.config import flatten
+from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 
 REFERENCE = "reference.csv"

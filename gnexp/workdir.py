@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
-from gnexp.config import settle, to_json
+from gnexp.config.stored import resume_config, to_json
 from gnexp.errors import InUseError, UserError
 
 CONFIG = "config.json"
@@ -155,7 +155,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
                 raise InUseError(f"--workdir={directory} is in use by another process")
             time.sleep(0.1)
         stored = read_json(directory / CONFIG)
-        config = config if stored is None else settle(config, stored)
+        config = config if stored is None else resume_config(config, stored)
         if to_json(config) != stored:
             write_json(directory / CONFIG, to_json(config))
         yield config

@@ -13,8 +13,8 @@ import shlex
 
 from absl import flags
 
-from gnexp import config as configs
 from gnexp import workdir
+from gnexp.config.stored import resume_config
 from gnexp.errors import UserError
 from launch import launcher
 from launch.launcher import COUNT, COUNT_OR_NONE, Order
@@ -44,7 +44,7 @@ def _script(order: Order) -> str:
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = pathlib.Path(order.workdir).expanduser()
     if stored := workdir.check(directory):
-        configs.settle(order.config, stored)
+        resume_config(order.config, stored)
     parts = [_head(order), _part("slurm_run.sh")]
     if order.sweep:
         parts += [_part("slurm_ray.sh"), 'run "${command[@]}" --ray_address="$address"\n']

@@ -11,7 +11,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
-from gnexp import config as configs
+from gnexp.config.paths import flatten
+from gnexp.config.schema import FIELDS
+from gnexp.config.stored import from_json, record, resume_config, to_json
+from gnexp.config.validation import validate
 from gnexp.errors import UserError
 
 NAN, INFINITY = math.nan, math.inf
@@ -89,7 +92,7 @@ def changed(config: ConfigDict, values: dict) -> ConfigDict:
 def refusal(config: ConfigDict) -> str:
     """Returns what `validate` says against `config`, which must be one line."""
     with pytest.raises(UserError) as caught:
-        configs.validate(config)
+        validate(config)
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
@@ -99,22 +102,22 @@ def refusal(config: ConfigDict) -> str:
 
 @pytest.mark.parametrize("name", [fmnist, smoke, fmnist_sweep, smoke_sweep])
 def test_the_configs_of_the_project_are_valid(name):
-    configs.validate(name.get_config())
+    validate(name.get_config())
 
 
 @pytest.mark.parametrize("run", original.RUNS)
 def test_the_original_trainings_are_valid(run):
-    configs.validate(original.get_config(run))
+    validate(original.get_config(run))
 
 
 def test_every_key_has_its_values_in_this_file():
-    assert VALUES.keys() == configs.FIELDS.keys()
+    assert VALUES.keys() == FIELDS.keys()
 
 
 @pytest.mark.parametrize(("path", "value"), GOOD)
 def test_a_good_value_is_taken(sweep, path, value):
     related = {"deterministic": False, "model.groups": 1, "schedule.min_learning_rate": 0.0}
-    configs.validate(changed(sweep, related | {path: value}))
+    validate(changed(sweep, related | {path: value}))
 
 
 @pytest.mark.parametrize(("path", "value", "allowed"), BAD)
@@ -158,7 +161,7 @@ def test_an_unknown_key_suggests_the_one_meant(config, mistyped, meant):
 def test_an_unknown_key_near_to_none_lists_them_all(config):
     message = refusal(changed(config, {"zzz": 1}))
     assert "config.zzz" in message
-    assert all(path in message for path in configs.FIELDS)
+    assert all(path in message for path in FIELDS)
 
 
 # Values together
@@ -170,7 +173,7 @@ def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, 
     for groups in range(1, max(filters) + 2):
         candidate = changed(config, {"model.groups": groups, "model.filters": filters})
         try:
-            configs.validate(candidate)
+            validate(candidate)
         except UserError as error:
             refused[groups] = str(error)
     dividing = {count for count in range(1, max(filters) + 2) if all(width % count == 0 for width in filters)}
@@ -184,7 +187,7 @@ def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, 
 
 @pytest.mark.parametrize("norm", ["batch", "layer", "instance", "instance_scalar", "none"])
 def test_the_group_count_does_not_matter_to_other_norms(config, norm):
-    configs.validate(changed(config, {"model.norm": norm, "model.groups": 7}))
+    validate(changed(config, {"model.norm": norm, "model.groups": 7}))
 
 
 def test_xla_is_refused_where_figures_must_be_deterministic(config):
@@ -199,18 +202,18 @@ def test_a_warmup_as_long_as_the_training_is_refused(config, warmup):
     message = refusal(changed(config, values | {"schedule.name": "cosine"}))
     assert f"config.schedule.warmup_epochs={warmup} " in message
     assert "config.epochs=3" in message
-    configs.validate(changed(config, values | {"schedule.name": "constant"}))
+    validate(changed(config, values | {"schedule.name": "constant"}))
 
 
 def test_a_learning_rate_below_its_floor_is_refused(config):
     message = refusal(changed(config, {"optimizer.learning_rate": 1e-4, "schedule.min_learning_rate": 1e-3}))
     assert "config.schedule.min_learning_rate=0.001 " in message
     assert "config.optimizer.learning_rate=0.0001" in message
-    configs.validate(changed(config, {"optimizer.learning_rate": 1e-3, "schedule.min_learning_rate": 1e-3}))
+    validate(changed(config, {"optimizer.learning_rate": 1e-3, "schedule.min_learning_rate": 1e-3}))
 
 
 def test_the_floor_does_not_matter_to_the_constant_schedule(config):
-    configs.validate(changed(config, {"schedule.name": "constant", "optimizer.learning_rate": 1e-6}))
+    validate(changed(config, {"schedule.name": "constant", "optimizer.learning_rate": 1e-6}))
 
 
 # Records
@@ -219,28 +222,28 @@ def test_the_floor_does_not_matter_to_the_constant_schedule(config):
 @pytest.mark.parametrize("validation", [0.1, 5000, "test"])
 def test_json_gives_back_every_value(config, validation):
     config.data.validation = validation
-    text = json.dumps(configs.to_json(config), allow_nan=False)
-    back = configs.from_json(json.loads(text))
-    configs.validate(back)
-    assert configs.to_json(back) == json.loads(text)
-    assert configs.flatten(back).keys() == {path for path in configs.FIELDS if not path.startswith("sweep.")}
+    text = json.dumps(to_json(config), allow_nan=False)
+    back = from_json(json.loads(text))
+    validate(back)
+    assert to_json(back) == json.loads(text)
+    assert flatten(back).keys() == {path for path in FIELDS if not path.startswith("sweep.")}
     assert back.data.validation == validation
     assert type(back.data.validation) is type(validation)
 
 
 def test_json_gives_filters_back_as_a_tuple(config):
-    assert configs.from_json(configs.to_json(config)).model.filters == (32, 64)
+    assert from_json(to_json(config)).model.filters == (32, 64)
 
 
 def test_the_same_config_goes_on(config):
-    assert configs.to_json(configs.settle(config, configs.to_json(config))) == configs.to_json(config)
+    assert to_json(resume_config(config, to_json(config))) == to_json(config)
 
 
 def test_another_config_is_refused_by_every_key_that_differs_with_both_values(config):
-    stored = configs.to_json(config)
+    stored = to_json(config)
     requested = changed(config, {"model.groups": 4, "optimizer.name": "sgd", "model.filters": (32, 32)})
     with pytest.raises(UserError) as caught:
-        configs.settle(requested, stored)
+        resume_config(requested, stored)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert set(re.findall(r"config\.[\w.]+", message)) == {
@@ -253,17 +256,17 @@ def test_another_config_is_refused_by_every_key_that_differs_with_both_values(co
 
 
 def test_a_key_that_only_one_side_has_is_named(config):
-    stored = configs.to_json(config)
+    stored = to_json(config)
     stored["model"]["depth"] = 3
     del stored["schedule"]["factor"]
     with pytest.raises(UserError, match=r"config\.model\.depth .*config\.schedule\.factor "):
-        configs.settle(config, stored)
+        resume_config(config, stored)
 
 
 def test_a_training_that_fell_back_stays_with_its_dataset(config):
     assert (config.data.name, config.data.fallback) == ("fashion_mnist", "digits")
-    stored = configs.to_json(configs.record(config, "digits"))
-    assert configs.settle(config, stored).data.name == "digits"
+    stored = to_json(record(config, "digits"))
+    assert resume_config(config, stored).data.name == "digits"
 
 
 @pytest.mark.parametrize(("asked_then", "used", "asked_now", "fallback_now"), [
@@ -272,24 +275,24 @@ def test_a_training_that_fell_back_stays_with_its_dataset(config):
     ("fashion_mnist", "fashion_mnist", "digits", "digits"),
 ])  # fmt: skip
 def test_a_dataset_that_no_fallback_explains_is_refused(config, asked_then, used, asked_now, fallback_now):
-    stored = configs.to_json(configs.record(changed(config, {"data.name": asked_then}), used))
+    stored = to_json(record(changed(config, {"data.name": asked_then}), used))
     now = changed(config, {"data.name": asked_now, "data.fallback": fallback_now})
     with pytest.raises(UserError, match=f"config.data.name is '{used}' there, '{asked_now}' here"):
-        configs.settle(now, stored)
+        resume_config(now, stored)
 
 
 def test_the_data_may_have_moved(config):
-    stored = configs.to_json(configs.record(changed(config, {"data.directory": "/then"}), "fashion_mnist"))
-    assert configs.settle(changed(config, {"data.directory": "/now"}), stored).data.directory == "/now"
+    stored = to_json(record(changed(config, {"data.directory": "/then"}), "fashion_mnist"))
+    assert resume_config(changed(config, {"data.directory": "/now"}), stored).data.directory == "/now"
 
 
 def test_a_sweep_goes_on_elsewhere(sweep):
-    stored = configs.to_json(sweep)
+    stored = to_json(sweep)
     elsewhere = {"sweep.executor": "ray", "sweep.parallel": 4, "sweep.resources.gpus": 0.5}
-    assert configs.flatten(configs.settle(changed(sweep, elsewhere), stored)).items() >= elsewhere.items()
+    assert flatten(resume_config(changed(sweep, elsewhere), stored)).items() >= elsewhere.items()
     for key in ("executor", "parallel", "resources"):  # as sweeps had none at first
         del stored["sweep"][key]
-    assert configs.settle(sweep, stored).to_dict() == sweep.to_dict()
+    assert resume_config(sweep, stored).to_dict() == sweep.to_dict()
 
 
 # Configs are pure

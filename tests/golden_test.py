@@ -20,8 +20,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from configs import smoke
-from gnexp import config as configs
 from gnexp import data, trial, workdir
+from gnexp.config.stored import record
 from gnexp.space import by, choice, floats
 from tests import sweeps
 
@@ -37,7 +37,7 @@ def _smoke(directory: pathlib.Path) -> None:
     for seed in range(3):
         config = smoke.get_config()
         config.seed = seed
-        with workdir.opened(directory / f"seed-{seed}", configs.record(config, "digits")) as config:
+        with workdir.opened(directory / f"seed-{seed}", record(config, "digits")) as config:
             trial.run(config, data.load(config.data), directory / f"seed-{seed}")
 
 

@@ -6,7 +6,7 @@ import pytest
 from tensorboard.plugins.hparams import api_pb2, metadata
 
 from gnexp import hparams
-from gnexp.config import FIELDS
+from gnexp.config.schema import FIELDS
 
 
 def _content(summary):

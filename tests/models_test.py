@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gnexp import models
-from gnexp.config import NORMS
+from gnexp.config.schema import NORMS
 from gnexp.data import SHAPE
 
 BACKEND = keras.backend.backend()

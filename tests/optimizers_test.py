@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from gnexp import optimizers
-from gnexp.config import FIELDS
+from gnexp.config.schema import FIELDS
 
 RATE, DECAY = 0.1, 0.3
 

@@ -9,10 +9,11 @@ import keras_tuner
 import numpy as np
 import pytest
 from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
+from ml_collections import ConfigDict
 
 from configs import fmnist_sweep
-from gnexp import config as configs
 from gnexp import oracles, space
+from gnexp.config.schema import TUNERS
 from gnexp.errors import UserError
 from gnexp.space import choice, floats, integers
 
@@ -31,7 +32,7 @@ def _small(tuner, **entries):
     """Returns a sweep over few values."""
     config = fmnist_sweep.get_config()
     config.sweep.tuner = tuner
-    config.sweep.space = configs.ConfigDict({"model": entries or {"groups": choice(1, 2, 4, 8)}})
+    config.sweep.space = ConfigDict({"model": entries or {"groups": choice(1, 2, 4, 8)}})
     return config
 
 
@@ -96,7 +97,7 @@ def _run_plain(oracle, folder, trials, score=_score):
     return ran
 
 
-@pytest.mark.parametrize("tuner", configs.TUNERS)
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_a_sweep_that_is_reopened_at_every_turn_makes_the_same_trials(sweep, tmp_path, tuner):
     sweep.sweep.tuner, sweep.sweep.max_trials, sweep.epochs = tuner, 14, 9
     if tuner == "bayesian":  # 4 random points, then the Gaussian process
@@ -111,7 +112,7 @@ def test_a_sweep_that_is_reopened_at_every_turn_makes_the_same_trials(sweep, tmp
     assert _Driver(sweep, tmp_path / "b", score).run(reopen=True) == unbroken
 
 
-@pytest.mark.parametrize("tuner", configs.TUNERS)
+@pytest.mark.parametrize("tuner", TUNERS)
 def test_plain_keras_tuner_opens_the_files_and_finds_the_same_best(sweep, tmp_path, tuner, capsys):
     sweep.sweep.tuner, sweep.sweep.max_trials, sweep.epochs = tuner, 8, 9
     # No two trials are equally good.

@@ -12,7 +12,7 @@ from scipy import stats
 
 from configs import smoke
 from gnexp import report, result
-from gnexp.config import record, to_json
+from gnexp.config.stored import record, to_json
 
 HEADINGS = [
     "What the sweep asks",

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 
 from configs import smoke
 from gnexp import report
-from gnexp.config import to_json
+from gnexp.config.stored import to_json
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
 from tests.pages import capture, page, section, spread, sweep, table, trial

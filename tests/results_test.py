@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from configs import original
 from gnexp import report
-from gnexp.config import to_json
+from gnexp.config.stored import to_json
 
 pytestmark = pytest.mark.any_backend
 

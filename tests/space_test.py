@@ -7,8 +7,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist_sweep, smoke
-from gnexp import config as configs
 from gnexp import hparams, space
+from gnexp.config.paths import flatten
+from gnexp.config.stored import from_json, to_json
+from gnexp.config.validation import validate
 from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
 
@@ -21,7 +23,7 @@ def _sweep(tuner="random", **sections):
     config.sweep = fmnist_sweep.get_config().sweep
     config.sweep.tuner = tuner
     config.sweep.space = ConfigDict(sections)
-    configs.validate(config)
+    validate(config)
     return config
 
 
@@ -105,9 +107,9 @@ def test_a_trials_config_is_a_valid_training_with_its_values():
     parsed = space.parse(config)
     for values in itertools.islice(parsed.grid(), 0, None, 997):
         trained = parsed.config(config, values)
-        configs.validate(trained)
+        validate(trained)
         assert "sweep" not in trained
-        flat = configs.flatten(trained)
+        flat = flatten(trained)
         assert {path: flat[path] for path in values} == values
         assert flat["optimizer.weight_decay"] == 0.5
         if "optimizer.momentum" not in values:
@@ -117,7 +119,7 @@ def test_a_trials_config_is_a_valid_training_with_its_values():
 
 def test_the_table_survives_its_record_on_disk():
     config = _sweep(**_EVERYTHING)
-    again = configs.from_json(configs.to_json(config))
+    again = from_json(to_json(config))
     assert space.parse(again).entries == space.parse(config).entries
 
 
@@ -247,7 +249,7 @@ def test_a_whole_number_in_the_config_does_not_keep_floats_out():
     plain["model"]["l2"] = 0
     trained = space.parse(ConfigDict(plain)).config(ConfigDict(plain), {"model.l2": 0.25})
     assert trained.model.l2 == 0.25
-    configs.validate(trained)
+    validate(trained)
 
 
 def test_a_choice_between_true_and_false_stays_one():

@@ -12,8 +12,10 @@ import time
 import keras
 import pytest
 
-from gnexp import config as configs
 from gnexp import data, outcomes, result, trial, workdir
+from gnexp.config.paths import flatten
+from gnexp.config.stored import record, resume_config
+from gnexp.config.validation import validate
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 from gnexp.space import choice
 from tests.sweeps import TOO_FAST, run, tiny, with_failures
@@ -40,7 +42,7 @@ def test_every_trial_is_run_with_every_seed(finished):
                 outcomes.execution(outcomes.folder(directory, outcome.trial_id), number) / "config.json"
             )
             assert stored["seed"] == number and "sweep" not in stored
-            flat = configs.flatten(stored)
+            flat = flatten(stored)
             assert {path: flat[path] for path in outcome.values} == outcome.values
             assert len(done.history) == config.epochs
     assert [len(outcome.results) for outcome in found] == [2, 2, 0, 0, 2, 2]
@@ -76,7 +78,7 @@ def test_the_best_config_trains_the_same_again_by_itself(finished, tmp_path):
     config, directory = finished
     best = outcomes.ranked(outcomes.read(directory), config.objective)[0]
     again = _load_best(directory)
-    configs.validate(again)
+    validate(again)
     with workdir.opened(tmp_path / "again", again) as again:
         alone = trial.run(again, data.load(again.data), tmp_path / "again")
     timeless = [[{**epoch, "seconds": 0} for epoch in done.history] for done in (alone, best.results[0])]
@@ -293,12 +295,12 @@ def test_another_search_space_is_refused_naming_what_changed(finished):
 def test_a_training_and_a_sweep_do_not_share_a_workdir(finished, small):
     _, directory = finished
     with pytest.raises(UserError, match="holds a sweep, and --config is a training"):
-        configs.settle(small, workdir.read_json(directory / "config.json"))
+        resume_config(small, workdir.read_json(directory / "config.json"))
 
 
 def test_only_one_process_at_a_time(finished):
     config, directory = finished
-    with workdir.opened(directory, configs.record(config, "digits")), pytest.raises(UserError, match="in use"):
+    with workdir.opened(directory, record(config, "digits")), pytest.raises(UserError, match="in use"):
         run(config, directory)
 
 

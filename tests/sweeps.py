@@ -5,8 +5,9 @@ import pathlib
 from ml_collections import ConfigDict
 
 from configs import smoke_sweep
-from gnexp import config as configs
 from gnexp import data, outcomes, sweep, workdir
+from gnexp.config.stored import record, to_json
+from gnexp.config.validation import validate
 from gnexp.outcomes import Outcome
 from gnexp.space import by, choice, floats
 
@@ -25,7 +26,7 @@ def tiny(
     config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
     config.sweep.parallel, config.sweep.executor = parallel, "processes" if parallel > 1 else "serial"
     config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
-    configs.validate(config)
+    validate(config)
     return config
 
 
@@ -48,13 +49,13 @@ def with_failures() -> ConfigDict:
 def config_file(folder: pathlib.Path, config: ConfigDict) -> str:
     """Writes a config file that gives `config`, for the command line, and returns its path."""
     path = folder / "sweep.py"
-    values = configs.to_json(config)
+    values = to_json(config)
     path.write_text(f"from gnexp.config import from_json\n\n\ndef get_config():\n    return from_json({values!r})\n")
     return str(path)
 
 
 def run(config: ConfigDict, directory: pathlib.Path, ray_address: str | None = None) -> list[Outcome]:
     """Runs a sweep to its end and returns its trials."""
-    with workdir.opened(directory, configs.record(config, "digits")) as config:
+    with workdir.opened(directory, record(config, "digits")) as config:
         sweep.run(config, data.load(config.data), directory, ray_address)
     return outcomes.read(directory)

@@ -12,7 +12,7 @@ from scipy import stats
 
 from configs import original
 from gnexp import checkpoint, keep, report, result, trainings
-from gnexp.config import record, to_json
+from gnexp.config.stored import record, to_json
 from gnexp.errors import UserError
 from tests.pages import section, spread, table
 

@@ -15,8 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from gnexp import config as configs
 from gnexp import workdir
+from gnexp.config.stored import to_json
 from gnexp.console import native_stderr
 from gnexp.errors import UserError
 
@@ -250,17 +250,17 @@ def test_a_free_place_is_taken_without_touching_it(tmp_path, place):
 
 
 def test_a_training_that_lies_there_is_given_back(tmp_path, config):
-    workdir.write_json(tmp_path / workdir.CONFIG, configs.to_json(config))
+    workdir.write_json(tmp_path / workdir.CONFIG, to_json(config))
     (tmp_path / "events.out.tfevents.1").write_bytes(b"")
     before = tree(tmp_path)
-    assert workdir.check(tmp_path) == configs.to_json(config)
+    assert workdir.check(tmp_path) == to_json(config)
     assert tree(tmp_path) == before
 
 
 def test_a_training_killed_before_tensorflow_was_there_can_start_again(tmp_path, config):
     with workdir.opened(tmp_path, config), native_stderr(tmp_path / workdir.BACKEND_LOG):
         pass  # gnexp.train imports TensorFlow here, for seconds
-    assert workdir.check(tmp_path) == configs.to_json(config)
+    assert workdir.check(tmp_path) == to_json(config)
 
 
 # Fresh folders

@@ -16,7 +16,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import from_json, to_json
+from gnexp.config.stored import from_json, to_json
 from gnexp.console import TrialConsole, native_stderr
 from gnexp.errors import InterruptedTrainingError, UserError
 

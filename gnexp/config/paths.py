@@ -1,0 +1,40 @@
+"""Dotted paths: the one name that a hyperparameter has everywhere.
+
+`model.groups` is the key in `schema.FIELDS`, the flag `--config.model.groups`, the column in TensorBoard and the key in
+a workdir's records.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+SPACE = "sweep.space"
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Returns a config as one level, keyed by dotted path."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, (Mapping, ConfigDict)) and value:
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what `flatten` makes `flat` of, as plain nested dicts."""
+    found: dict[str, Any] = {}
+    for path, value in flat.items():
+        *sections, key = path.split(".")
+        section = found
+        for name in sections:
+            section = section.setdefault(name, {})
+        section[key] = value
+    return found
+
+
+def is_of_space(path: str) -> bool:
+    """Tells whether a dotted path is a sweep's table of what it searches, or something in that table."""
+    return path == SPACE or path.startswith(f"{SPACE}.")

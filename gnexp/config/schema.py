@@ -1,0 +1,160 @@
+"""Every key of a config, section by section: what it may hold, and what it does.
+
+`docs/configs.md` has this as a table, which `make docs` writes.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gnexp.config.fields import (
+    Field,
+    Kind,
+    boolean,
+    choice,
+    fraction,
+    integer,
+    is_integer,
+    is_number,
+    non_negative,
+    positive,
+)
+from gnexp.config.objective import OBJECTIVES
+
+BACKENDS = ("tensorflow", "jax")
+DATASETS = ("fashion_mnist", "digits")
+NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
+EXECUTORS = ("serial", "processes", "ray")
+TUNERS = ("random", "grid", "bayesian", "hyperband")
+
+# Four digits in the names of a sweep's trials, whatever max_trials is raised to.
+_MOST_TRIALS = 9999
+_ONE_DATASET = "a sweep has one dataset"
+
+
+def _is_validation(value: Any) -> bool:
+    return value == "test" or (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
+
+
+def _is_share(value: Any) -> bool:
+    return is_number(value) and value >= 0 and (value < 1 or value == int(value))
+
+
+def _is_filters(value: Any) -> bool:
+    return (
+        isinstance(value, (tuple, list))
+        and 1 <= len(value) <= 8
+        and all(is_integer(item) and item >= 1 for item in value)
+    )
+
+
+_TRAINING = {
+    "seed": Field(
+        integer(0, 2**32 - 1),
+        "seed of the weights, of dropout and of the order of the images",
+        not_searched="config.sweep.executions says how many seeds each trial has",
+    ),
+    "epochs": Field(integer(1), "passes over the training images"),
+    "objective": Field(
+        choice(*OBJECTIVES),
+        "the figure that chooses the best epoch and, in a sweep, the best trial",
+        not_searched="a sweep has one objective",
+    ),
+    "deterministic": Field(
+        boolean(),
+        "on a CPU, the same figures to the last bit in every run",
+        not_searched="it holds for a whole process",
+    ),
+    "precision": Field(choice("float32", "mixed_float16", "mixed_bfloat16"), "the layers' dtype policy"),
+    "jit_compile": Field(boolean(), "compile with XLA on TensorFlow, for GPUs; JAX always does"),
+    "native": Field(boolean(), "compute the norms by the C++ kernel where there is one"),
+}
+
+_DATA = {
+    "data.name": Field(choice(*DATASETS), "the dataset", not_searched=_ONE_DATASET),
+    "data.fallback": Field(
+        choice("", *DATASETS),
+        "the dataset to use where `data.name` is not available; '' makes that an error",
+        not_searched=_ONE_DATASET,
+        may_change=True,
+        shown=False,
+    ),
+    "data.directory": Field(
+        Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
+        "where the files lie; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
+        not_searched=_ONE_DATASET,
+        may_change=True,
+        shown=False,
+    ),
+    "data.batch_size": Field(integer(1), "images in a training step"),
+    "data.train_size": Field(
+        integer(0),
+        "train on as many images only, the first ones; 0 takes all",
+        not_searched="all trials share one dataset",
+    ),
+    "data.validation": Field(
+        Kind(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
+        "how many of the training images are held out, or 'test' to validate on the test images",
+        not_searched="trials could not be compared",
+    ),
+}
+
+_MODEL = {
+    "model.norm": Field(choice(*NORMS), "the normalization"),
+    "model.groups": Field(
+        Kind(lambda value: is_integer(value) and (value >= 1 or value == -1), "1 or more, or -1"),
+        "groups of `group`, which must divide every number in `model.filters`; -1 is a group per channel",
+    ),
+    "model.epsilon": Field(positive(), "epsilon of the normalization"),
+    "model.filters": Field(
+        Kind(_is_filters, "1 to 8 whole numbers of 1 or more, such as (32, 64)"),
+        "the width of each 3x3 convolution",
+        not_searched="it holds several numbers",
+        several=True,
+    ),
+    "model.units": Field(integer(1), "the width of the dense layer"),
+    "model.conv_dropout": Field(fraction(), "dropout after the convolutions"),
+    "model.dense_dropout": Field(fraction(), "dropout after the dense layer"),
+    "model.l2": Field(non_negative(), "L2 regularization of the convolution kernels"),
+}
+
+_OPTIMIZER = {
+    "optimizer.name": Field(choice("adam", "amsgrad", "adamw", "sgd", "rmsprop", "lion"), "the optimizer"),
+    "optimizer.learning_rate": Field(positive(), "the learning rate; the peak of `cosine`"),
+    "optimizer.momentum": Field(fraction(), "momentum of `sgd`"),
+    "optimizer.nesterov": Field(boolean(), "Nesterov momentum of `sgd`"),
+    "optimizer.weight_decay": Field(non_negative(), "weight decay of `adamw`"),
+    "schedule.name": Field(choice("constant", "cosine", "plateau"), "the learning-rate schedule"),
+    "schedule.warmup_epochs": Field(non_negative(), "epochs in which `cosine` rises from 0 to its peak"),
+    "schedule.factor": Field(
+        Kind(lambda value: is_number(value) and 0 < value < 1, "a number between 0 and 1"),
+        "what `plateau` multiplies the learning rate by",
+    ),
+    "schedule.patience": Field(integer(1), "epochs without a lower val_loss before `plateau` acts"),
+    "schedule.min_learning_rate": Field(non_negative(), "the lowest learning rate of `plateau` and `cosine`"),
+}
+
+_OF_A_SWEEP = "it is no part of a training"
+# What the table `sweep.space` may hold is gnexp/space/parse.py's.
+_SWEEP = {
+    "sweep.tuner": Field(choice(*TUNERS), "how keras-tuner chooses the trials", _OF_A_SWEEP),
+    "sweep.max_trials": Field(integer(1, _MOST_TRIALS), "the number of trials, at most", _OF_A_SWEEP, may_change=True),
+    "sweep.executions": Field(
+        integer(1, 1000), "trainings of each trial, with the seeds `seed`, `seed` + 1 and so on", _OF_A_SWEEP
+    ),
+    "sweep.max_failures": Field(
+        integer(1), "the sweep stops where the first trials, as many as this, all fail", _OF_A_SWEEP, may_change=True
+    ),
+    "sweep.seed": Field(integer(0, 2**31 - 1), "seed of the tuner", _OF_A_SWEEP),
+    "sweep.factor": Field(integer(2), "`hyperband`: each round keeps one trial in as many", _OF_A_SWEEP),
+    "sweep.executor": Field(choice(*EXECUTORS), "where trials run", _OF_A_SWEEP, may_change=True),
+    "sweep.parallel": Field(integer(1, 1000), "trials at a time", _OF_A_SWEEP, may_change=True),
+    "sweep.resources.cpus": Field(integer(1), "`ray`: processors of each trial", _OF_A_SWEEP, may_change=True),
+    "sweep.resources.gpus": Field(
+        Kind(_is_share, "a whole number of 0 or more, or a fraction of one GPU such as 0.5"),
+        "`ray`: GPUs of each trial",
+        _OF_A_SWEEP,
+        may_change=True,
+    ),
+}
+
+FIELDS: Mapping[str, Field] = {**_TRAINING, **_DATA, **_MODEL, **_OPTIMIZER, **_SWEEP}

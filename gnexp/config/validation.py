@@ -1,0 +1,103 @@
+"""Whether a config is valid: each value alone, and values together; the messages for one that is not."""
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.config.paths import flatten, is_of_space
+from gnexp.config.schema import FIELDS
+from gnexp.errors import UserError
+
+
+def unknown_key(path: str) -> UserError:
+    """Returns the error for a dotted path that no config holds, with the nearest one that it does."""
+    if any(known.startswith(f"{path}.") for known in FIELDS):
+        return UserError(f"config.{path} is a section: name one of its keys, such as config.{_first_key(path)}")
+    near = difflib.get_close_matches(path, FIELDS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "allowed: " + ", ".join(FIELDS)
+    return UserError(f"config.{path}: there is no such key; {hint}")
+
+
+def _first_key(section: str) -> str:
+    return next(path for path in FIELDS if path.startswith(f"{section}."))
+
+
+def bad_value(path: str, value: Any) -> UserError:
+    """Returns the error for a value that the field at a dotted path does not accept."""
+    return UserError(f"config.{path}={value!r} is not allowed: it must be {FIELDS[path].allowed}")
+
+
+def validate(config: ConfigDict) -> None:
+    """Checks every value of a config, alone and together with the others.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"get_config() returned {config!r}: it must return an ml_collections.ConfigDict")
+    flat = flatten(config)
+    for path in flat:
+        if path not in FIELDS and not is_of_space(path):
+            raise unknown_key(path)
+    for path, field in FIELDS.items():
+        if path.startswith("sweep.") and "sweep" not in config:
+            continue
+        if path not in flat:
+            raise UserError(f"config.{path} is missing: it must be {field.allowed}")
+        if not field.accepts(flat[path]):
+            raise bad_value(path, flat[path])
+    validate_together(flat)
+    if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
+        raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
+
+
+# What `validate_together` looks at.
+TOGETHER = (
+    "model.norm",
+    "model.groups",
+    "model.filters",
+    "jit_compile",
+    "deterministic",
+    "schedule.name",
+    "schedule.warmup_epochs",
+    "schedule.min_learning_rate",
+    "epochs",
+    "optimizer.learning_rate",
+)
+
+
+def validate_together(flat: Mapping[str, Any]) -> None:
+    """Checks what the values of a config, each good by itself, are together.
+
+    Args:
+      flat: a config's `flatten`; the paths in `TOGETHER` are enough.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
+    groups, filters = flat["model.groups"], tuple(flat["model.filters"])
+    if flat["model.norm"] == "group" and groups != -1 and any(width % groups for width in filters):
+        common = math.gcd(*filters)
+        allowed = ", ".join(str(count) for count in range(1, common + 1) if common % count == 0)
+        raise UserError(
+            f"config.model.groups={groups} does not divide the channels of every layer in "
+            f"config.model.filters={filters}: it must be one of {allowed}, or -1 (a group per channel)"
+        )
+    if flat["jit_compile"] and flat["deterministic"]:
+        raise UserError(
+            "config.jit_compile=True is not allowed with config.deterministic=True: TensorFlow has no deterministic "
+            "max pooling under XLA; add --config.deterministic=false"
+        )
+    if flat["schedule.name"] == "cosine" and flat["schedule.warmup_epochs"] >= flat["epochs"]:
+        raise UserError(
+            f"config.schedule.warmup_epochs={flat['schedule.warmup_epochs']} is not allowed: it must be "
+            f"less than config.epochs={flat['epochs']}"
+        )
+    if flat["schedule.name"] != "constant" and flat["schedule.min_learning_rate"] > flat["optimizer.learning_rate"]:
+        raise UserError(
+            f"config.schedule.min_learning_rate={flat['schedule.min_learning_rate']} is not allowed: it must be "
+            f"at most config.optimizer.learning_rate={flat['optimizer.learning_rate']}"
+        )
