@@ -19,9 +19,10 @@ import numpy as np
 from keras_tuner.engine import trial as keras_tuner_trial
 from ml_collections import ConfigDict
 
-from gnexp import dashboard, data, hparams, models, outcomes, space, workdir
+from gnexp import dashboard, data, hparams, hyperparameters, models, outcomes, workdir
 from gnexp.experiment import Experiment
-from gnexp.space import Space
+from gnexp.space.parse import parse_space
+from gnexp.space.space import Space
 from gnexp.summaries import EventFiles
 from gnexp.training import Epoch, Evaluation, Training
 
@@ -38,7 +39,7 @@ class Trial(NamedTuple):
 
 def draw(config: ConfigDict) -> list[Trial]:
     """Returns the trials of a sweep's config, the same ones at every call."""
-    searched, rng = space.parse(config), np.random.default_rng(_SEED)
+    searched, rng = parse_space(config), np.random.default_rng(_SEED)
     return [
         Trial(number, _values(searched, rng), _curve(rng, config.epochs)) for number in range(config.sweep.max_trials)
     ]
@@ -73,8 +74,8 @@ def write_gnexp(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Tr
       config: the sweep's, as `gnexp.config.record` gives it.
       trials: of that config.
     """
-    searched = space.parse(config)
-    hyperparameters = searched.hyperparameters()
+    searched = parse_space(config)
+    found = hyperparameters.of(searched)
     with mock.patch("os.fsync"), workdir.opened(directory, config):  # Nothing here has to outlast a power cut.
         experiment = Experiment(directory, config, searched)
         for number, values, curve in trials:
@@ -84,10 +85,10 @@ def write_gnexp(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Tr
             with workdir.opened(folder, of_trial):
                 _write_session(folder, _trained(of_trial, curve), start)
             # TensorBoard walks through the oracle's folders as well.
-            hyperparameters.values = values
+            found.values = values
             record = directory / outcomes.ORACLE / f"trial_{name}" / "trial.json"
             record.parent.mkdir(parents=True)
-            keras_tuner_trial.Trial(hyperparameters, trial_id=name).save(str(record))
+            keras_tuner_trial.Trial(found, trial_id=name).save(str(record))
         experiment.note([max(figures["val_accuracy"] for figures in trial.curve) for trial in trials])
 
 
@@ -130,13 +131,13 @@ def write_keras_tuner(directory: pathlib.Path, config: ConfigDict, trials: Seque
     model = models.build(config.model, data.SHAPE, 10)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(), loss, metrics=["accuracy"])
-    hyperparameters = flat(space.parse(config))
+    found = flat(parse_space(config))
     width = len(str(len(trials)))
     with tempfile.TemporaryDirectory() as project:
         tuner = keras_tuner.RandomSearch(lambda _: model, "val_accuracy", len(trials), directory=project)
         for number, values, curve in trials:
-            hyperparameters.values = values
-            trial = keras_tuner_trial.Trial(hyperparameters, trial_id=f"{number:0{width}d}")
+            found.values = values
+            trial = keras_tuner_trial.Trial(found, trial_id=f"{number:0{width}d}")
             callbacks = [keras.callbacks.TensorBoard(str(directory))]
             tuner._configure_tensorboard_dir(callbacks, trial)
             model.optimizer.learning_rate.assign(values["optimizer.learning_rate"])
@@ -148,15 +149,15 @@ def flat(searched: Space) -> keras_tuner.HyperParameters:
 
     Where a learning rate has a range for each optimizer, its search ends with "multiple values specified for hparam".
     """
-    hyperparameters = keras_tuner.HyperParameters()
+    found = keras_tuner.HyperParameters()
     for path in searched.paths:
         entries = [entry for entry in searched.entries if entry.path == path]
         if entries[0].values:
-            hyperparameters.Choice(path, list(entries[0].values))
+            found.Choice(path, list(entries[0].values))
         else:
             low, high = min(entry.low for entry in entries), max(entry.high for entry in entries)
-            hyperparameters.Float(path, low, high, sampling="log")
-    return hyperparameters
+            found.Float(path, low, high, sampling="log")
+    return found
 
 
 def _fit(callbacks: keras.callbacks.CallbackList, model: keras.Model, curve: list[dict[str, float]]) -> None:

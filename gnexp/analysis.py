@@ -13,7 +13,8 @@ from gnexp.config.objective import OBJECTIVES
 from gnexp.config.stored import from_json
 from gnexp.console import short
 from gnexp.outcomes import COMPLETED, FAILED, Outcome, interval95
-from gnexp.space import Space, parse
+from gnexp.space.parse import parse_space
+from gnexp.space.space import Space
 
 # What is searched over a range is divided into ranges with equal numbers of trials, of so many at least.
 _MOST_RANGES = 4
@@ -51,7 +52,7 @@ def read(directory: pathlib.Path) -> Swept:
     trials = outcomes.read(directory)
     config = from_json(workdir.read_json(directory / workdir.CONFIG))
     counted = outcomes.final(trials)
-    return Swept(directory, config, parse(config), trials, counted, outcomes.ranked(counted, config.objective))
+    return Swept(directory, config, parse_space(config), trials, counted, outcomes.ranked(counted, config.objective))
 
 
 def in_order(value: Any) -> tuple[bool, Any]:

@@ -17,7 +17,7 @@ from gnexp import outcomes
 from gnexp.analysis import Swept, in_order, is_number
 from gnexp.config.paths import flatten
 from gnexp.outcomes import Outcome, interval95
-from gnexp.space import Entry
+from gnexp.space.domain import Entry
 
 _LEVEL = 0.05
 _EDGE = 0.1  # of a range, at either end

@@ -12,11 +12,11 @@ import sys
 from absl import flags, logging
 from ml_collections import config_flags
 
-from gnexp import space
 from gnexp.config.paths import is_of_space
 from gnexp.config.schema import BACKENDS, FIELDS
 from gnexp.config.validation import unknown_key, validate
 from gnexp.errors import UserError
+from gnexp.space.parse import parse_space
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
@@ -68,7 +68,7 @@ def parse(argv: list[str]) -> list[str]:
     config = flags.FLAGS.config
     validate(config)
     if "sweep" in config:
-        searched = space.parse(config).paths
+        searched = parse_space(config).paths
         for path in searched:
             if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
                 raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")

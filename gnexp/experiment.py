@@ -9,7 +9,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gnexp import hparams, outcomes, summaries, workdir
-from gnexp.space import Column, Space
+from gnexp.space import columns
+from gnexp.space.columns import Column
+from gnexp.space.space import Space
 from gnexp.summaries import EventFiles
 
 _FILE = "experiment.json"
@@ -61,7 +63,7 @@ class Experiment:
           config: the trial's.
           values: the oracle's.
         """
-        shown = {**hparams.of(config), **self._space.hparams(values)}
+        shown = {**hparams.of(config), **columns.row(self._space, values)}
         del shown["seed"]  # Each session of the group has its own.
         if self._config.sweep.tuner == "hyperband":
             shown |= {
@@ -74,14 +76,14 @@ class Experiment:
     def _columns(self) -> list[Column]:
         shown = hparams.of(self._space.config(self._config, {}))
         del shown["seed"]
-        columns = self._space.columns(shown)
+        found = columns.columns(self._space, shown)
         if self._config.sweep.tuner == "hyperband":
             epochs = self._config.epochs
-            columns = [column for column in columns if column.name != "epochs"]
-            columns += [Column("epochs", (0, epochs), interval=True, differs=True)]
-            columns += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
-            columns += [Column(outcomes.PROMOTED_FROM, ("",), interval=True)]
-        return columns
+            found = [column for column in found if column.name != "epochs"]
+            found += [Column("epochs", (0, epochs), interval=True, differs=True)]
+            found += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
+            found += [Column(outcomes.PROMOTED_FROM, ("",), interval=True)]
+        return found
 
     def _metrics(self) -> dict[str, str]:
         best = {"best_val_accuracy": "best val_accuracy", "best_val_loss": "best val_loss"}

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from gnexp.config.paths import flatten
-from gnexp.space import Column
+from gnexp.space.columns import Column
 
 SUCCESS = api_pb2.STATUS_SUCCESS
 FAILURE = api_pb2.STATUS_FAILURE

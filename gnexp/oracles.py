@@ -20,10 +20,10 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, HyperbandOracle, RandomSearchOracle
 from ml_collections import ConfigDict
 
-from gnexp import workdir
+from gnexp import hyperparameters, workdir
 from gnexp.config.objective import OBJECTIVES
 from gnexp.errors import UserError
-from gnexp.space import Space
+from gnexp.space.space import Space
 
 _STATE = "oracle.json"
 # keras-tuner starts everything anew, over what is there, where this file is missing.
@@ -49,7 +49,7 @@ class _Durable:
         super().__init__(
             # By itself keras-tuner guesses the direction, and guesses val_f1_score to be minimized.
             objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
-            hyperparameters=space.hyperparameters(),
+            hyperparameters=hyperparameters.of(space),
             allow_new_entries=False,
             tune_new_entries=True,
             seed=seed,
@@ -72,9 +72,9 @@ class _Durable:
         response: dict[str, Any] = {"status": TrialStatus.STOPPED}
         if len(self.trials) < self.max_trials:
             response = self.populate_space(trial_id)
-        hyperparameters = self.get_space()
-        hyperparameters.values = response.get("values") or {}
-        trial = Trial(hyperparameters, trial_id=trial_id, status=response["status"])
+        chosen = self.get_space()
+        chosen.values = response.get("values") or {}
+        trial = Trial(chosen, trial_id=trial_id, status=response["status"])
         if trial.status == TrialStatus.RUNNING:
             self._record_values(trial)
             self.ongoing_trials[tuner_id] = trial
@@ -257,10 +257,10 @@ class _Bayesian(_Durable, BayesianOptimizationOracle):
         return {"status": TrialStatus.RUNNING, "values": values[int(np.argmin(mean - self.beta * deviation))]}
 
     def _vector(self, values: dict[str, Any]) -> list[float]:
-        hyperparameters = self.get_space()
-        hyperparameters.values = values
+        chosen = self.get_space()
+        chosen.values = values
         return [
-            hp.value_to_prob(values[hp.name] if hyperparameters.is_active(hp) and hp.name in values else hp.default)
+            hp.value_to_prob(values[hp.name] if chosen.is_active(hp) and hp.name in values else hp.default)
             for hp in self._nonfixed_space()
         ]
 

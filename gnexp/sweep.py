@@ -11,7 +11,7 @@ import sys
 from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
 
-from gnexp import analysis, data, executions, oracles, outcomes, result, space, workdir
+from gnexp import analysis, data, executions, oracles, outcomes, result, workdir
 from gnexp.config.objective import OBJECTIVES
 from gnexp.config.stored import to_json
 from gnexp.console import SweepConsole, sweep_summary, with_spread
@@ -19,6 +19,7 @@ from gnexp.errors import GnexpError, InterruptedTrainingError
 from gnexp.executors.processes import Processes
 from gnexp.executors.serial import Serial
 from gnexp.experiment import Experiment
+from gnexp.space.parse import parse_space
 from gnexp.training import kernel
 from gnexp.trial import stop_signals
 
@@ -102,7 +103,7 @@ class _Sweep:
         """Takes the sweep up where it was left."""
         self._config = config
         self._directory = directory
-        self._space = space.parse(config)
+        self._space = parse_space(config)
         self._oracle = oracles.create(config, self._space)
         self._oracle.open(directory / outcomes.ORACLE)
         self._experiment = Experiment(directory, config, self._space)

@@ -10,9 +10,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from gnexp import outcomes, page, space
+from gnexp import outcomes, page
 from gnexp.analysis import Effect, Swept, in_order
 from gnexp.config.objective import OBJECTIVES
+from gnexp.space.domain import Entry
 
 
 def curves(sweep: Swept) -> Figure:
@@ -131,7 +132,7 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.tick_params(axis="x", which="both", labelsize=8)
 
 
-def _span(axes: Axes, entries: Sequence[space.Entry], logarithmic: bool) -> None:
+def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool) -> None:
     """Lets the horizontal axis show the whole range that is searched."""
     ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
     low, high = min(ends), max(ends)

@@ -11,12 +11,13 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from gnexp import analysis, answer_report, outcomes, page, space, sweep_plots
+from gnexp import analysis, answer_report, outcomes, page, sweep_plots
 from gnexp.analysis import Swept
 from gnexp.config.objective import OBJECTIVES
 from gnexp.console import EFFECT_HEADERS, effect_rows, in_words, short, with_spread
 from gnexp.outcomes import Outcome
 from gnexp.page import Section
+from gnexp.space.entries import ROLES
 
 _TOP = 10
 _FEWEST_FOR_FOREST, _FEWEST_TO_RELY_ON = 5, 10
@@ -138,7 +139,7 @@ def _curves(sweep: Swept) -> Section:
 def _effects(sweep: Swept) -> Section:
     heading, grid = "What each hyperparameter does", sweep.config.sweep.tuner == "grid"
     found = analysis.effects(sweep.config, sweep.space, sweep.counted)
-    found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != space.ROLES[0])
+    found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != ROLES[0])
     if not found:
         return Section(heading, ["No trial has ended yet."])
     interval = "" if grid else ", with its 95% interval over these trials"

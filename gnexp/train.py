@@ -17,9 +17,10 @@ import sys
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from gnexp import command_line, console, data, result, space, workdir
+from gnexp import command_line, console, data, result, workdir
 from gnexp.config.stored import record, resume_config
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
+from gnexp.space.parse import parse_space
 
 _SHOWN_BY_DRY_RUN = 10
 
@@ -109,7 +110,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     with console.native_stderr(pathlib.Path(os.devnull)):
         from gnexp import oracles
 
-        found = space.parse(config)
+        found = parse_space(config)
         console.dry_run(config, found, oracles.first(config, found, _SHOWN_BY_DRY_RUN))
 
 

@@ -12,10 +12,11 @@ from keras_tuner.oracles import BayesianOptimizationOracle, GridSearchOracle, Hy
 from ml_collections import ConfigDict
 
 from configs import fmnist_sweep
-from gnexp import oracles, space
+from gnexp import oracles
 from gnexp.config.schema import TUNERS
 from gnexp.errors import UserError
 from gnexp.space import choice, floats, integers
+from gnexp.space.parse import parse_space
 
 pytestmark = pytest.mark.any_backend
 
@@ -54,7 +55,7 @@ class _Driver:
         self.open()
 
     def open(self):
-        self.oracle = oracles.create(self.config, space.parse(self.config))
+        self.oracle = oracles.create(self.config, parse_space(self.config))
         self.oracle.open(self.folder)
 
     def begin(self):

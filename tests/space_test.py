@@ -7,12 +7,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist_sweep, smoke
-from gnexp import hparams, space
+from gnexp import hparams, hyperparameters
 from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, to_json
 from gnexp.config.validation import validate
 from gnexp.errors import UserError
-from gnexp.space import boolean, by, choice, fixed, floats, integers
+from gnexp.space import boolean, by, choice, columns, fixed, floats, integers
+from gnexp.space.parse import parse_space
 
 pytestmark = pytest.mark.any_backend
 
@@ -28,7 +29,7 @@ def _sweep(tuner="random", **sections):
 
 
 def _parse(**sections):
-    return space.parse(_sweep(**sections))
+    return parse_space(_sweep(**sections))
 
 
 _EVERYTHING = {
@@ -56,7 +57,7 @@ _EVERYTHING = {
 
 def test_every_kind_of_entry_means_what_keras_tuner_means():
     parsed = _parse(**_EVERYTHING)
-    hps = parsed.hyperparameters()
+    hps = hyperparameters.of(parsed)
     kinds = {(hp.name, type(hp).__name__, len(hp.conditions)) for hp in hps.space}
     assert kinds == {
         ("model.groups", "Choice", 0),
@@ -73,9 +74,9 @@ def test_every_kind_of_entry_means_what_keras_tuner_means():
     }
     by_name = {(hp.name, type(hp).__name__): hp for hp in hps.space}
     for (name, kind), entry in {
-        ("model.units", "Int"): parsed._of("model.units")[0],
-        ("data.batch_size", "Int"): parsed._of("data.batch_size")[0],
-        ("optimizer.momentum", "Choice"): parsed._of("optimizer.momentum")[0],
+        ("model.units", "Int"): parsed.of("model.units")[0],
+        ("data.batch_size", "Int"): parsed.of("data.batch_size")[0],
+        ("optimizer.momentum", "Choice"): parsed.of("optimizer.momentum")[0],
     }.items():
         # keras-tuner's own list of the values of a range with steps is the reference for ours.
         assert entry.points() == pytest.approx(list(by_name[name, kind].values))
@@ -104,7 +105,7 @@ def test_a_value_is_there_exactly_where_its_condition_holds():
 
 def test_a_trials_config_is_a_valid_training_with_its_values():
     config = _sweep(**_EVERYTHING)
-    parsed = space.parse(config)
+    parsed = parse_space(config)
     for values in itertools.islice(parsed.grid(), 0, None, 997):
         trained = parsed.config(config, values)
         validate(trained)
@@ -120,18 +121,18 @@ def test_a_trials_config_is_a_valid_training_with_its_values():
 def test_the_table_survives_its_record_on_disk():
     config = _sweep(**_EVERYTHING)
     again = from_json(to_json(config))
-    assert space.parse(again).entries == space.parse(config).entries
+    assert parse_space(again).entries == parse_space(config).entries
 
 
 def test_every_row_fills_every_column_within_its_domain():
     config = _sweep(**_EVERYTHING)
-    parsed = space.parse(config)
-    columns = {column.name: column for column in parsed.columns(hparams.of(parsed.config(config, {})))}
+    parsed = parse_space(config)
+    shown = {column.name: column for column in columns.columns(parsed, hparams.of(parsed.config(config, {})))}
     for values in itertools.islice(parsed.grid(), 0, None, 499):
-        row = {**hparams.of(parsed.config(config, values)), **parsed.hparams(values)}
-        assert row.keys() == columns.keys()
+        row = {**hparams.of(parsed.config(config, values)), **columns.row(parsed, values)}
+        assert row.keys() == shown.keys()
         for name, value in row.items():
-            domain = columns[name]
+            domain = shown[name]
             assert type(value) in {type(domain.values[0]), int, float} and isinstance(value, str) == isinstance(
                 domain.values[0], str
             )
@@ -150,7 +151,9 @@ def test_what_is_searched_is_told_from_what_is_not():
     assert roles["model.groups"] == "scientific" and roles["optimizer.momentum"] == "nuisance"
     assert roles["optimizer.weight_decay"] == "fixed"
     config = fmnist_sweep.get_config()
-    shown = {c.name: c for c in space.parse(config).columns(hparams.of(space.parse(config).config(config, {})))}
+    shown = {
+        c.name: c for c in columns.columns(parse_space(config), hparams.of(parse_space(config).config(config, {})))
+    }
     first = sorted(name for name, column in shown.items() if column.differs)
     assert first == [
         "data.batch_size",
@@ -163,14 +166,14 @@ def test_what_is_searched_is_told_from_what_is_not():
 
 def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domain():
     parsed = _parse(**_EVERYTHING)
-    row = parsed.hparams({**next(parsed.grid()), "optimizer.name": "adam"})
+    row = columns.row(parsed, {**next(parsed.grid()), "optimizer.name": "adam"})
     assert row["optimizer.momentum"] == 0 and row["optimizer.nesterov"] is False
     below = _parse(model={"norm": choice("group", "none"), "l2": by("model.norm", group=floats(0.0, 1.0))})
-    assert below.hparams({"model.norm": "none"})["model.l2"] == -1
+    assert columns.row(below, {"model.norm": "none"})["model.l2"] == -1
     logged = _parse(
         model={"norm": choice("group", "none"), "epsilon": by("model.norm", group=floats(1e-5, 1e-3, sampling="log"))}
     )
-    assert logged.hparams({"model.norm": "none"})["log10(model.epsilon)"] == -6
+    assert columns.row(logged, {"model.norm": "none"})["log10(model.epsilon)"] == -6
 
 
 @pytest.mark.parametrize(
@@ -233,13 +236,13 @@ def test_a_mistake_is_named_in_one_line(sections, words):
 def test_words_may_be_given_without_quotes_on_the_command_line():
     config = fmnist_sweep.get_config()
     config.sweep.space.optimizer.name.values = ("adam, sgd",)
-    parsed = space.parse(config)
-    assert parsed._of("optimizer.name")[0].values == ("adam", "sgd")
-    assert {entry.when[1] for entry in parsed._of("optimizer.learning_rate")} == {("adam",), ("sgd",)}
+    parsed = parse_space(config)
+    assert parsed.of("optimizer.name")[0].values == ("adam", "sgd")
+    assert {entry.when[1] for entry in parsed.of("optimizer.learning_rate")} == {("adam",), ("sgd",)}
 
 
 def test_the_last_step_of_a_range_is_its_end():
-    entry = _parse(model={"l2": floats(0, 0.3, step=0.1)})._of("model.l2")[0]
+    entry = _parse(model={"l2": floats(0, 0.3, step=0.1)}).of("model.l2")[0]
     assert entry.everything() == pytest.approx([0, 0.1, 0.2, 0.3]) and max(entry.everything()) <= 0.3
 
 
@@ -247,7 +250,7 @@ def test_a_whole_number_in_the_config_does_not_keep_floats_out():
     config = _sweep(model={"l2": floats(0, 1)})
     plain = config.to_dict()
     plain["model"]["l2"] = 0
-    trained = space.parse(ConfigDict(plain)).config(ConfigDict(plain), {"model.l2": 0.25})
+    trained = parse_space(ConfigDict(plain)).config(ConfigDict(plain), {"model.l2": 0.25})
     assert trained.model.l2 == 0.25
     validate(trained)
 
@@ -255,7 +258,7 @@ def test_a_whole_number_in_the_config_does_not_keep_floats_out():
 def test_a_choice_between_true_and_false_stays_one():
     for values in ((True, False), (True,)):
         parsed = _parse(optimizer={"nesterov": choice(*values)}, model={"groups": choice(1, 2)})
-        (hp,) = (hp for hp in parsed.hyperparameters().space if hp.name == "optimizer.nesterov")
+        (hp,) = (hp for hp in hyperparameters.of(parsed).space if hp.name == "optimizer.nesterov")
         assert {type(hp.random_sample(seed)) for seed in range(9)} == {bool}
 
 
@@ -264,12 +267,14 @@ def test_a_rate_that_is_0_somewhere_has_no_logarithm():
     parsed = _parse(
         optimizer={"name": choice("adam", "sgd"), "weight_decay": by("optimizer.name", **entries)},
     )
-    columns = {column.name for column in parsed.columns({"optimizer.name": "adam", "optimizer.weight_decay": 0.1})}
-    assert columns == {"optimizer.name", "optimizer.weight_decay"}
-    assert parsed.hparams({"optimizer.name": "sgd", "optimizer.weight_decay": 0.0})["optimizer.weight_decay"] == 0
+    names = {
+        column.name for column in columns.columns(parsed, {"optimizer.name": "adam", "optimizer.weight_decay": 0.1})
+    }
+    assert names == {"optimizer.name", "optimizer.weight_decay"}
+    assert columns.row(parsed, {"optimizer.name": "sgd", "optimizer.weight_decay": 0.0})["optimizer.weight_decay"] == 0
 
 
 def test_the_step_of_a_case_can_be_given_later():
     config = fmnist_sweep.get_config()
     config.sweep.space.optimizer.learning_rate.cases.sgd.step = 10.0
-    assert {entry.step for entry in space.parse(config)._of("optimizer.learning_rate")} == {None, 10.0}
+    assert {entry.step for entry in parse_space(config).of("optimizer.learning_rate")} == {None, 10.0}

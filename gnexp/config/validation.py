@@ -12,13 +12,18 @@ from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
 
 
-def unknown_key(path: str) -> UserError:
-    """Returns the error for a dotted path that no config holds, with the nearest one that it does."""
+def unknown_key(path: str, where: str = "config") -> UserError:
+    """Returns the error for a dotted path that no config holds, with the nearest one that it does.
+
+    Args:
+      path: as it was given.
+      where: what stands before it.
+    """
     if any(known.startswith(f"{path}.") for known in FIELDS):
-        return UserError(f"config.{path} is a section: name one of its keys, such as config.{_first_key(path)}")
+        return UserError(f"{where}.{path} is a section: name one of its keys, such as {where}.{_first_key(path)}")
     near = difflib.get_close_matches(path, FIELDS, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "allowed: " + ", ".join(FIELDS)
-    return UserError(f"config.{path}: there is no such key; {hint}")
+    return UserError(f"{where}.{path}: there is no such key; {hint}")
 
 
 def _first_key(section: str) -> str:

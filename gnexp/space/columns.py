@@ -1,0 +1,104 @@
+"""A search space as columns of TensorBoard's HParams dashboard."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from gnexp.space.entries import FIXED
+from gnexp.space.space import Space
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One hyperparameter as the HParams dashboard has it.
+
+    Attributes:
+      name: of the column.
+      values: all that it can hold, or the two ends where `interval` is true.
+      interval: whether it may be anything between the two.
+      differs: whether the sweep varies it, so that it is shown first.
+    """
+
+    name: str
+    values: tuple
+    interval: bool = False
+    differs: bool = False
+
+
+def _exponent_name(path: str) -> str:
+    return f"log10({path})"
+
+
+def columns(space: Space, hparams: Mapping[str, Any]) -> list[Column]:
+    """Returns the dashboard's columns.
+
+    Args:
+      space: the sweep's search space.
+      hparams: every hyperparameter of the sweep's own config (`hparams.of`); those that are not searched become
+        columns of one value.
+    """
+    found = []
+    paths, varied = space.paths, space.searched
+    for path, value in hparams.items():
+        if path not in paths:
+            found.append(Column(path, (value,)))
+            continue
+        searched = path in varied
+        # The column of the exponent is the better axis, and TensorBoard shows only five of those that differ.
+        found.append(_column(space, path, differs=searched and not _has_exponent(space, path)))
+        if _has_exponent(space, path):
+            low, high = _column(space, path).values
+            found.append(Column(_exponent_name(path), (math.log10(low), math.log10(high)), True, searched))
+    return found
+
+
+def row(space: Space, values: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
+    """Returns what a trial's `values` put into the columns, also into those of what it does not search."""
+    hparams = {}
+    for path in space.paths:
+        hparams[path] = values[path] if path in values else _absence(space, path)
+        if _has_exponent(space, path):
+            low = _column(space, path).values[0]
+            hparams[_exponent_name(path)] = (
+                math.log10(values[path]) if path in values else float(math.floor(math.log10(low)) - 1)
+            )
+    return hparams
+
+
+def _has_exponent(space: Space, path: str) -> bool:
+    entries = space.of(path)
+    return any(entry.kind == "float" and entry.sampling == "log" for entry in entries) and all(
+        entry.sampling == "log" or (entry.kind == FIXED and entry.values[0] > 0) for entry in entries
+    )
+
+
+def _column(space: Space, path: str, differs: bool = False) -> Column:
+    entries = space.of(path)
+    if space.listed(path):
+        values = tuple(dict.fromkeys(value for entry in entries for value in entry.values))
+        if _absent_somewhere(space, path):
+            values = tuple(dict.fromkeys((_absence(space, path), *values)))
+        return Column(path, values, differs=differs)
+    ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
+    return Column(path, (min(ends), max(ends)), interval=True, differs=differs)
+
+
+def _absent_somewhere(space: Space, path: str) -> bool:
+    entries = space.of(path)
+    if entries[0].when is None:
+        return False
+    covered = {value for entry in entries for value in entry.when[1]}
+    return not covered.issuperset(space.of(entries[0].when[0])[0].values)
+
+
+def _absence(space: Space, path: str) -> bool | int | float | str:
+    """What stands in a column where the path is not searched: of the column's type, and outside its domain."""
+    entries = space.of(path)
+    ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
+    if isinstance(ends[0], bool):
+        return False
+    if isinstance(ends[0], str):
+        return "n/a"
+    outside = 0 if min(ends) > 0 else min(ends) - 1
+    return float(outside) if isinstance(ends[0], float) else outside

@@ -1,0 +1,89 @@
+"""The values of one entry of a search space."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+# How many values a grid tries of a range that has no step, as in keras-tuner.
+_GRID_POINTS = 10
+# Above so many whole numbers, the ends of a range stand for it when it is checked.
+_MOST_CHECKED = 1000
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """What one dotted path may be, all over the space or where its parent has certain values.
+
+    Attributes:
+      path: the dotted path.
+      kind: "choice", "int", "float", "boolean" or "fixed".
+      role: "scientific", "nuisance" or "fixed".
+      values: all of them, for choice, boolean and fixed.
+      low, high, step, sampling: of int and float.
+      when: (parent's path, the parent's values), or None.
+    """
+
+    path: str
+    kind: str
+    role: str
+    values: tuple = ()
+    low: float = 0
+    high: float = 0
+    step: float | None = None
+    sampling: str = ""
+    when: tuple[str, tuple] | None = None
+
+    def points(self) -> list:
+        """Returns the values that a grid tries: all that there are, or some of a range without a step."""
+        if self.step is None and not self.values and (self.kind == "float" or self.sampling == "log"):
+            count = _GRID_POINTS if self.low < self.high else 1
+            spaced = (np.geomspace if self.sampling == "log" else np.linspace)(self.low, self.high, count)
+            return sorted({round(value) for value in spaced}) if self.kind == "int" else spaced.tolist()
+        return self.everything()
+
+    def everything(self) -> list:
+        """Returns all values of an entry that has finitely many."""
+        if self.values:
+            return list(self.values)
+        if self.low == self.high:
+            return [self.low]
+        count, step = self.count(), self.step or 1
+        if self.sampling == "log" and self.step is not None:
+            spaced = [self.low * math.pow(step, index) for index in range(count)]
+        else:
+            spaced = [self.low + index * step for index in range(count)]
+        return [int(value) for value in spaced] if self.kind == "int" else [min(value, self.high) for value in spaced]
+
+    def count(self) -> float:
+        """Returns how many values there are: a whole number, or infinity."""
+        if self.values:
+            return len(self.values)
+        if self.low == self.high:
+            return 1
+        if self.step is None and self.kind == "float":
+            return math.inf
+        if self.step is not None and self.sampling == "log":
+            return int(math.log(self.high / self.low, self.step) + 1e-8) + 1
+        return int((self.high - self.low) / (self.step or 1) + 1e-8) + 1
+
+    def checked(self) -> list:
+        """Returns the values that stand for all of them when the space is checked."""
+        if not self.values and (self.kind == "float" or self.count() > _MOST_CHECKED):
+            return [self.low, self.high]
+        return self.everything()
+
+    def holds(self, values: Mapping[str, Any]) -> bool:
+        """Tells whether the entry is searched where the others have `values`."""
+        return self.when is None or values.get(self.when[0]) in self.when[1]
+
+    def __str__(self):
+        """The domain in words."""
+        if self.values:
+            domain = ", ".join(map(str, self.values))
+        else:
+            domain = f"{self.low:g} to {self.high:g}, {self.sampling}"
+            domain += "" if self.step is None else f", step {self.step:g}"
+        return domain

@@ -1,0 +1,100 @@
+"""The search space as a whole: how its entries combine, and the config of each trial."""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.config.stored import from_json, to_json
+from gnexp.space.domain import Entry
+from gnexp.space.entries import FIXED
+
+
+class Space:
+    """A sweep's search space, checked.
+
+    Attributes:
+      entries: each `Entry`, parents before what depends on them.
+    """
+
+    def __init__(self, entries: list[Entry]):
+        """Puts the entries in order; `parse` makes a space from a config."""
+        self.entries = tuple(sorted(entries, key=lambda entry: (entry.when is not None, entry.path)))
+
+    @property
+    def paths(self) -> list[str]:
+        """The dotted paths that are in the space, each once."""
+        return list(dict.fromkeys(entry.path for entry in self.entries))
+
+    @property
+    def searched(self) -> list[str]:
+        """Those that have more than one value."""
+        return [path for path in self.paths if sum(entry.count() for entry in self.of(path)) > 1]
+
+    def of(self, path: str) -> list[Entry]:
+        """Returns the entries of a path."""
+        return [entry for entry in self.entries if entry.path == path]
+
+    def role(self, path: str) -> str:
+        """Returns the role of a path in the space."""
+        return self.of(path)[0].role
+
+    def listed(self, path: str) -> bool:
+        """Tells whether a path has certain values only, and no range."""
+        return all(entry.values for entry in self.of(path))
+
+    def logarithmic(self, path: str) -> bool:
+        """Tells whether a path is sampled on a logarithmic scale wherever it is searched."""
+        return all(entry.sampling == "log" or entry.kind == FIXED for entry in self.of(path))
+
+    def grid(self) -> Iterator[dict[str, Any]]:
+        """Yields every combination of the entries' `points`, the last entry changing fastest."""
+        return combine(self.entries, Entry.points)
+
+    def combinations(self) -> Iterator[dict[str, Any]]:
+        """Yields every combination of a space whose `size` is finite."""
+        return combine(self.entries, Entry.everything)
+
+    def size(self) -> float:
+        """Returns how many combinations there are: a whole number, or infinity."""
+        return self._combined(Entry.count)
+
+    def grid_size(self) -> int:
+        """Returns how many combinations `grid` yields."""
+        return int(self._combined(lambda entry: len(entry.points())))
+
+    def _combined(self, count: Callable[[Entry], float]) -> float:
+        parents = {entry.when[0] for entry in self.entries if entry.when}
+        deciding = [entry for entry in self.entries if entry.path in parents]
+        free = math.prod(count(entry) for entry in self.entries if entry.when is None and entry.path not in parents)
+        dependent = [entry for entry in self.entries if entry.when]
+        return free * sum(
+            math.prod(count(entry) for entry in dependent if entry.holds(values))
+            for values in combine(deciding, Entry.points)
+        )
+
+    def config(self, sweep: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+        """Returns the config of a trial: the sweep's own, without its sweep, with the trial's values."""
+        # Through plain values: a ConfigDict would not take a float where its file has a whole number.
+        plain = to_json(sweep)
+        del plain["sweep"]
+        for path in self.paths:
+            if path in values:
+                *sections, key = path.split(".")
+                functools.reduce(dict.__getitem__, sections, plain)[key] = values[path]
+        return from_json(plain)
+
+
+def combine(entries: Sequence[Entry], values_of: Callable[[Entry], Iterable]) -> Iterator[dict[str, Any]]:
+    """Yields every combination of the values that `values_of` gives for the entries that hold."""
+    if not entries:
+        yield {}
+        return
+    for former in combine(entries[:-1], values_of):
+        if entries[-1].holds(former):
+            for value in values_of(entries[-1]):
+                yield {**former, entries[-1].path: value}
+        else:
+            yield former
