@@ -149,16 +149,16 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
     # keras-tuner logs on this backend alone, and nothing here is work for a GPU.
     os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    from benchmarks import sweeps  # Costs seconds: TensorFlow.
+    from benchmarks import made_up_sweep  # Costs seconds: TensorFlow.
 
     asked = fmnist_sweep.get_config()
     asked.epochs, asked.sweep.max_trials = flags.FLAGS.epochs, flags.FLAGS.sessions
     config = record(asked, asked.data.name)
-    trials = sweeps.draw(config)
+    trials = made_up_sweep.draw(config)
     with tempfile.TemporaryDirectory() as folder:
         logdirs = {name: pathlib.Path(folder) / name for name in _METRICS}
-        sweeps.write_gnexp(logdirs["gnexp"], config, trials)
-        sweeps.write_keras_tuner(logdirs["keras-tuner"], config, trials)
+        made_up_sweep.write_gnexp(logdirs["gnexp"], config, trials)
+        made_up_sweep.write_keras_tuner(logdirs["keras-tuner"], config, trials)
         figures = _measure(logdirs, len(trials))
     ratios = {key: figures["keras-tuner"][key] / figures["gnexp"][key] for key in _COLUMNS}
     asked_for = {"sessions": flags.FLAGS.sessions, "epochs": flags.FLAGS.epochs}

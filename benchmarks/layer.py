@@ -120,8 +120,8 @@ def _contestants(shape: tuple[int, ...], groups: int) -> dict[str, Callable[[], 
     import keras
     import numpy as np
 
-    from gnexp import native
     from gnexp.group_normalization import GroupNormalization
+    from gnexp.norms import native
 
     x, dy = np.random.default_rng(0).normal(size=(2, *shape)).astype(np.float32)
     theirs = keras.layers.GroupNormalization(groups, epsilon=_EPSILON)
@@ -151,7 +151,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from gnexp import backend
+    from gnexp.training import backend
 
     figures = {}
     for shape, groups in SHAPES.items():

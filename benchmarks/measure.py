@@ -17,7 +17,8 @@ from typing import Any
 
 from tabulate import tabulate
 
-from gnexp import workdir
+from gnexp.workdir import files
+from gnexp.workdir.provenance import provenance
 
 _FEWEST = 3  # rounds that have a spread
 _PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
@@ -120,10 +121,10 @@ def write(path: str, figures: Mapping[str, Any]) -> None:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    about = workdir.provenance()
+    about = provenance()
     conditions = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         **{name: about[name] for name in ("processor", "cpus", "git")},
         "versions": versions,
     }
-    workdir.write_json(pathlib.Path(path), {**conditions, **figures})
+    files.write_json(pathlib.Path(path), {**conditions, **figures})

@@ -4,8 +4,9 @@ Run:      python -m benchmarks.overhead
 Time:     2 minutes on 2 CPU cores.
 
 A training of few epochs as `gnexp.train` runs it, on random images of Fashion-MNIST's number and size. Work is what
-the training itself does: building the network, its steps, the evaluations. All else that `trial.run` takes is overhead.
-Some of it is done once, at the start and the end, so that it weighs less with the config's own number of epochs.
+the training itself does: building the network, its steps, the evaluations. All else that `training.run.train` takes is
+overhead. Some of it is done once, at the start and the end, so that it weighs less with the config's
+own number of epochs.
 """
 
 import os
@@ -24,7 +25,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 2, "How many epochs are trained.", lowe
 
 def _timed():
     """Returns a `Training` that notes its seconds of work, those of the progress bar within them, and the notes."""
-    from gnexp.training import Training
+    from gnexp.training.loop import Training
 
     notes = {"work": 0.0, "progress": 0.0}
 
@@ -68,9 +69,10 @@ def main(argv: list[str]) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import numpy as np
 
-    from gnexp import trial, workdir
     from gnexp.config.stored import record
-    from gnexp.data import Splits
+    from gnexp.data.splits import Splits
+    from gnexp.training import run
+    from gnexp.workdir.folder import opened
 
     config = record(fmnist.get_config(), "fashion_mnist")
     config.epochs = _EPOCHS.value
@@ -80,16 +82,16 @@ def main(argv: list[str]) -> None:
         return random.integers(0, 256, (count, 28, 28, 1), np.uint8), random.integers(0, 10, count, np.int32)
 
     splits = Splits(train=images(54000), validation=images(6000), test=images(10000), labels=tuple("0123456789"))
-    trial.Training, notes = _timed()
+    run.Training, notes = _timed()
     # Not in /tmp, which may be memory.
     out = pathlib.Path(_OUT.value).parent
     out.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(dir=out) as folder,
-        workdir.opened(pathlib.Path(folder) / "workdir", config) as config,
+        opened(pathlib.Path(folder) / "workdir", config) as config,
     ):
         began = time.perf_counter()
-        done = trial.run(config, splits, pathlib.Path(folder) / "workdir")
+        done = run.train(config, splits, pathlib.Path(folder) / "workdir")
         total = time.perf_counter() - began
     overhead = total - notes["work"] + notes["progress"]
     epoch = min(each["seconds"] for each in done.history)

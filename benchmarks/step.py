@@ -49,10 +49,11 @@ def _data(steps: int, batch: int):
 def _keras(batch: int, steps_per_execution: int = 1) -> Run:
     import keras
 
-    from gnexp import group_normalization, models
+    from gnexp import group_normalization
+    from gnexp.models.build import build
 
     config = _config(batch)
-    model = models.build(config.model, (28, 28, 1), 10)
+    model = build(config.model, (28, 28, 1), 10)
     # The same network, but for whose layer it is.
     model = keras.models.clone_model(
         model,
@@ -75,13 +76,14 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
 
 def _gnexp(batch: int, native: bool) -> Run:
-    from gnexp import backend, models, optimizers
-    from gnexp import native as kernels
+    from gnexp.models.build import build
+    from gnexp.norms import native
+    from gnexp.training import backend, optimizers
 
     config, most = _config(batch), _MOST[batch]
-    model = models.build(config.model, (28, 28, 1), 10)
+    model = build(config.model, (28, 28, 1), 10)
     if native:
-        kernels.use(model)
+        native.use(model)
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
     train, order = backend.train_steps(model, *_data(most, batch), jit_compile=False), _order(most, batch)
@@ -175,7 +177,7 @@ def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from gnexp import backend
+    from gnexp.training import backend
 
     figures = {}
     for batch, seconds in _SECONDS.items():

@@ -1,4 +1,4 @@
-"""How a command can end other than well: each as one line on stderr and an exit code, never as a traceback."""
+"""How a command can fail: each error is one line on stderr and an exit code, never a traceback."""
 
 import pathlib
 import signal
@@ -15,7 +15,7 @@ class GnexpError(Exception):
 
 
 class UserError(GnexpError):
-    """A mistake that its user can mend; the message names the key, the value and what is allowed."""
+    """A mistake that its user can fix; the message names the key, the value and what is allowed."""
 
     exit_code = 2
 
@@ -29,11 +29,11 @@ class DivergedError(GnexpError):
 
 
 class KilledError(GnexpError):
-    """The process that a trial ran in was killed, and so was every one that went on with it."""
+    """The process that a trial ran in was killed, and so was every process that took the trial over."""
 
 
 class InterruptedTrainingError(GnexpError):
-    """A signal stopped the training; the same command goes on.
+    """A signal stopped the training; the same command resumes it.
 
     Attributes:
       signum: the signal's number.
@@ -52,3 +52,18 @@ class InterruptedTrainingError(GnexpError):
     def __reduce__(self):
         """Lets the error cross from one process to another; what `Exception` has for that knows only the message."""
         return type(self), (self.signum, self.where, self.directory)
+
+
+def one_line(error: object) -> str:
+    """Returns what an error says, in one line."""
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
+
+
+def first_line(error: object) -> str:
+    """Returns the first line of what an error of another library says, in which the cause stands."""
+    return str(error).strip().partition("\n")[0].strip()
+
+
+def last_line(error: object) -> str:
+    """Returns the last line of an error whose message holds a whole traceback."""
+    return str(error).strip().rpartition("\n")[2].strip()

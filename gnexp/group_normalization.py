@@ -30,8 +30,7 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
     shape = ops.shape(x)
     count = ops.maximum(ops.cast(size * math.prod(shape[i] for i in positions), x.dtype), 1)
 
-    # Whatever is known of a group or of a channel has the shape (batch, groups, 1) or (batch, channels): small, so that
-    # the costs are the passes over x alone.
+    # What is known of a group or a channel is small, (batch, groups, 1) or (batch, channels): only passes over x cost.
     def of_group(values):
         return ops.sum(ops.reshape(values, (-1, groups, size)), axis=-1, keepdims=True)
 

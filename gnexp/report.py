@@ -13,14 +13,15 @@ puts into another folder what a repository keeps of them, and makes the page the
 """
 
 import pathlib
-import sys
 
 from absl import app, flags
 
-from gnexp import keep, outcomes, sweep_report, trainings_report
-from gnexp.errors import GnexpError, UserError
+from gnexp.analysis.sweep import is_sweep
+from gnexp.errors import UserError
+from gnexp.reports import archive, sweep_page, trainings_page
+from gnexp.terminal import exit
 
-_KINDS = "the folder of a sweep, such as runs/sweep, or of several trainings"
+_KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
 
 
 def report(directory: pathlib.Path) -> pathlib.Path:
@@ -29,7 +30,7 @@ def report(directory: pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: there is neither a sweep nor a training; nothing is written.
     """
-    made = sweep_report if outcomes.is_sweep(directory) else trainings_report
+    made = sweep_page if is_sweep(directory) else trainings_page
     return made.write(directory)
 
 
@@ -41,29 +42,26 @@ def _parse(argv: list[str]) -> list[str]:
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: there are --workdir=FOLDER and --out=FOLDER")
     if not flags.FLAGS.workdir:
-        raise UserError(f"--workdir is missing: it must be {_KINDS}")
+        raise UserError(f"--workdir is missing: it must be the {_KINDS}")
     return rest
 
 
 def _run(_: list[str]) -> None:
     directory, out = (folder and pathlib.Path(folder).expanduser() for folder in (flags.FLAGS.workdir, flags.FLAGS.out))
     if out:
-        keep.keep(directory, out)
+        archive.keep(directory, out)
     print(report(out or directory))
+
+
+def _main() -> None:
+    flags.DEFINE_string("workdir", None, f"The {_KINDS}; finished or still running.")
+    flags.DEFINE_string("out", None, "Where to put what a repository keeps of it, with the page.")
+    app.run(_run, flags_parser=_parse)
 
 
 def main() -> None:
     """Runs the command line; see the module's docstring."""
-    try:
-        flags.DEFINE_string("workdir", None, f"{_KINDS[0].upper()}{_KINDS[1:]}, finished or still running.")
-        flags.DEFINE_string("out", None, "Where to put what a repository keeps of it, with the page.")
-        app.run(_run, flags_parser=_parse)
-    except KeyboardInterrupt:
-        print("gnexp: stopped by SIGINT", file=sys.stderr)
-        sys.exit(130)
-    except (GnexpError, OSError) as error:
-        print(f"gnexp: {error}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+    exit.run(_main)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from gnexp import command_line
 from gnexp.errors import GnexpError, UserError
+from gnexp.terminal import command_line, exit
 
 # A flag belongs to the launcher for which it is defined here, so that --help shows it.
 flags.disclaim_key_flags()
@@ -124,23 +124,20 @@ def launch(
       submitter: the command that reads it from its standard input.
       watch: gives the command to watch what was submitted, from what the submitter said.
     """
-    try:
+
+    def main() -> None:
         command_line.define()
         option(
             "workdir",
             None,
             (r"[^\0\n]+", "a folder on the file system that the whole cluster shares"),
-            "Where it goes.",
+            "Where everything goes.",
         )
         flags.DEFINE_bool("submit", False, "Submit it; without this, print it.")
         define()
         app.run(lambda _: _launch(_order(), render, submitter, watch), flags_parser=_parse)
-    except KeyboardInterrupt:
-        print("gnexp: stopped by SIGINT", file=sys.stderr)
-        sys.exit(130)
-    except (GnexpError, OSError) as error:
-        print("gnexp: " + "; ".join(str(error).splitlines()), file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+
+    exit.run(main)
 
 
 def _parse(argv: list[str]) -> list[str]:
@@ -156,7 +153,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _order() -> Order:
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
-    command = ["python", "-m", "gnexp.train", *command_line.experiment(sys.argv), f"--workdir={workdir}"]
+    command = ["python", "-m", "gnexp.train", *command_line.config_arguments(sys.argv), f"--workdir={workdir}"]
     if "sweep" in config:
         command.append(f"--{_EXECUTOR}=ray")
     return Order(config, pathlib.PurePosixPath(workdir), command, command_line.environment())

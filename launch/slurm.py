@@ -13,9 +13,9 @@ import shlex
 
 from absl import flags
 
-from gnexp import workdir
 from gnexp.config.stored import resume_config
 from gnexp.errors import UserError
+from gnexp.workdir import folder
 from launch import launcher
 from launch.launcher import COUNT, COUNT_OR_NONE, Order
 
@@ -43,7 +43,7 @@ def _script(order: Order) -> str:
     _check_time(flags.FLAGS.time)
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = pathlib.Path(order.workdir).expanduser()
-    if stored := workdir.check(directory):
+    if stored := folder.check(directory):
         resume_config(order.config, stored)
     parts = [_head(order), _part("slurm_run.sh")]
     if order.sweep:

@@ -77,7 +77,7 @@ def gnexp_train() -> CommandLine:
 @pytest.fixture
 def figures(monkeypatch) -> list:
     """Gives the list of what matplotlib draws: numbers cannot be read back from pixels."""
-    from tests.pages import capture  # Costs a second: matplotlib.
+    from tests.support.pages import capture  # Costs a second: matplotlib.
 
     drawn = []
     capture(monkeypatch, drawn)

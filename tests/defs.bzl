@@ -1,27 +1,23 @@
-"""The rule for a file of pytest tests."""
+"""The rule for the tests of a wing."""
 
 load("@rules_python//python:defs.bzl", "py_test")
 
-def pytest_test(name, deps = [], **kwargs):
-    """Runs the tests of NAME.py, the slow ones left out.
+def pytest_test(name, deps = [], data = [], **kwargs):
+    """Runs the tests of a folder, the slow ones left out.
 
     Args:
-      name: of the test and, without .py, of its file.
-      deps: what that file imports.
+      name: of the test, and of its folder.
+      deps: what its files import.
+      data: as for py_test.
       **kwargs: as for py_test.
     """
     py_test(
         name = name,
-        srcs = [
-            name + ".py",
-            "run_pytest.py",
-        ],
+        srcs = native.glob([name + "/**/*.py"]) + ["run_pytest.py"],
         main = "run_pytest.py",
-        args = ["$(rootpath %s.py)" % name],
+        args = ["tests/" + name],
+        data = data + ["//:pyproject.toml"],
         legacy_create_init = 0,  # The files that a test sees are those of the repository.
-        deps = deps + [
-            ":conftest",
-            ":keras_backend",
-        ],
+        deps = deps + [":keras_backend"],
         **kwargs
     )

@@ -86,4 +86,4 @@ def non_negative() -> Kind:
 
 def fraction() -> Kind:
     """Returns the numbers from 0 up to, but not including, 1."""
-    return Kind(lambda value: is_number(value) and 0 <= value < 1, "a number from 0 up to, but not, 1")
+    return Kind(lambda value: is_number(value) and 0 <= value < 1, "a number of 0 or more, and below 1")

@@ -44,9 +44,9 @@ def record(asked: ConfigDict, dataset: str) -> ConfigDict:
 
 
 def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config that a workdir's training goes on with.
+    """Returns the config that a workdir's training is resumed with.
 
-    A training that fell back to another dataset stays with it, whether or not the one asked for can be had by now.
+    A training that fell back to another dataset stays with it, even if the one asked for is available by now.
 
     Args:
       asked: the config of this command.
@@ -63,12 +63,15 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     fell_back = there.get("data.fallback") and there["data.fallback"] == asked.data.fallback
     here = flatten(to_json(record(asked, there["data.name"]) if fell_back else asked))
     differing = [
-        f"config.{path} is {there.get(path)!r} there, {here.get(path)!r} here"
+        f"config.{path} is {there.get(path)!r} there and {here.get(path)!r} here"
         for path in sorted(there.keys() | here.keys())
         if there.get(path) != here.get(path) and path not in _MAY_CHANGE
     ]
     if differing:
-        raise UserError(f"the workdir holds a {_kind(stored)} of another config: " + "; ".join(differing))
+        raise UserError(
+            f"the workdir holds a {_kind(stored)} of another config: {'; '.join(differing)}. "
+            "Name another --workdir, or give the values that are there"
+        )
     config = from_json(stored)
     # What is stored may be older than a section, which `update` makes.
     config.update(nested({path: here[path] for path in _MAY_CHANGE - {"data.fallback"} if path in here}))

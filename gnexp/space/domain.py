@@ -87,3 +87,13 @@ class Entry:
             domain = f"{self.low:g} to {self.high:g}, {self.sampling}"
             domain += "" if self.step is None else f", step {self.step:g}"
         return domain
+
+
+def in_order(value: Any) -> tuple[bool, Any]:
+    """Returns what to sort values by: -1 groups are a group for each channel, and so more than all others."""
+    return is_number(value) and value < 0, value
+
+
+def is_number(value: Any) -> bool:
+    """Tells whether a hyperparameter's value has a place on a scale."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -1,0 +1,31 @@
+"""Lists the commands: `python -m gnexp`."""
+
+import importlib.metadata
+import sys
+
+_COMMANDS = """gnexp {version}: does Group Normalization help here?
+
+  python -m gnexp.train --config=FILE [--workdir=FOLDER]   train a network, or run a sweep
+  python -m gnexp.report --workdir=FOLDER                  make a page of a sweep, or of several trainings
+  python -m launch.slurm --config=FILE --workdir=FOLDER    print or submit a job for Slurm (from a checkout)
+  python -m launch.kuberay --config=FILE --workdir=FOLDER  print or submit a job for Kubernetes (from a checkout)
+  tensorboard --logdir=FOLDER                              look at either, also while it runs
+
+Each of ours takes --help."""
+
+
+def main() -> None:
+    """Prints the commands, or the version alone for --version."""
+    version = importlib.metadata.version("gnexp")
+    match sys.argv[1:]:
+        case [] | ["--help" | "-h" | "help"]:
+            print(_COMMANDS.format(version=version))
+        case ["--version"]:
+            print(f"gnexp {version}")
+        case [argument, *_]:
+            print(f"gnexp: {argument!r} is not a command; python -m gnexp lists the commands", file=sys.stderr)
+            sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What came of trainings and sweeps, read from their workdirs. Nothing here imports Keras or draws."""

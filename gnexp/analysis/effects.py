@@ -1,0 +1,112 @@
+"""What a sweep's trials say of each hyperparameter, with its uncertainty."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gnexp.analysis.intervals import interval95
+from gnexp.analysis.outcomes import COMPLETED, FAILED, Outcome
+from gnexp.config.objective import OBJECTIVES
+from gnexp.space.domain import in_order
+from gnexp.space.space import Space
+from gnexp.terminal.words import short, with_spread
+
+# What is searched over a range is divided into ranges with equal numbers of trials, of so many at least.
+HEADERS = ("hyperparameter", "value", "trials", "failed", "mean", "best")
+_MOST_RANGES = 4
+_FEWEST_IN_RANGE = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Level:
+    """What came of the trials in which a hyperparameter had one value, or was in one range.
+
+    Attributes:
+      name: the value, or the two ends of the range.
+      center: the median of those in the range; None for a value.
+      scores: of the completed trials, each the mean over its executions.
+      failed: how many failed.
+      best: the best of the scores, or None. Where others are nuisance hyperparameters, this is what a level can do.
+      interval: half the width of the mean's 95% interval, over trials; None with fewer than two, and in a grid, whose
+        values of the other hyperparameters nobody drew.
+    """
+
+    name: str
+    center: float | None
+    scores: tuple[float, ...]
+    failed: int
+    best: float | None
+    interval: float | None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean score, over the values of the others that came with it."""
+        return float(np.mean(self.scores)) if self.scores else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Effect:
+    """A hyperparameter's levels, in order."""
+
+    path: str
+    role: str
+    levels: tuple[Level, ...]
+
+
+def effects(config: ConfigDict, space: Space, trials: Sequence[Outcome]) -> list[Effect]:
+    """Returns the effect of every hyperparameter that a sweep's config varies, over the trials that have ended."""
+    ended = [outcome for outcome in trials if outcome.status in (COMPLETED, FAILED)]
+    drawn = config.sweep.tuner != "grid"
+    return [
+        Effect(
+            path,
+            space.role(path),
+            tuple(_level(config.objective, drawn, *part) for part in _parts(path, space.listed(path), ended)),
+        )
+        for path in space.searched
+    ]
+
+
+def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str, float | None, list[Outcome]]]:
+    """Divides trials by the values of a hyperparameter, or into ranges of them: name, center and members of each."""
+    having = [outcome for outcome in ended if path in outcome.values]
+    if listed:
+        values = sorted({outcome.values[path] for outcome in having}, key=in_order)
+        return [(short(value), None, [each for each in having if each.values[path] == value]) for value in values]
+    ordered = sorted(having, key=lambda outcome: outcome.values[path])
+    count = min(_MOST_RANGES, max(1, len(ordered) // _FEWEST_IN_RANGE))
+    parts = []
+    for indices in np.array_split(np.arange(len(ordered)), count):
+        if not len(indices):
+            continue
+        members = [ordered[index] for index in indices]
+        inside = [member.values[path] for member in members]
+        ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # Both may be one.
+        parts.append((" to ".join(ends), float(np.median(inside)), members))
+    return parts
+
+
+def _level(objective: str, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
+    scores = tuple(member.mean for member in members if member.mean is not None)
+    failed = sum(member.status == FAILED for member in members)
+    return Level(
+        name, center, scores, failed, OBJECTIVES[objective].best(scores), interval95(scores) if drawn else None
+    )
+
+
+def rows(effects: Sequence[Effect]) -> list[list]:
+    """Returns a table, without its headers, of what each level of each effect gave."""
+    return [
+        [
+            "" if index else f"{effect.path} ({effect.role})",
+            level.name,
+            len(level.scores),
+            level.failed or "",
+            with_spread(level.mean, level.interval),
+            with_spread(level.best, None),
+        ]
+        for effect in effects
+        for index, level in enumerate(effect.levels)
+    ]

@@ -1,0 +1,83 @@
+"""A sweep's trials as one table, as a repository keeps them."""
+
+import csv
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from gnexp.analysis.outcomes import Outcome
+from gnexp.workdir import files, result
+from gnexp.workdir.result import Result
+
+# One row for each execution that finished; a trial of which none did has one without figures.
+_FIGURES = ("seed", "best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "history")
+
+
+def write(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int) -> None:
+    """Writes trials as one table, of which `read` makes them again; of each epoch it keeps the objective alone."""
+    paths = list(dict.fromkeys(path for outcome in outcomes for path in outcome.values))
+    with files.atomic(directory / files.KEPT) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["trial", "status", "message", *paths, *_FIGURES])
+        for outcome in outcomes:
+            values = [_cell(outcome.values[path]) if path in outcome.values else "" for path in paths]
+            for seed, done in enumerate(outcome.results or [None], first_seed):
+                figures = [seed, *_figures(done)] if done else [""] * len(_FIGURES)
+                writer.writerow([outcome.trial_id, outcome.status, outcome.message or "", *values, *figures])
+
+
+def _figures(done: Result) -> list[Any]:
+    history = " ".join(repr(epoch[done.objective]) for epoch in done.history)
+    return [done.best_value, done.best_epoch, done.test_accuracy, done.test_loss, done.seconds, history]
+
+
+def read(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
+    """Returns the trials that `write` wrote.
+
+    Args:
+      path: of the table.
+      config: the sweep's, as plain nested dicts.
+    """
+    trials: dict[str, list[dict[str, str]]] = {}
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file, strict=True):
+            trials.setdefault(row["trial"], []).append(row)
+    known = {"trial", "status", "message", *_FIGURES}
+    return [
+        Outcome(
+            trial_id=trial_id,
+            values={path: _value(cell) for path, cell in rows[0].items() if path not in known and cell},
+            status=rows[0]["status"],
+            message=rows[0]["message"] or None,
+            results=tuple(_result(row, config) for row in rows if row["seed"]),
+        )
+        for trial_id, rows in trials.items()
+    ]
+
+
+def _result(row: dict[str, str], config: dict[str, Any]) -> Result:
+    objective = config["objective"]
+    history = [{"epoch": epoch, objective: float(text)} for epoch, text in enumerate(row["history"].split(), 1)]
+    figures = {name: float(row[name]) for name in ("best_value", "test_accuracy", "test_loss", "seconds")}
+    data = config["data"]
+    return Result(
+        status=result.SUCCESS,
+        dataset=data["name"],
+        validation=data["validation"],
+        objective=objective,
+        best_epoch=int(row["best_epoch"]),
+        history=history,
+        **figures,
+    )
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(cell: str) -> Any:
+    try:
+        return json.loads(cell)
+    except ValueError:  # a word
+        return cell

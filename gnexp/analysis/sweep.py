@@ -1,0 +1,87 @@
+"""A sweep as it lies in a workdir."""
+
+import dataclasses
+import pathlib
+
+from ml_collections import ConfigDict
+
+from gnexp.analysis import kept_trials, outcomes
+from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
+from gnexp.config.stored import from_json
+from gnexp.errors import UserError
+from gnexp.space.parse import parse_space
+from gnexp.space.space import Space
+from gnexp.workdir import files, result
+
+
+@dataclasses.dataclass(frozen=True)
+class Swept:
+    """A sweep, as far as it has got.
+
+    Attributes:
+      directory: its workdir.
+      config: its config.
+      space: its search space.
+      trials: all of them.
+      counted: those that no other trial goes on from, so that hyperband's count once.
+      best: the completed ones of these, the best first.
+    """
+
+    directory: pathlib.Path
+    config: ConfigDict
+    space: Space
+    trials: list[Outcome]
+    counted: list[Outcome]
+    best: list[Outcome]
+
+    @property
+    def kept(self) -> bool:
+        """Whether only what a repository keeps of it is there: no models and no event files."""
+        return (self.directory / files.KEPT).exists()
+
+
+def read_sweep(directory: pathlib.Path) -> Swept:
+    """Returns the sweep in a workdir; UserError where there is none."""
+    trials = read_trials(directory)
+    config = from_json(files.read_json(directory / files.CONFIG))
+    counted = outcomes.final(trials)
+    return Swept(directory, config, parse_space(config), trials, counted, outcomes.ranked(counted, config.objective))
+
+
+def is_sweep(directory: pathlib.Path) -> bool:
+    """Tells whether a folder is the workdir of a sweep, or what was kept of one."""
+    config = files.read_json(directory / files.CONFIG)
+    return isinstance(config, dict) and "sweep" in config
+
+
+def read_trials(directory: pathlib.Path) -> list[Outcome]:
+    """Returns the trials of the sweep in a workdir, in the order in which they were created.
+
+    Raises:
+      UserError: there is no sweep.
+    """
+    if not is_sweep(directory):
+        raise UserError(f"--workdir={directory} holds no sweep")
+    config = files.read_json(directory / files.CONFIG)
+    if (directory / files.KEPT).exists():
+        return kept_trials.read(directory / files.KEPT, config)
+    paths = sorted((directory / files.ORACLE).glob("trial_*/trial.json"))
+    return [
+        _read_trial(directory, path, range(config["seed"], config["seed"] + config["sweep"]["executions"]))
+        for path in paths
+    ]
+
+
+def _read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Outcome:
+    state = files.read_json(path)
+    trial = files.trial_folder(directory, state["trial_id"])
+    found = [result.finished(files.execution_folder(trial, seed)) for seed in seeds]
+    if state["status"] == "COMPLETED" and not all(found):
+        raise UserError(f"{trial} lacks a result.json of a trial that completed: restore it")
+    return Outcome(
+        trial_id=state["trial_id"],
+        values=state["hyperparameters"]["values"],
+        status={"COMPLETED": COMPLETED, "RUNNING": RUNNING}.get(state["status"], FAILED),
+        message=state["message"],
+        results=tuple(done for done in found if done),
+    )

@@ -1,0 +1,202 @@
+"""Single trainings side by side, and another project's beside them: what lies in a folder of workdirs."""
+
+import csv
+import dataclasses
+import itertools
+import math
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from gnexp.config.paths import flatten
+from gnexp.errors import UserError
+from gnexp.workdir import checkpoint, files, result
+
+REFERENCE = "reference.csv"
+HISTORY = "history.csv"
+CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
+# Trainings that differ in these alone are one experiment; where the data lies is nobody's hyperparameter.
+NO_MATTER = ("seed", "epochs", "data.directory")
+
+History = list[dict[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One training.
+
+    Attributes:
+      name: its folder's.
+      config: by dotted path.
+      history: the figures of each epoch so far.
+      ended: what `result.json` holds, without the history; empty where there is none.
+    """
+
+    name: str
+    config: dict[str, Any]
+    history: History
+    ended: dict[str, Any]
+
+    @property
+    def finished(self) -> bool:
+        """Whether it reached its end."""
+        return self.ended.get("status") == result.SUCCESS
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """Trainings that differ by their seeds, and perhaps by how long they went on; of one seed's, the longest.
+
+    Attributes:
+      name: of the one with the lowest seed.
+      trainings: those with an epoch at least, by their seeds.
+      reference: the epochs of the run of that name in `reference.csv`; empty where it has none.
+    """
+
+    name: str
+    trainings: tuple[Record, ...]
+    reference: History
+
+    @property
+    def lengths(self) -> list[int]:
+        """The numbers of epochs at which its figures are compared, the longest first."""
+        every = {len(training.history) for training in self.trainings}
+        ends = {len(training.history) for training in self.trainings if training.finished}
+        return sorted((ends or every) | {max(every)}, reverse=True) if every else []
+
+    def after(self, epochs: int) -> "Figures":
+        """Returns its figures after so many epochs."""
+        reached = [training for training in self.trainings if len(training.history) >= epochs]
+        to_the_end = all(training.finished and len(training.history) == epochs for training in reached)
+        return Figures(
+            seeds=[training.config["seed"] for training in reached],
+            last=[training.history[epochs - 1]["val_accuracy"] for training in reached],
+            best=[best(training.history[:epochs]) for training in reached],
+            test=[training.ended["test_accuracy"] for training in reached] if to_the_end else [],
+            seconds=[epoch["seconds"] for training in reached for epoch in training.history[:epochs]],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Figures:
+    """What the seeds of a group that got so far had after some number of epochs.
+
+    Attributes:
+      seeds: which these are.
+      last, best: of each, the validation accuracy of the last and of the best epoch.
+      test: of each, the test accuracy; empty where one of them was, or is to be, trained for longer.
+      seconds: of each epoch of each.
+    """
+
+    seeds: list[int]
+    last: list[float]
+    best: list[float]
+    test: list[float]
+    seconds: list[float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """What a folder of trainings holds.
+
+    Attributes:
+      trainings: all, by name.
+      groups: with an epoch at least, or a reference.
+      source: what the comments at the head of `reference.csv` say.
+    """
+
+    trainings: list[Record]
+    groups: list[Group]
+    source: str
+
+
+def best(history: History) -> float:
+    """Returns the highest validation accuracy."""
+    return max(epoch["val_accuracy"] for epoch in history)
+
+
+def read(directory: pathlib.Path) -> Compared:
+    """Returns the trainings in the folders of `directory`.
+
+    Raises:
+      UserError: there are none, or a file cannot be read.
+    """
+    found = []
+    for path in sorted(directory.glob(f"*/{files.CONFIG}")):
+        config = files.read_json(path)
+        if isinstance(config, dict) and "sweep" not in config:
+            found.append(_read(path.parent, config))
+    if not found:
+        raise UserError(f"--workdir={directory} holds no sweep, and no folders with a training each")
+    source, reference = _reference(directory / REFERENCE)
+    return Compared(found, _grouped(found, reference), source)
+
+
+def _read(directory: pathlib.Path, config: dict[str, Any]) -> Record:
+    ended = files.read_json(directory / files.RESULT) or {}
+    history = ended.pop("history", None)
+    if history is None and (directory / HISTORY).exists():
+        history = read_csv(directory / HISTORY)[1]
+    elif history is None:
+        state = checkpoint.load(directory / files.CHECKPOINT)
+        history = state.progress["history"] if state else []
+    return Record(directory.name, flatten(config), history, ended)
+
+
+def _grouped(found: Sequence[Record], reference: dict[str, History]) -> list[Group]:
+    members: dict[tuple, list[Record]] = {}
+    for training in sorted(found, key=lambda training: (training.config["seed"], -len(training.history))):
+        # A cosine schedule depends on the total number of epochs.
+        cosine = training.config["schedule.name"] == "cosine"
+        same = {k: v for k, v in training.config.items() if k not in NO_MATTER or (cosine and k == "epochs")}
+        members.setdefault(tuple(sorted((path, repr(value)) for path, value in same.items())), []).append(training)
+    groups = []
+    for trainings in members.values():
+        names = [training.name for training in trainings]
+        epochs = next((reference[name] for name in names if name in reference), [])
+        seeds: dict[int, Record] = {}
+        for training in trainings:
+            if training.history:
+                seeds.setdefault(training.config["seed"], training)
+        groups.append(Group(names[0], tuple(seeds.values()), epochs))
+    ours = {training.name for training in found}
+    groups += [Group(name, (), epochs) for name, epochs in reference.items() if name not in ours]
+    return sorted((group for group in groups if group.trainings or group.reference), key=lambda group: group.name)
+
+
+def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
+    if not path.exists():
+        return "", {}
+    source, rows = read_csv(path)
+    if missing := [column for column in ("run", "epoch", "seconds", *CURVES) if any(column not in row for row in rows)]:
+        raise UserError(f"{path} has no column {missing[0]!r}")
+    runs: dict[str, History] = {}
+    for row in rows:
+        runs.setdefault(str(row["run"]), []).append(row)
+    for run, epochs in runs.items():
+        if [row["epoch"] for row in epochs] != list(range(1, len(epochs) + 1)):
+            raise UserError(f"{path}: the epochs of {run} must be 1, 2 and so on, each once and in their order")
+    return source, runs
+
+
+def _finite(cell: str) -> float:
+    if math.isfinite(number := float(cell)):
+        return number
+    raise ValueError(f"{cell!r} is no finite number")
+
+
+_CELLS = {"run": str, "epoch": int}  # all others are numbers
+
+
+def read_csv(path: pathlib.Path) -> tuple[str, History]:
+    """Returns the comments at the head of a table, and its rows: numbers, but for the column `run`."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
+        rows = [
+            {column: _CELLS.get(column, _finite)(cell) for column, cell in row.items()}
+            for row in csv.DictReader(lines[len(comments) :], strict=True)
+        ]
+    except (TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}): it must hold numbers, separated by commas") from error
+    return " ".join(line.lstrip("# ") for line in comments), rows

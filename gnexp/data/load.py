@@ -1,0 +1,75 @@
+"""The datasets by name, and the images that are held out.
+
+Each dataset is a module with `LABELS`, `check(directory)` and `load(directory)`.
+"""
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from gnexp.data import digits, fashion_mnist
+from gnexp.data.splits import Splits, UnavailableError
+from gnexp.errors import UserError
+
+_DATASETS = {"fashion_mnist": fashion_mnist, "digits": digits}
+
+
+def available(config: ConfigDict) -> tuple[str, str]:
+    """Returns the dataset that a training can really have, and why it is not the one asked for ("" where it is).
+
+    Downloads what is not on this machine.
+
+    Args:
+      config: a config's `data` section.
+
+    Raises:
+      UserError: a file is damaged, or `config.name` cannot be had and `config.fallback` names no other dataset.
+    """
+    try:
+        _DATASETS[config.name].check(config.directory)
+    except UnavailableError as error:
+        if config.fallback in ("", config.name):
+            raise
+        return config.fallback, str(error)
+    return config.name, ""
+
+
+def load(config: ConfigDict) -> Splits:
+    """Reads the dataset `config.name` and holds its validation split out.
+
+    Args:
+      config: a config's `data` section. `validation` is a fraction or a count of the training images, taken from
+        their end (both datasets come shuffled), or "test" for the test images themselves. Of the rest, the first
+        `train_size` are trained on, all of them where it is 0.
+
+    Raises:
+      UserError: the dataset cannot be had, a file is damaged, or there are not that many images.
+    """
+    dataset = _DATASETS[config.name]
+    train, test = dataset.load(config.directory)
+    labels = dataset.LABELS
+    if config.validation == "test":
+        return Splits(_first(train, config), test, test, labels)
+    total = len(train[1])
+    held_out = config.validation if isinstance(config.validation, int) else round(config.validation * total)
+    if not 0 < held_out < total:
+        raise UserError(
+            f"config.data.validation={config.validation} is not allowed: of the {total} training images of "
+            f"{config.name}, at least one must be held out and at least one left"
+        )
+    kept = total - held_out
+    return Splits(
+        _first((train[0][:kept], train[1][:kept]), config),
+        (train[0][kept:], train[1][kept:]),
+        test,
+        labels,
+    )
+
+
+def _first(train: tuple[np.ndarray, np.ndarray], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    count = config.train_size or len(train[1])
+    if count > len(train[1]):
+        raise UserError(
+            f"config.data.train_size={count} is not allowed: there are {len(train[1])} images of {config.name} to "
+            "train on; 0 takes them all"
+        )
+    return train[0][:count], train[1][:count]

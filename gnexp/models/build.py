@@ -1,0 +1,18 @@
+"""The networks by name; there is one so far."""
+
+import keras
+from ml_collections import ConfigDict
+
+from gnexp.models import cnn
+
+
+def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str = "float32") -> keras.Model:
+    """Builds the network of a config.
+
+    Args:
+      config: a config's `model` section.
+      input_shape: (height, width, channels) of the images, which come as uint8 from 0 to 255.
+      outputs: how many numbers come out, as float32 of shape (batch, outputs).
+      dtype: the layers' dtype policy.
+    """
+    return cnn.build(config, input_shape, outputs, dtype)

@@ -1,0 +1,165 @@
+"""The layer's C++ kernel for TensorFlow on the CPU: compiled once, at first use, where there is a compiler.
+
+Where it is not available, or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA,
+without a compiler, after a build that failed. Such a build is not tried again while `NAME.failed` lies in the cache,
+which holds what the compiler said.
+"""
+
+import functools
+import hashlib
+import os
+import pathlib
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from gnexp import group_normalization
+from gnexp.group_normalization import GroupNormalization
+
+SOURCE = pathlib.Path(__file__).parent / "group_normalization.cc"
+# Eigen's own vector code does not compile for every processor, and nothing here uses it. Without contraction, what
+# cancels exactly in float32 does so here.
+_FLAGS = ("-shared", "-fPIC", "-O3", "-march=native", "-ffp-contract=off", "-DEIGEN_DONT_VECTORIZE", "-w")
+_COMPILERS = ("c++", "g++", "clang++")
+_PASSING = ("Killed", "terminated", "No space left")  # What a compiler says that was killed, or had no room.
+
+
+def use(model: keras.Model) -> bool:
+    """Gives each `GroupNormalization` of a model the C++ kernel; returns whether any got it.
+
+    Do so before the model is traced: a graph that holds the kernel cannot be compiled by XLA, nor exported.
+    """
+    layers = [layer for layer in model._flatten_layers() if isinstance(layer, GroupNormalization)]
+    kernel = load() if layers else None
+    for layer in layers if kernel else ():
+        layer.kernel = kernel
+    return kernel is not None
+
+
+@functools.cache
+def load() -> Callable[..., Any] | None:
+    """Returns what may stand for `GroupNormalization.kernel`, or None where there is none.
+
+    The first call on a machine compiles for some ten seconds, and says so in a line.
+    """
+    if keras.backend.backend() != "tensorflow" or sys.platform != "linux":
+        return None
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return None
+    try:
+        base = _base()
+        path = _library(base)
+        try:
+            return path and _kernel(tf.load_op_library(str(path)))
+        except tf.errors.OpError as error:
+            path.unlink()
+            return _give_up(base, str(error))
+    except (OSError, RuntimeError):  # a full disk; no home
+        return None
+
+
+def _base() -> pathlib.Path:
+    """Returns the path that the library's begins with: it tells what it was made from and where it may run."""
+    import tensorflow as tf
+
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "gnexp"
+    what = (SOURCE.read_bytes(), _FLAGS, tf.version.VERSION, tf.version.GIT_VERSION, _instructions())
+    return cache / f"{SOURCE.stem}-tensorflow-{tf.version.VERSION}-{_digest(repr(what).encode())}"
+
+
+def _library(base: pathlib.Path) -> pathlib.Path | None:
+    """Returns the compiled library, built if need be, or None where that cannot be done."""
+    import tensorflow as tf
+
+    for path in base.parent.glob(f"{base.name}-*.so"):
+        # Loading a truncated library would crash the process.
+        if path.stem.endswith(_digest(path.read_bytes())):
+            return path
+        path.unlink()
+    compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
+    if not compiler or _failed(base).exists():
+        return None
+    print("Compiling the C++ kernel, once (about 10 seconds) ...", flush=True)
+    base.parent.mkdir(parents=True, exist_ok=True)
+    # Two processes may both compile, each in a folder of its own.
+    with tempfile.TemporaryDirectory(dir=base.parent) as folder:
+        built = pathlib.Path(folder) / "library.so"
+        flags = [*_FLAGS, *tf.sysconfig.get_compile_flags(), str(SOURCE), "-o", str(built)]
+        command = [compiler, *flags, *tf.sysconfig.get_link_flags()]
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            start_new_session=True,  # Ctrl-C in the terminal is no failure of the compiler's.
+        )
+        if done.returncode:
+            return _give_up(base, f"{shlex.join(command)}\n{done.stderr}")
+        return built.replace(f"{base}-{_digest(built.read_bytes())}.so")
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _failed(base: pathlib.Path) -> pathlib.Path:
+    return base.parent / f"{base.name}.failed"
+
+
+def _give_up(base: pathlib.Path, reason: str) -> None:
+    if any(words in reason for words in _PASSING):
+        print("Compiling failed (temporary); using TensorFlow's own operations", flush=True)
+        return
+    _failed(base).write_text(reason)
+    print(f"Compiling failed (see {_failed(base)}); using TensorFlow's own operations", flush=True)
+
+
+def _instructions() -> str:
+    """Returns what tells one kind of processor from another: its machine code must not run elsewhere."""
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = ("model name", "flags", "Features", "CPU implementer", "CPU part")
+    return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(names)})])
+
+
+def _kernel(operations):
+    import tensorflow as tf
+
+    @tf.RegisterGradient("GnexpGroupNormalization")
+    def gradient(operation, dy, *_):
+        x, gamma, _ = operation.inputs
+        _, *statistics = operation.outputs
+        attributes = {name: operation.get_attr(name) for name in ("groups", "epsilon")}
+        return operations.gnexp_group_normalization_grad(dy, x, gamma, *statistics, **attributes)
+
+    @tf.RegisterGradient("GnexpGroupNormalizationGrad")
+    def second_gradient(operation, *upstream):
+        dy, x, gamma, *_ = operation.inputs
+        groups, epsilon = (operation.get_attr(name) for name in ("groups", "epsilon"))
+        beta = tf.zeros_like(gamma)
+        with tf.GradientTape() as outer:
+            outer.watch([dy, x, gamma])
+            with tf.GradientTape() as inner:
+                inner.watch([x, gamma, beta])
+                y = group_normalization.normalize(x, gamma, beta, len(x.shape) - 1, groups, epsilon)
+            first = inner.gradient(y, [x, gamma, beta], output_gradients=dy)
+        return *outer.gradient(first, [dy, x, gamma], output_gradients=upstream), None, None, None
+
+    def normalize(x, gamma, beta, axis, groups, epsilon):
+        if axis != len(x.shape) - 1 or x.dtype != tf.float32 or group_normalization.is_for_xla():
+            return group_normalization.normalize(x, gamma, beta, axis, groups, epsilon)
+        return operations.gnexp_group_normalization(x, gamma, beta, groups=groups, epsilon=epsilon).y
+
+    return normalize

@@ -1,0 +1,1 @@
+"""Pages of tables and pictures from what `gnexp.analysis` reads."""

@@ -1,0 +1,111 @@
+"""The picture of what a sweep answers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from gnexp.analysis.answer import Answer
+from gnexp.analysis.intervals import interval95
+from gnexp.space.domain import in_order, is_number
+from gnexp.terminal.words import in_words, short
+
+_WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
+_REACH = 1.1  # times their range, so far beyond the seeds: as far as the interval over three can go
+_FAR = 1.75  # times the median error: what is above that is outside of the picture
+_MOST_LETTERS = 70  # of tick labels that stand beside each other
+
+
+def error(found: Sequence[Answer], path: str) -> Figure:
+    """Returns the test error over one of the scientific hyperparameters, with a line for each value of the others."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    places = _places({each.values[path] for each in found if path in each.values})
+    others = list(dict.fromkeys(other for each in found for other in each.values if other != path))
+    lines: dict[str, list[Answer]] = {}
+    for each in found:
+        if path in each.values:
+            beside = {other: each.values[other] for other in others if other in each.values}
+            name = short(beside.get(others[0], "")) if len(others) == 1 else in_words(beside)
+            lines.setdefault(name, []).append(each)
+    # Side by side, so that no interval hides another.
+    step = 0.012 * (max(places.values()) - min(places.values()) or 1)
+    shifts = [(number - (len(lines) - 1) / 2) * step for number in range(len(lines))]
+    placed = [
+        [(places[each.values[path]] + shift, each) for each in line]
+        for shift, line in zip(shifts, lines.values(), strict=True)
+    ]
+    colors = [f"C{number % 10}" for number in range(len(lines))]
+    for name, line, color in zip(lines, placed, colors, strict=True):
+        _draw(axes, name, line, color, "o-" if all(map(is_number, places)) else "o")
+    names = [short(value) for value in places]
+    slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
+    axes.set_xticks(list(places.values()), names, **slanted)
+    axes.margins(x=0.08)
+    _fit_seeds(axes, found)
+    for line, color in zip(placed, colors, strict=True):
+        _beyond(axes, line, color)
+    axes.set(xlabel=path, ylabel="test error in %", title="Mean over the seeds with its 95% interval; each seed a dot")
+    axes.grid(axis="y", alpha=0.25)
+    if len(lines) > 1:
+        title = others[0] if len(others) == 1 else None
+        figure.legend(loc="outside lower center", ncols=min(4, len(lines)), fontsize=9, title=title)
+    return figure
+
+
+def _places(values: set) -> Mapping[Any, float]:
+    """Returns each value's place on the axis: its size, its logarithm or, where one is no such number, its turn."""
+    ordered = sorted(values, key=in_order)
+    if not all(is_number(value) and value >= 0 for value in ordered):
+        return {value: float(place) for place, value in enumerate(ordered)}
+    logarithmic = 0 < ordered[0] * _WIDE <= ordered[-1]
+    return {value: math.log10(value) if logarithmic else float(value) for value in ordered}
+
+
+def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str, fmt: str) -> None:
+    known = [(place, _errors(each)) for place, each in line if each.chosen]
+    if known:
+        places, errors = zip(*known, strict=True)
+        intervals = [interval95(seeds) or 0 for seeds in errors]
+        means = [np.mean(seeds) for seeds in errors]
+        axes.errorbar(places, means, intervals, fmt=fmt, markersize=5, capsize=4, color=color, label=name)
+        dots = [(place, seed) for place, seeds in known for seed in seeds]
+        axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)
+
+
+def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> None:
+    """Says at the upper edge what has no place in the picture."""
+    edge, top = axes.get_xaxis_transform(), axes.get_ylim()[1]
+    for place, each in line:
+        if not each.chosen:
+            marker, text = "x", "failed"
+        elif (mean := np.mean(_errors(each))) > top:
+            marker, text = "^", f"{mean:.3g}"
+        else:
+            continue
+        axes.plot([place], [0.97], marker, color=color, transform=edge)
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line to the mean out there
+        options = {"fontsize": 8, "rotation": 90, "ha": "center", "va": "top", "transform": edge, "bbox": paper}
+        axes.text(place, 0.94, text, color=color, **options)
+
+
+def _errors(each: Answer) -> list[float]:
+    return [100 * (1 - test) for test in each.tests]
+
+
+def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
+    """Fits the vertical axis to the seeds, and to intervals so far: that of a mean over few may reach far beyond.
+
+    So may the error of an answer that is far above the others.
+    """
+    every = [_errors(each) for each in found if each.chosen]
+    far = _FAR * np.median([np.mean(errors) for errors in every])
+    shown = [errors for errors in every if np.mean(errors) <= far]
+    low = min(min(errors) - _REACH * np.ptp(errors) for errors in shown)
+    high = max(max(errors) + _REACH * np.ptp(errors) for errors in shown)
+    margin = 0.05 * (high - low) or 0.1
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(max(bottom, low - margin), min(top, high + margin))

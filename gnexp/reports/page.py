@@ -1,0 +1,74 @@
+"""A page of sections, as a folder holds it: README.md, in Markdown, and a PNG file for each picture."""
+
+import dataclasses
+import io
+import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+from tabulate import tabulate
+
+from gnexp.events import summaries
+from gnexp.events.event_files import EventFiles
+from gnexp.workdir import files
+
+_FOLDER = "report"
+_PAGE = "README.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the page: its picture, where it has one, comes before its paragraphs."""
+
+    heading: str
+    paragraphs: Sequence[str]
+    picture: str = ""
+    figure: Figure | None = None
+
+
+def write(directory: pathlib.Path, introduction: str, sections: Sequence[Section], board: bool) -> pathlib.Path:
+    """Writes the page of a workdir, in the place of an earlier one, and returns its path.
+
+    Args:
+      directory: the workdir.
+      introduction: the page's beginning, its title included.
+      sections: what follows.
+      board: whether TensorBoard is to show the pictures too, as the workdir's run "report".
+    """
+    folder = directory / _FOLDER
+    folder.mkdir(exist_ok=True)
+    for old in [*folder.glob("events.out.tfevents.*"), *folder.glob("*.png")]:
+        old.unlink()
+    events = EventFiles(folder)
+    blocks = [introduction]
+    for section in sections:
+        blocks.append(f"## {section.heading}")
+        if section.figure:
+            buffer = io.BytesIO()
+            section.figure.savefig(buffer, format="png")
+            (folder / f"{section.picture}.png").write_bytes(buffer.getvalue())
+            if board:
+                size = section.figure.canvas.get_width_height()
+                events.add("", summaries.image(section.picture, buffer.getvalue(), *size))
+            blocks.append(f"![{section.heading}]({section.picture}.png)")
+        blocks += section.paragraphs
+    events.write()
+    with files.atomic(folder / _PAGE) as temporary:
+        temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
+    return folder / _PAGE
+
+
+def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
+    """Returns a table in Markdown."""
+    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number of things in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def code(text: str) -> str:
+    """Returns text for a cell of a Markdown table, with Markdown's special characters escaped."""
+    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"

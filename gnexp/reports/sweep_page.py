@@ -1,0 +1,204 @@
+"""The report of a sweep, also while it runs."""
+
+import collections
+import pathlib
+import shlex
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
+
+from gnexp.analysis import effects, outcomes
+from gnexp.analysis.intervals import interval95
+from gnexp.analysis.outcomes import Outcome
+from gnexp.analysis.sweep import Swept, read_sweep
+from gnexp.config.objective import OBJECTIVES
+from gnexp.reports import answer_section, page, sweep_plots
+from gnexp.reports.page import Section
+from gnexp.space.entries import ROLES
+from gnexp.terminal.words import in_words, short, with_spread
+
+_TOP = 10
+_FEWEST_FOR_FOREST, _FEWEST_TO_RELY_ON = 5, 10
+_LOWEST_R2_TO_RELY_ON = 0.2
+_SHUFFLES = 10
+_BETTER = {"max": "higher is better", "min": "lower is better"}
+_CHOSEN = {
+    "random": "drew them, at random",
+    "grid": "went through them, in order, which is balanced where the grid is finished and no hyperparameter depends "
+    "on another",
+    "bayesian": "chose them, more often where it expected good scores: **the means are biased by where it looked**",
+    "hyperband": "chose them, and a trial that it did not promote counts with the score of the few epochs that it had: "
+    "**the means are biased by where it looked**, and by which trials it trained for longer",
+}
+
+
+def write(directory: pathlib.Path) -> pathlib.Path:
+    """Writes the page of the sweep in a workdir, in the place of an earlier one, and returns its path.
+
+    Raises:
+      UserError: there is no sweep; nothing is written.
+    """
+    sweep = read_sweep(directory)
+    sections = [
+        answer_section.section(sweep),
+        _best(sweep),
+        _curves(sweep),
+        _effects(sweep),
+        _importance(sweep),
+        _failures(sweep),
+    ]
+    return page.write(directory, _introduction(sweep), sections, board=not sweep.kept)
+
+
+def _introduction(sweep: Swept) -> str:
+    asked, settings = sweep.config, sweep.config.sweep
+    count = collections.Counter(trial.status for trial in sweep.trials)
+    ended = f"{page.count(count[outcomes.COMPLETED], 'trial')} completed, {count[outcomes.FAILED]} failed"
+    images = f"the first {asked.data.train_size}" if asked.data.train_size else "all"
+    if "epochs" in sweep.space.paths:
+        epochs = "a number of epochs that is searched"
+    else:
+        epochs = f"{'up to ' if settings.tuner == 'hyperband' else ''}{page.count(asked.epochs, 'epoch')}"
+    validation, fallback = asked.data.validation, asked.data.fallback
+    if validation == "test":
+        measured = (
+            "the test set. **So the choice was made on the test set**, and the test accuracies below are no estimate "
+            "of what the best trial does on images that it has not seen."
+        )
+    else:
+        share = f"{validation:.4g}" if isinstance(validation, int) else f"{100 * validation:.4g}%"
+        measured = f"{share} of the training images, held out."
+    return (
+        f"# Sweep {sweep.directory.resolve().name}\n\n"
+        f"Dataset {asked.data.name}{' (the fallback for the one that was asked for)' if fallback else ''}, trained on "
+        f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
+        f"{count[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
+        f"{page.count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
+        f"({_BETTER[OBJECTIVES[asked.objective].direction]}) of each training's best epoch, on {measured}"
+    )
+
+
+def _best(sweep: Swept) -> Section:
+    heading = "The best trials"
+    if not sweep.best:
+        return Section(heading, ["No trial has completed yet."])
+    top, paths = sweep.best[:_TOP], sweep.space.searched
+    epochs = ["epochs"] if sweep.config.sweep.tuner == "hyperband" else []
+    rows = []
+    for trial in top:
+        tests = [done.test_accuracy for done in trial.results]
+        test = with_spread(statistics.fmean(tests), interval95(tests))
+        values = [short(trial.values.get(path, "")) for path in [*(["tuner/epochs"] if epochs else []), *paths]]
+        rows.append([trial.trial_id, with_spread(trial.mean, trial.interval), len(tests), test, *values])
+    remarks = [_told_apart(top)]
+    if sweep.config.data.validation != "test":
+        remarks.append("The test accuracy played no part in the choice.")
+    command = f"python -m gnexp.train --config={shlex.quote(str(sweep.directory / 'best.py'))}"
+    again = [] if sweep.kept else [f"To train the best again:\n\n    {command}"]
+    return Section(
+        heading,
+        [
+            "Means over the seeds, with their 95% interval where there are several."
+            + (
+                " A trial that was promoted is left out: the trial that resumed it has its epochs too."
+                if epochs
+                else ""
+            ),
+            page.table(rows, ["trial", sweep.config.objective, "seeds", "test accuracy", *epochs, *paths]),
+            " ".join(filter(None, remarks)),
+            *again,
+        ],
+    )
+
+
+def _told_apart(top: Sequence[Outcome]) -> str:
+    best, *others = top
+    if best.interval is None:
+        return "One seed gives no interval: small differences between trials may be noise."
+    if not others:
+        return ""
+    overlapping = sum(best.interval + (other.interval or 0) >= abs(best.mean - other.mean) for other in others)
+    if not overlapping:
+        return "The interval of the best overlaps with that of none of the others here."
+    return (
+        f"The interval of the best overlaps with those of {overlapping} of the {len(others)} others here: these "
+        "intervals alone do not tell it from them."
+    )
+
+
+def _curves(sweep: Swept) -> Section:
+    heading = "Curves"
+    if not sweep.best:
+        return Section(heading, ["No trial has completed yet."])
+    text = "Left: the objective after each epoch."
+    if len(sweep.best[0].results) > 1:
+        text += " A trial is the mean over its seeds; the thin lines are the seeds of the best."
+    if sweep.config.sweep.tuner == "hyperband":
+        text += " At later epochs only those trials count that were trained for so long."
+    text += " Right: the trials in the order in which they were created."
+    return Section(heading, [text], "curves", sweep_plots.curves(sweep))
+
+
+def _effects(sweep: Swept) -> Section:
+    heading, grid = "What each hyperparameter does", sweep.config.sweep.tuner == "grid"
+    found = effects.effects(sweep.config, sweep.space, sweep.counted)
+    found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != ROLES[0])
+    if not found:
+        return Section(heading, ["No trial has ended yet."])
+    interval = "" if grid else ", with its 95% interval over these trials"
+    caveat = (
+        f"A mean is over the trials that had a value{interval}. The other hyperparameters varied among them as the "
+        f"tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give with the others well chosen is nearer to "
+        "its best trial than to its mean."
+    )
+    if not grid:
+        caveat += " The picture ends where the scores do; an interval may reach further."
+    table = page.table(effects.rows(found), effects.HEADERS)
+    return Section(heading, [caveat, table], "effects", sweep_plots.effects(sweep, found) if sweep.best else None)
+
+
+def _importance(sweep: Swept) -> Section:
+    heading, completed, paths = "Importance", len(sweep.best), sweep.space.searched
+    scores = [trial.mean for trial in sweep.best]
+    if completed < _FEWEST_FOR_FOREST:
+        few = f"Left out: it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}."
+        return Section(heading, [few])
+    if len(set(scores)) == 1:
+        return Section(heading, ["Left out: all trials have the same score."])
+    columns = np.column_stack([_ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
+    forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
+    found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
+    order = np.argsort(-found.importances_mean, kind="stable")
+    names = [paths[index] for index in order]
+    means, spreads = found.importances_mean[order], found.importances_std[order]
+    text = (
+        f"A random forest was fitted to the {completed} completed trials. Shuffling the column of an important "
+        f"hyperparameter spoils its predictions; the spread is the standard deviation over {_SHUFFLES} shuffles. "
+        "Of scores that it was not fitted to, the forest explains this share of the variance (out-of-bag "
+        f"R\N{SUPERSCRIPT TWO}): {forest.oob_score_:.2f}."
+    )
+    if completed < _FEWEST_TO_RELY_ON:
+        text += f" **Not to be relied on**: there are fewer than {_FEWEST_TO_RELY_ON} trials."
+    elif forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
+        text += f" **Not to be relied on**: that is below {_LOWEST_R2_TO_RELY_ON}."
+    if any(entry.when for entry in sweep.space.entries):
+        text += " A hyperparameter and another whose range depends on it share their importance."
+    rows = [[name, with_spread(mean, spread)] for name, mean, spread in zip(names, means, spreads, strict=True)]
+    table = page.table(rows, ["hyperparameter", "importance"])
+    return Section(heading, [text, table], "importance", sweep_plots.importance(names, means, spreads))
+
+
+def _ranks(values: Sequence[Any]) -> list[int]:
+    """Returns each value's place among those that occur, -1 for None: of a number, a tree sees only the order."""
+    ordered = sorted({value for value in values if value is not None})
+    return [-1 if value is None else ordered.index(value) for value in values]
+
+
+def _failures(sweep: Swept) -> Section:
+    failed = [trial for trial in sweep.trials if trial.status == outcomes.FAILED]
+    rows = [[trial.trial_id, page.code(trial.message or ""), in_words(trial.values)] for trial in failed]
+    return Section("Failures", [page.table(rows, ["trial", "message", "values"]) if rows else "None."])

@@ -1,0 +1,157 @@
+"""The pictures of a sweep's report."""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+from gnexp.analysis import outcomes
+from gnexp.analysis.effects import Effect
+from gnexp.analysis.sweep import Swept
+from gnexp.config.objective import OBJECTIVES
+from gnexp.reports import page
+from gnexp.space.domain import Entry, in_order
+
+
+def curves(sweep: Swept) -> Figure:
+    """Returns the objective over the epochs and over the trials; one trial at least must have completed."""
+    objective = sweep.config.objective
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    over_epochs, over_trials = figure.subplots(1, 2)
+    seeds = [[epoch[objective] for epoch in done.history] for done in sweep.best[0].results]
+    histories = [
+        np.mean([[epoch[objective] for epoch in done.history] for done in trial.results], axis=0)
+        for trial in sweep.best
+    ]
+    by_epoch = np.array(list(itertools.zip_longest(*histories, fillvalue=math.nan)))
+    low, median, high = np.nanpercentile(by_epoch, [25, 50, 75], axis=1)
+    epochs = range(1, len(by_epoch) + 1)
+    over_epochs.fill_between(epochs, low, high, color="C0", alpha=0.2, linewidth=0, label="the middle half")
+    over_epochs.plot(epochs, median, ".-", color="C0", label=f"median of {page.count(len(sweep.best), 'trial')}")
+    for values in seeds if len(seeds) > 1 else []:
+        over_epochs.plot(range(1, len(values) + 1), values, ".-", color="C1", linewidth=0.8, markersize=4, alpha=0.6)
+    mean = histories[0]
+    label = f"best: trial {sweep.best[0].trial_id}"
+    over_epochs.plot(range(1, len(mean) + 1), mean, ".-", color="C1", linewidth=2, label=label)
+    over_epochs.set(xlabel="epoch", ylabel=objective, title="Over a training")
+    _fit_scores(over_epochs, objective, [*low, *high, *itertools.chain(*seeds)])
+    _best_so_far(over_trials, sweep)
+    for axes in (over_epochs, over_trials):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        # Below, where there is nothing to hide.
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def _best_so_far(axes: Axes, sweep: Swept) -> None:
+    objective = sweep.config.objective
+    numbers = [int(trial.trial_id) for trial in sweep.trials]
+    scores = [trial.mean for trial in sweep.trials]
+    known = [(number, score) for number, score in zip(numbers, scores, strict=True) if score is not None]
+    axes.plot(*zip(*known, strict=True), "o", color="C0", markersize=4, alpha=0.5, label="a trial")
+    curve = [math.nan if best is None else best for best in outcomes.best_so_far(scores, objective)]
+    axes.step(numbers, curve, where="post", color="C1", label="best so far")
+    failed = [int(trial.trial_id) for trial in sweep.trials if trial.status == outcomes.FAILED]
+    if failed:
+        bottom = axes.get_xaxis_transform()
+        axes.plot(failed, [0.03] * len(failed), "x", color="C3", transform=bottom, label="a trial that failed")
+    axes.set(xlabel="trial", ylabel=objective, title="Over the sweep")
+    _fit_scores(axes, objective, [score for _, score in known])
+
+
+def _fit_scores(axes: Axes, objective: str, scores: Sequence[float]) -> None:
+    """Fits the vertical axis to the scores: the interval of a mean over few may well reach beyond all of them."""
+    low, high = min(scores), max(scores)
+    if OBJECTIVES[objective].direction == "min" and high > 10 * low > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(low / 1.2, high * 1.2)
+        _label_logarithmic(axes.yaxis, low, high)
+    else:
+        margin = 0.08 * (high - low) or 0.01
+        axes.set_ylim(low - margin, high + margin)
+
+
+def _label_logarithmic(axis: Axis, low: float, high: float) -> None:
+    """Labels few enough places between two ends that none overlap, and enough that the scale can be read."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
+    """Returns a panel for each hyperparameter; one trial at least must have completed."""
+    columns = min(3, len(found))
+    rows = math.ceil(len(found) / columns)
+    figure = Figure(figsize=(max(5, 4 * columns), 3.5 * rows), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    for axes in grid.flat[len(found) :]:
+        axes.set_axis_off()
+    for axes, effect in zip(grid.flat, found, strict=False):
+        _effect(axes, effect, sweep)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(sweep.config.objective)
+    _fit_scores(grid[0, 0], sweep.config.objective, [trial.mean for trial in sweep.best])
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
+    path, levels = effect.path, effect.levels
+    ended = [trial for trial in sweep.counted if trial.status != outcomes.RUNNING and path in trial.values]
+    completed = [trial for trial in ended if trial.mean is not None]
+    entries = [entry for entry in sweep.space.entries if entry.path == path]
+    if sweep.space.listed(path):
+        # A choice: its values, often powers of two, side by side, with their trials spread a little.
+        spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
+        values = sorted({trial.values[path] for trial in ended}, key=in_order)
+        dots = [values.index(trial.values[path]) for trial in completed] + spread
+        places = range(len(levels))
+        names = [level.name for level in levels]
+        slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 28 else {}
+        axes.set_xticks(places, names, **slanted)
+        axes.set_xlim(-0.5, len(levels) - 0.5)
+    else:
+        dots = [trial.values[path] for trial in completed]
+        places = [level.center for level in levels]
+        _span(axes, entries, sweep.space.logarithmic(path))
+    axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
+    means = [math.nan if level.mean is None else level.mean for level in levels]
+    intervals = [math.nan if level.interval is None else level.interval for level in levels]
+    known = not all(map(math.isnan, intervals))
+    if len(levels) == 1 and not sweep.space.listed(path):
+        # The mean of all trials says nothing of the place in the range where it would be drawn.
+        places, means, intervals = [math.nan], [math.nan], [math.nan]
+    label = "mean over trials" + (", 95% interval" if known else "")
+    axes.errorbar(
+        places, means, intervals if known else None, fmt="_", color="black", markersize=9, capsize=3, label=label
+    )
+    axes.set_title(f"{path} ({effect.role})", fontsize=10)
+    axes.tick_params(axis="x", which="both", labelsize=8)
+
+
+def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool) -> None:
+    """Lets the horizontal axis show the whole range that is searched."""
+    ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
+    low, high = min(ends), max(ends)
+    if logarithmic and low > 0:
+        axes.set_xscale("log")
+        axes.set_xlim(low * (low / high) ** 0.05, high * (high / low) ** 0.05)
+        _label_logarithmic(axes.xaxis, low, high)
+    else:
+        axes.set_xlim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=all(entry.kind == "int" for entry in entries)))
+
+
+def importance(names: Sequence[str], means: Sequence[float], spreads: Sequence[float]) -> Figure:
+    """Returns a bar for each hyperparameter's importance, with its spread."""
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(names, means, xerr=spreads, color="C0", alpha=0.7, capsize=3)
+    axes.invert_yaxis()
+    axes.set_xlabel("by how much R\N{SUPERSCRIPT TWO} falls when the column is shuffled")
+    return figure

@@ -1,0 +1,78 @@
+"""The pictures of several trainings side by side."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from gnexp.analysis.trainings import CURVES, Group, History
+
+_TITLES = ("Training loss", "Training accuracy", "Validation loss", "Validation accuracy")
+_DISTINCT = 10  # colours
+_REACH = 2  # times the span of nearly all values: what lies further from them is left outside of a picture
+
+
+def colors(groups: Sequence[Group]) -> dict[str, object]:
+    """Returns a colour for each group's name, the same in all pictures."""
+    many = colormaps["turbo"](np.linspace(0.05, 0.95, len(groups)))
+    shades = [f"C{number}" for number in range(_DISTINCT)] if len(groups) <= _DISTINCT else many
+    return dict(zip((group.name for group in groups), shades, strict=False))
+
+
+def curves(groups: Sequence[Group], shades: Mapping[str, object]) -> Figure:
+    """Returns the four curves of each group: losses and accuracies, of training and of validation."""
+    figure = Figure(figsize=(11, 8), layout="constrained")
+    for axes, curve, title in zip(figure.subplots(2, 2).flat, CURVES, _TITLES, strict=True):
+        shown = []
+        for group in groups:
+            shown += _draw(axes, group, curve, shades[group.name])
+        _fit_most(axes, shown)
+        axes.set(xlabel="epoch", title=title)
+        axes.grid(alpha=0.25)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    names = [Line2D([], [], color=shades[group.name], label=group.name) for group in groups]
+    kinds = [Line2D([], [], color="black", label="ours")]
+    if any(len(group.trainings) > 1 for group in groups):
+        kinds.append(Line2D([], [], color="black", linewidth=0.7, alpha=0.6, label="one seed of several"))
+    if any(group.reference for group in groups):
+        kinds.append(Line2D([], [], color="black", linestyle="--", label="reference"))
+    figure.legend(handles=names + kinds, loc="outside lower center", ncols=min(5, len(names + kinds)), fontsize=9)
+    return figure
+
+
+def _draw(axes: Axes, group: Group, curve: str, color: object) -> list[float]:
+    """Draws a group's lines, and returns all that they show."""
+    seeds = [_values(training.history, curve) for training in group.trainings]
+    if len(seeds) > 1:
+        for values in seeds:
+            _line(axes, values, color=color, linewidth=0.7, alpha=0.6)
+    if seeds:
+        longest = max(map(len, seeds))
+        mean = np.mean([values for values in seeds if len(values) == longest], axis=0)
+        _line(axes, mean, color=color, linewidth=1.8, label=group.name)
+    reference = _values(group.reference, curve)
+    if reference:
+        _line(axes, reference, color=color, linestyle="--", linewidth=1.2, label=f"{group.name}, reference")
+    return [value for values in (*seeds, reference) for value in values]
+
+
+def _values(history: History, curve: str) -> list[float]:
+    return [epoch[curve] for epoch in history]
+
+
+def _line(axes: Axes, values: Sequence[float], **options: object) -> None:
+    # A line of one epoch would be invisible.
+    axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", **options)
+
+
+def _fit_most(axes: Axes, shown: Sequence[float]) -> None:
+    # Not between two values, one of which may be the one that is far off.
+    low, high = np.percentile(shown, 2, method="higher"), np.percentile(shown, 98, method="lower")
+    reach = _REACH * (high - low) or np.inf
+    inside = [value for value in shown if low - reach <= value <= high + reach]
+    margin = 0.05 * (max(inside) - min(inside)) or 0.01
+    axes.set_ylim(min(inside) - margin, max(inside) + margin)

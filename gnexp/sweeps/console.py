@@ -1,0 +1,203 @@
+"""What a sweep says in the terminal."""
+
+import functools
+import math
+import pathlib
+import shlex
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from tabulate import tabulate
+from tqdm import tqdm
+
+from gnexp.analysis import effects
+from gnexp.analysis.effects import Effect
+from gnexp.analysis.outcomes import Outcome
+from gnexp.config.objective import OBJECTIVES
+from gnexp.space.space import Space
+from gnexp.sweeps.trial_console import TrialConsole
+from gnexp.terminal.words import in_words, short, with_spread
+
+_MOST_SHOWN = 2  # running trials that have room in one line
+
+
+class SweepConsole:
+    """Shows a sweep's progress: two lines that change while a trial runs, and a line for each that has ended.
+
+    Args:
+      trials: how many there are to be.
+      objective: the name of the figure that is optimized.
+    """
+
+    def __init__(self, trials: int, objective: str):
+        self._trials = trials
+        self._objective = objective
+        self._completed = self._failed = self._ended_here = 0
+        self._best: tuple | None = None
+        self._began = time.monotonic()
+        self._running: dict[str, str] = {}
+        self._bars: list[tqdm] = []
+
+    def __enter__(self):
+        """Shows the lines, where the output is a terminal."""
+        # The second bar is only a line of text.
+        count = "{n_fmt}/{total_fmt} trials |{bar:20}| {desc}"
+        self._bars = [
+            tqdm(total=self._trials, bar_format=layout, leave=False, disable=None, file=sys.stdout, position=position)
+            for position, layout in enumerate((count, "{desc}"))
+        ]
+        self._refresh()
+        return self
+
+    def __exit__(self, *error):
+        """Takes the lines away."""
+        for bar in reversed(self._bars):
+            bar.close()
+
+    def show(self, completed: int, failed: int, best: tuple[str, float, dict] | None) -> None:
+        """Takes note of where the sweep stands; `best` is a trial's id, score and values."""
+        self._completed, self._failed, self._best = completed, failed, best
+
+    def trial(self, trial_id: str, epochs: int) -> TrialConsole:
+        """Returns the console of a trial that begins."""
+        self.progress(trial_id, "")
+        return TrialConsole(functools.partial(self.progress, trial_id), epochs)
+
+    def progress(self, trial_id: str, text: str) -> None:
+        """Says how far a running trial is."""
+        self._running[trial_id] = text
+        self._refresh()
+
+    def say(self, text: str) -> None:
+        """Prints a line."""
+        tqdm.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def ended(self, trial_id: str, values: dict, score: str, seconds: float) -> None:
+        """Prints the line of a trial that has ended: `score` is its figure in words, or why it failed."""
+        self._running.pop(trial_id, None)
+        self._ended_here += 1
+        line = f"trial {trial_id}   {score}   {in_words(values)}   {seconds:.1f} s"
+        if self._bars[0].disable:
+            best = f"; best so far {self._best[1]:.4f}: trial {self._best[0]}" if self._best else ""
+            ended = self._completed + self._failed
+            print(f"{line}   [{ended}/{self._trials} trials, {self._status()}{best}]", flush=True)
+        else:
+            tqdm.write(line, file=sys.stdout)
+        self._refresh()
+
+    def _status(self) -> str:
+        parts = [f"{self._failed} failed"]
+        if self._ended_here:
+            each = (time.monotonic() - self._began) / self._ended_here
+            left = max(0, self._trials - self._completed - self._failed)
+            parts.append(f"{tqdm.format_interval(each * left)} left")
+        return ", ".join(parts)
+
+    def _now(self) -> str:
+        if len(self._running) > _MOST_SHOWN:
+            return f", {len(self._running)} running"
+        running = ", ".join(f"{name} {text}".strip() for name, text in self._running.items())
+        return running and f", running {running}"
+
+    def _best_so_far(self) -> str:
+        if self._best is None:
+            return f"no {self._objective} yet"
+        trial_id, score, values = self._best
+        return f"best {self._objective} {score:.4f}: trial {trial_id}   {in_words(values)}"
+
+    def _refresh(self) -> None:
+        if self._bars and not self._bars[0].disable:
+            self._bars[0].n = self._completed + self._failed
+            self._bars[0].set_description_str(self._status() + self._now())
+            self._bars[1].set_description_str(self._best_so_far())
+
+
+def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]) -> None:
+    """Prints what a sweep would do.
+
+    Args:
+      config: the sweep's.
+      space: its search space.
+      first: the values of its first trials.
+    """
+    rows = [
+        [
+            entry.path,
+            entry.role,
+            str(entry),
+            "" if entry.when is None else f"{entry.when[0]}: {', '.join(map(str, entry.when[1]))}",
+        ]
+        for entry in space.entries
+    ]
+    print(tabulate(rows, ["", "role", "values", "where"], disable_numparse=True))
+    size = f"{space.size():.0f}" if math.isfinite(space.size()) else "infinitely many"
+    print(f"\n{size} combinations; a grid of them has {space.grid_size()}")
+    sweep = config.sweep
+    seeds = f"{sweep.executions} seed{'' if sweep.executions == 1 else 's'}"
+    print(
+        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
+        f"to get the {OBJECTIVES[config.objective].direction} {config.objective}"
+    )
+    print(f"\nThe first {len(first)} trials\n")
+    paths = list(dict.fromkeys(path for values in first for path in values))
+    table = [[f"{number:04d}", *(short(values.get(path, "")) for path in paths)] for number, values in enumerate(first)]
+    print(tabulate(table, ["trial", *paths], disable_numparse=True))
+
+
+def summary(
+    directory: pathlib.Path,
+    objective: str,
+    best: Sequence[Outcome],
+    failures: Mapping[str, str],
+    found: Sequence[Effect],
+    trials: int,
+) -> None:
+    """Prints the end of a sweep.
+
+    Args:
+      directory: its workdir.
+      objective: the name of the figure that was optimized.
+      best: the best trials.
+      failures: why each failed trial did.
+      found: the effect of each hyperparameter.
+      trials: how many there are in all.
+    """
+    where = f" on {best[0].results[0].dataset}" if best else ""
+    print(f"\n{trials} trials{where}, {len(failures)} failed")
+    for trial_id, message in failures.items():
+        print(f"  trial {trial_id} failed: {message}")
+    if best:
+        _print_best(objective, best)
+        print(f"\nWhat each hyperparameter does to {objective} (mean over the trials that had the value;")
+        print("95% interval where the values were drawn at random)\n")
+        print(tabulate(effects.rows(found), effects.HEADERS, disable_numparse=True))
+        _print_next_steps(directory)
+
+
+def _print_best(objective: str, best: Sequence[Outcome]) -> None:
+    print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
+    if "tuner/epochs" in best[0].values:
+        print("Trials that were promoted are left out: the trial that resumed them has their epochs.\n")
+    paths = dict.fromkeys(path for each in best for path in each.values)
+    paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
+    rows = [
+        [each.trial_id, with_spread(each.mean, each.interval), len(each.results)]
+        + [f"{statistics.fmean(done.test_accuracy for done in each.results):.4f}"]
+        + [short(each.values.get(path, "")) for path in paths]
+        for each in best
+    ]
+    print(tabulate(rows, ["trial", objective, "seeds", "test accuracy", *paths], disable_numparse=True))
+
+
+def _print_next_steps(directory: pathlib.Path) -> None:
+    quoted = shlex.quote(str(directory))
+    print(f"\nworkdir: {directory}")
+    print("\nNext steps: train the best trial by itself, see the sweep in TensorBoard, make a page of it:\n")
+    print(f"  python -m gnexp.train --config={quoted}/best.py")
+    print(f"  tensorboard --logdir={quoted}")
+    print(f"  python -m gnexp.report --workdir={quoted}")

@@ -1,0 +1,120 @@
+"""What a sweep shows at its root in TensorBoard: the experiment record, and the best so far as a curve."""
+
+import base64
+import pathlib
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.analysis import outcomes
+from gnexp.events import hparams, summaries
+from gnexp.events.event_files import EventFiles
+from gnexp.space import columns
+from gnexp.space.columns import Column
+from gnexp.space.space import Space
+from gnexp.workdir import files
+
+_FILE = "experiment.json"
+# What hyperband says of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
+_RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
+
+
+def sweep_name(directory: pathlib.Path) -> str | None:
+    """Returns the name of the sweep in a workdir, which no other has, or None where there is none."""
+    saved = files.read_json(directory / _FILE)
+    return saved and saved["name"]
+
+
+class SweepDashboard:
+    """A sweep in the dashboard. Its events outlast any kill as a training's do; `experiment.json` is their checkpoint.
+
+    Resumes what lies in the workdir, or writes the experiment's record.
+
+    Args:
+      directory: the sweep's workdir, opened by the caller.
+      config: the sweep's config.
+      space: its search space.
+    """
+
+    def __init__(self, directory: pathlib.Path, config: ConfigDict, space: Space):
+        self._path = directory / _FILE
+        self._config = config
+        self._space = space
+        saved = files.read_json(self._path)
+        if saved:
+            pending = {run: base64.b64decode(content) for run, content in saved["events"]["pending"].items()}
+            self._events = EventFiles(directory, {**saved["events"], "pending": pending})
+            self._name, self._noted = saved["name"], saved["noted"]
+            return
+        self._events = EventFiles(directory)
+        # TensorBoard merges groups of one name, and sweeps in different folders may well have one name.
+        self._name, self._noted = f"{directory.resolve().name}-{secrets.token_hex(3)}", 0
+        self._events.add("", hparams.experiment_record(self._columns(), self._metrics()))
+        self._save()
+
+    def group(self, trial_id: str) -> str:
+        """Returns the name of a trial's session group."""
+        # The trial comes first: TensorBoard's column cuts the name short.
+        return f"{trial_id} {self._name}"
+
+    def hparams(self, config: ConfigDict, values: dict[str, Any]) -> dict[str, bool | int | float | str]:
+        """Returns what a trial's row shows.
+
+        Args:
+          config: the trial's.
+          values: the oracle's.
+        """
+        shown = {**hparams.of(config), **columns.row(self._space, values)}
+        del shown["seed"]  # Each session of the group has its own.
+        if self._config.sweep.tuner == "hyperband":
+            shown |= {
+                outcomes.PROMOTED_FROM: "",
+                **{name: value for name, value in values.items() if name.startswith("tuner/")},
+            }
+            shown["epochs"] = shown.pop("tuner/epochs")
+        return shown
+
+    def _columns(self) -> list[Column]:
+        shown = hparams.of(self._space.config(self._config, {}))
+        del shown["seed"]
+        found = columns.columns(self._space, shown)
+        if self._config.sweep.tuner == "hyperband":
+            epochs = self._config.epochs
+            found = [column for column in found if column.name != "epochs"]
+            found += [Column("epochs", (0, epochs), interval=True, differs=True)]
+            found += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
+            found += [Column(outcomes.PROMOTED_FROM, ("",), interval=True)]
+        return found
+
+    def _metrics(self) -> dict[str, str]:
+        best = {"best_val_accuracy": "best val_accuracy", "best_val_loss": "best val_loss"}
+        first = f"best_{self._config.objective}"
+        metrics = {first: best.pop(first)}
+        if self._config.sweep.executions > 1:
+            metrics["interval95"] = f"\N{PLUS-MINUS SIGN} 95% of {metrics[first]}"
+        metrics["executions"] = "seeds"
+        return metrics | best | {"test_accuracy": "test accuracy", "test_loss": "test loss"}
+
+    def note(self, scores: Sequence[float | None]) -> None:
+        """Adds to the curve of the best so far.
+
+        Args:
+          scores: of every trial that has ended, in the order of their ends; None where it failed.
+        """
+        curve = outcomes.best_so_far(scores, self._config.objective)
+        for step in range(self._noted, len(curve)):
+            if curve[step] is not None:
+                self._events.add("", summaries.scalar(f"best_so_far/{self._config.objective}", curve[step]), step + 1)
+        if self._noted < len(curve):
+            self._noted = len(curve)
+            self._save()
+
+    def _save(self) -> None:
+        state = self._events.state()
+        pending = {run: base64.b64encode(content).decode() for run, content in state["pending"].items()}
+        files.write_json(
+            self._path, {"name": self._name, "noted": self._noted, "events": {**state, "pending": pending}}
+        )
+        self._events.write()

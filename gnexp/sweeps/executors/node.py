@@ -1,0 +1,104 @@
+"""What a Ray node does with one of a sweep's trials.
+
+What is imported here is little: a task's environment must be set before TensorFlow, JAX and Keras are imported.
+"""
+
+import functools
+import os
+import pathlib
+import pickle
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.errors import InterruptedTrainingError, UserError
+from gnexp.sweeps.trial_console import TrialConsole
+from gnexp.terminal.stderr import everything
+from gnexp.workdir.files import BACKEND_LOG
+
+STARTING = "starting"  # how the first thing begins that a trial's process says
+
+
+class Progress:
+    """Where running trials say how far they are, for the driver to look at: an actor beside it."""
+
+    def __init__(self):
+        self._news: dict[str, list[str]] = {}
+
+    def say(self, trial_id: str, text: str) -> None:
+        """Takes note of how far a trial is."""
+        said = self._news.setdefault(trial_id, [])
+        if said and not said[-1].startswith(STARTING):
+            said.pop()
+        said.append(text)
+
+    def take(self) -> dict[str, list[str]]:
+        """Returns what is new since the last time, by trial: every start, and how far it is now."""
+        news, self._news = self._news, {}
+        return news
+
+
+def run(
+    trial_id: str,
+    task: bytes,
+    directory: pathlib.Path,
+    sweep: str,
+    data: Mapping[str, Any],
+    environment: Mapping[str, str],
+    progress: Any,
+) -> Any:
+    """Runs a trial, from where another process left it perhaps.
+
+    Args:
+      trial_id: its name.
+      task: its `trial.Task`, pickled: to read it takes Keras.
+      directory: the sweep's workdir.
+      sweep: what `dashboard.sweep_name` gives for it where the driver runs.
+      data: the sweep's config.data.
+      environment: variables to set first.
+      progress: the handle of the sweep's `Progress`.
+
+    Returns:
+      The task's `trial.Done`, or what `trial.run` raised for a reason outside of the trial: Ray would wrap
+      what is raised.
+    """
+    progress.say.remote(trial_id, f"{STARTING} on {platform.node()}")
+    os.environ.update(environment)
+    try:
+        _check_shared(directory, sweep)
+        # A process that was given up may still write to its own.
+        log = f"{pathlib.Path(BACKEND_LOG).stem}-{platform.node()}-{os.getpid()}.log"
+        with everything(directory / "trials" / trial_id / log):
+            from gnexp.sweeps import trial
+            from gnexp.training.signals import stop_signals
+
+            def say(text: str) -> None:
+                progress.say.remote(trial_id, text)
+
+            with stop_signals(directory):
+                read = pickle.loads(task)
+                return trial.run(read, _splits(**data), TrialConsole(say, read.epochs))
+    except (InterruptedTrainingError, UserError, OSError) as error:
+        return error
+
+
+def _check_shared(directory: pathlib.Path, sweep: str) -> None:
+    from gnexp.sweeps import dashboard
+
+    if dashboard.sweep_name(directory) != sweep:
+        raise UserError(
+            f"{platform.node()} does not find the sweep in {directory}: with config.sweep.executor='ray' the workdir "
+            "must lie on a file system that every node of the cluster shares"
+        )
+
+
+@functools.lru_cache(maxsize=1)
+def _splits(**data):
+    from gnexp.data.load import load
+
+    try:
+        return load(ConfigDict(data))
+    except UserError as error:
+        raise UserError(f"{platform.node()}: {error}") from error

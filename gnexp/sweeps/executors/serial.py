@@ -1,0 +1,39 @@
+"""Runs trials in this process, one after the other."""
+
+from gnexp.data.splits import Splits
+from gnexp.errors import InterruptedTrainingError
+from gnexp.sweeps import trial
+from gnexp.sweeps.console import SweepConsole
+from gnexp.sweeps.trial import Done, Task
+
+
+class Serial:
+    """The executor that every machine has.
+
+    Args:
+      splits: the sweep's dataset.
+      console: where the progress goes.
+
+    Attributes:
+      slots: how many tasks it takes at a time.
+    """
+
+    slots = 1
+
+    def __init__(self, splits: Splits, console: SweepConsole):
+        self._splits = splits
+        self._console = console
+        self._task: Task | None = None
+
+    def submit(self, task: Task) -> None:
+        """Takes a task."""
+        self._task = task
+
+    def wait(self) -> tuple[str, Done]:
+        """Returns the trial id of a task that has ended, and what it came to; raises what `trial.run` raises."""
+        task, self._task = self._task, None
+        console = self._console.trial(task.trial_id, task.epochs)
+        try:
+            return task.trial_id, trial.run(task, self._splits, console)
+        except InterruptedTrainingError as error:
+            raise InterruptedTrainingError(error.signum, f"in a trial, {error.where}", error.directory) from error

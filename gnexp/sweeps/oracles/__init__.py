@@ -1,0 +1,1 @@
+"""What chooses the trials: keras-tuner's oracles, made durable."""

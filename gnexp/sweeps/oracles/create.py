@@ -1,0 +1,45 @@
+"""The oracles by their names in a config."""
+
+from typing import Any
+
+from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.oracles import RandomSearchOracle
+from ml_collections import ConfigDict
+
+from gnexp.space.space import Space
+from gnexp.sweeps.oracles.bayesian import Bayesian
+from gnexp.sweeps.oracles.durable import Durable
+from gnexp.sweeps.oracles.grid import Grid
+from gnexp.sweeps.oracles.hyperband import Hyperband
+
+
+class _Random(Durable, RandomSearchOracle):
+    """Random search."""
+
+
+def create(config: ConfigDict, space: Space):
+    """Returns the oracle that a sweep's config asks for, a `keras_tuner.Oracle` in no folder yet."""
+    sweep = config.sweep
+    options = {
+        "space": space,
+        "objective": config.objective,
+        "max_trials": sweep.max_trials,
+        "seed": sweep.seed,
+    }
+    match sweep.tuner:
+        case "random":
+            return _Random(**options)
+        case "grid":
+            return Grid(**options)
+        case "bayesian":
+            return Bayesian(**options)
+        case "hyperband":
+            return Hyperband(**options, max_epochs=config.epochs, factor=sweep.factor)
+    raise ValueError(f"tuner={sweep.tuner!r}")
+
+
+def first_trials(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:
+    """Returns the values of a sweep's first trials, as far as they do not hang on what comes of others."""
+    oracle = create(config, space)
+    trials = [oracle.create_trial(f"tuner{number}") for number in range(count)]
+    return [trial.hyperparameters.values for trial in trials if trial.status == TrialStatus.RUNNING]

@@ -1,0 +1,183 @@
+"""What all oracles share: durable files, and fixes for the defects of keras-tuner 1.4.8 that a sweep would meet.
+
+An oracle chooses the trials. Its files are keras-tuner's own, in keras-tuner's own format, so that a plain
+`keras_tuner.RandomSearch(..., directory=workdir, project_name="oracle")` opens them.
+
+They outlast a kill at any instant, because each file is replaced, never written in place, and `oracle.json` alone says
+what happened. A trial that it does not list was never created; one whose end it does not list is still to be ended. All
+functions of keras-tuner that write are overridden: they are also those that leak its lock when they raise
+(engine/oracle.py `synchronized`), and warn of a deprecated function of `threading`.
+"""
+
+import pathlib
+import shutil
+from typing import Any
+
+import keras_tuner
+import numpy as np
+from keras_tuner.engine.trial import Trial, TrialStatus
+
+from gnexp.config.objective import OBJECTIVES
+from gnexp.errors import UserError
+from gnexp.space.space import Space
+from gnexp.sweeps.oracles import hyperparameters
+from gnexp.workdir import files
+
+_STATE = "oracle.json"
+# keras-tuner starts everything anew, over what is there, where this file is missing.
+_TUNER = "tuner0.json"
+_MOST_LISTED = 100_000
+
+
+class Durable:
+    """What all the oracles share; comes before keras-tuner's class among the bases.
+
+    Args:
+      space: the search space.
+      objective: the figure that is optimized, a name in `config.objective.OBJECTIVES`.
+      max_trials: how many trials there are to be.
+      seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
+      **options: of the keras-tuner class.
+    """
+
+    def __init__(self, space: Space, objective: str, max_trials: int, seed: int, **options):
+        """Starts with no trials, in no folder."""
+        super().__init__(
+            # By itself keras-tuner guesses the direction, and guesses val_f1_score to be minimized.
+            objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
+            hyperparameters=hyperparameters.of(space),
+            allow_new_entries=False,
+            tune_new_entries=True,
+            seed=seed,
+            **options,
+        )
+        self.space = space
+        self.max_trials = max_trials
+        self.seed = seed
+        # keras-tuner counts this up from the seed, draw by draw, so that two seeds would share most of their draws.
+        self._seed_state = seed << 32
+        self.verbose = 0
+        self._folder: pathlib.Path | None = None
+
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Returns the trial under way for a tuner id, or a new one; its status may be STOPPED or IDLE instead."""
+        if tuner_id in self.ongoing_trials:
+            return self.ongoing_trials[tuner_id]
+        # keras-tuner pads by max_trials, so that raising it from 9 to 10 mixes two widths.
+        trial_id = f"{len(self.trials):04d}"
+        response: dict[str, Any] = {"status": TrialStatus.STOPPED}
+        if len(self.trials) < self.max_trials:
+            response = self.populate_space(trial_id)
+        chosen = self.get_space()
+        chosen.values = response.get("values") or {}
+        trial = Trial(chosen, trial_id=trial_id, status=response["status"])
+        if trial.status == TrialStatus.RUNNING:
+            self._record_values(trial)
+            self.ongoing_trials[tuner_id] = trial
+            self.trials[trial_id] = trial
+            self.start_order.append(trial_id)
+            self._save_trial(trial)
+            self.save()
+        return trial
+
+    def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
+        """Notes one execution's figures; `end_trial` saves them."""
+        trial = self.trials[trial_id]
+        for name, value in metrics.items():
+            if not trial.metrics.exists(name):
+                trial.metrics.register(name, direction=OBJECTIVES[name].direction)
+            trial.metrics.update(name, value, step=step)
+        return trial
+
+    def end_trial(self, trial: Trial) -> None:
+        """Ends a trial, COMPLETED after `update_trial`, or FAILED with a message.
+
+        A failure is the trial's own: keras-tuner gives the whole search up after three in a row, and leaves the last
+        one RUNNING on the disk (oracle.py:588).
+        """
+        if trial.status == TrialStatus.COMPLETED:
+            self.score_trial(trial)
+        self._run_times[trial.trial_id] = 1
+        self.end_order.append(trial.trial_id)
+        self.ongoing_trials = {
+            tuner_id: ongoing for tuner_id, ongoing in self.ongoing_trials.items() if ongoing.trial_id != trial.trial_id
+        }
+        self._save_trial(trial)
+        self.save()
+
+    def promotable(self) -> set[str]:
+        """Returns the ids of the trials from whose checkpoints others may yet go on."""
+        return set()
+
+    def _record_values(self, trial: Trial) -> None:
+        """Marks a trial's values as tried.
+
+        keras-tuner's own first drops the value of every name that also stands under a condition that does not hold,
+        a learning rate for each optimizer say, and draws it anew without a seed (hyperparameters.py:604).
+        """
+        values_hash = self._compute_values_hash(trial.hyperparameters.values)
+        self._tried_so_far.add(values_hash)
+        self._id_to_hash[trial.trial_id] = values_hash
+
+    def _random_values(self) -> dict[str, Any] | None:
+        """Returns values that were not tried before, or None where there are none left.
+
+        keras-tuner gives up after twenty draws of known values, which in a small space happens long before its end.
+        """
+        values = super()._random_values()
+        if values is None and self.space.size() <= _MOST_LISTED:
+            left = [values for values in self.space.combinations() if not self._duplicate(values)]
+            if left:
+                values = left[np.random.default_rng((self.seed, len(self.trials))).integers(len(left))]
+        return values
+
+    def open(self, directory: pathlib.Path) -> None:
+        """Takes up what lies in a folder, or begins there.
+
+        Raises:
+          UserError: the files are damaged.
+        """
+        self._folder = directory
+        if (directory / _STATE).exists():
+            self.reload()
+        elif any(directory.glob("trial_*")):
+            raise UserError(f"{directory / _STATE} is missing: restore it, or choose another --workdir")
+        else:
+            self.save()
+        if not (directory / _TUNER).exists():
+            files.write_json(directory / _TUNER, {})
+
+    def save(self) -> None:
+        """Saves all but the trials; an oracle in no folder has nothing to save."""
+        if self._folder:
+            files.write_json(self._folder / _STATE, self.get_state())
+
+    def _save_trial(self, trial: Trial) -> None:
+        if self._folder:
+            files.write_json(self._trial_file(trial.trial_id), trial.get_state())
+
+    def reload(self) -> None:
+        """Reads what `save` saved; trials under way are as if they had just been created."""
+        path = self._folder / _STATE
+        state = files.read_json(path)
+        try:
+            self.trials = {trial_id: self._load_trial(trial_id) for trial_id in state["start_order"]}
+            for trial_id in set(self.trials) - set(state["end_order"]):
+                trial = self.trials[trial_id]
+                self.trials[trial_id] = Trial(trial.hyperparameters, trial_id=trial_id, status=TrialStatus.RUNNING)
+            self.set_state(state)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"{path} is damaged ({error!r}): restore it, or choose another --workdir") from error
+        # keras-tuner would count them, and never run them.
+        for folder in self._folder.glob("trial_*"):
+            if folder.name.removeprefix("trial_") not in self.trials:
+                shutil.rmtree(folder)
+
+    def _load_trial(self, trial_id: str) -> Trial:
+        state = files.read_json(self._trial_file(trial_id))
+        if state is None:
+            raise UserError(f"{self._trial_file(trial_id)} is missing: restore it, or choose another --workdir")
+        return Trial.from_state(state)
+
+    def _trial_file(self, trial_id: str) -> pathlib.Path:
+        return self._folder / f"trial_{trial_id}" / "trial.json"

@@ -1,0 +1,287 @@
+"""A sweep: trials from an oracle to an executor, until the oracle has no more, whatever dies on the way."""
+
+import collections
+import contextlib
+import itertools
+import pathlib
+import pprint
+import shutil
+import sys
+
+from keras_tuner.engine.trial import Trial, TrialStatus
+from ml_collections import ConfigDict
+
+from gnexp.analysis import effects, outcomes
+from gnexp.analysis.intervals import interval95
+from gnexp.analysis.sweep import read_trials
+from gnexp.config.objective import OBJECTIVES
+from gnexp.config.stored import to_json
+from gnexp.data.splits import Splits
+from gnexp.errors import GnexpError, InterruptedTrainingError
+from gnexp.space.parse import parse_space
+from gnexp.sweeps import console
+from gnexp.sweeps.console import SweepConsole
+from gnexp.sweeps.dashboard import SweepDashboard
+from gnexp.sweeps.executors.executor import Executor
+from gnexp.sweeps.executors.processes import Processes
+from gnexp.sweeps.executors.serial import Serial
+from gnexp.sweeps.oracles.create import create
+from gnexp.sweeps.trial import Done, Task
+from gnexp.terminal.words import with_spread
+from gnexp.training.loop import kernel
+from gnexp.training.signals import stop_signals
+from gnexp.workdir import files, result
+from gnexp.workdir.folder import remove_checkpoint
+
+BEST = "best.py"
+_TOP = 10
+_BEST = '''"""Trial {trial_id}, the best of a sweep: {objective} {score:.4f} (seeds: {seeds})."""
+
+from gnexp.config import from_json
+
+
+def get_config():
+    """Returns the trial's config."""
+    return from_json(
+{values}
+    )
+'''
+
+
+def run(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None = None) -> None:
+    """Runs the trials that a sweep still lacks.
+
+    What came of a trial is first in its own folder, then in the oracle's files, and last in the dashboard and in
+    `best.py`; whatever is missing after a kill is made good when the sweep resumes.
+
+    Args:
+      config: what `folder.opened` gave for the directory.
+      splits: the config's dataset (`data.load.load`).
+      directory: the workdir, opened by the caller.
+      ray_address: of a Ray cluster, for the executor of that name, which otherwise starts one here.
+
+    Raises:
+      GnexpError: every one of the first `sweep.max_failures` trials failed.
+      InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
+      OSError: the disk is full, say; what was saved stays good.
+    """
+    (directory / files.RESULT).unlink(missing_ok=True)
+    if config.sweep.executor != "ray":
+        kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
+    with stop_signals(directory) as received:
+        sweep = _Sweep(config, directory)
+        sweep.greet()
+        with (
+            sweep.console as shown,
+            _executor(config, splits, directory, shown, received, ray_address) as executor,
+        ):
+            running = 0
+            while True:
+                while not received and running < executor.slots and (task := sweep.next()):
+                    executor.submit(task)
+                    running += 1
+                if not running:
+                    break
+                try:
+                    trial_id, done = executor.wait()
+                except InterruptedTrainingError as error:
+                    raise InterruptedTrainingError(error.signum, error.where, directory) from error
+                running -= 1
+                sweep.end(trial_id, done)
+        if received:
+            raise InterruptedTrainingError(received[0], "between two trials; everything is saved", directory)
+    sweep.finish()
+
+
+def _executor(
+    config: ConfigDict,
+    splits: Splits,
+    directory: pathlib.Path,
+    shown: SweepConsole,
+    received: list[int],
+    ray_address: str | None,
+) -> contextlib.AbstractContextManager[Executor]:
+    match config.sweep.executor:
+        case "serial":
+            return contextlib.nullcontext(Serial(splits, shown))
+        case "processes":
+            return Processes(config, directory, shown, received)
+        case "ray":
+            from gnexp.sweeps.executors.ray import Ray  # which not every machine has, and which takes a second
+
+            return Ray(config, directory, shown, received, ray_address)
+    raise ValueError(f"sweep.executor={config.sweep.executor!r}")
+
+
+class _Sweep:
+    """The oracle with all that follows from what it says; resumes a sweep where it was left."""
+
+    def __init__(self, config: ConfigDict, directory: pathlib.Path):
+        self._config = config
+        self._directory = directory
+        self._space = parse_space(config)
+        self._oracle = create(config, self._space)
+        self._oracle.open(directory / files.ORACLE)
+        self._dashboard = SweepDashboard(directory, config, self._space)
+        self._tuners: dict[str, str] = {}  # the oracle's names for the slots, by the trial that each runs
+        self._with_checkpoints = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
+        self.console = SweepConsole(self._trials(), config.objective)
+        self._catch_up()
+        self._show()
+
+    def _trials(self) -> int:
+        """Returns how many trials there are to be."""
+        tuner, most = self._config.sweep.tuner, self._config.sweep.max_trials
+        match tuner:
+            case "hyperband":  # which trains a configuration more than once
+                return most
+            case "grid":
+                return min(most, self._space.grid_size())
+        return int(min(most, self._space.size()))
+
+    def greet(self) -> None:
+        """Says where the sweep resumes, if it does."""
+        if self._oracle.trials:
+            self.console.say(f"resuming: {len(self._oracle.end_order)} of {self._trials()} trials have ended already")
+
+    def next(self) -> Task | None:
+        """Returns the next trial to run, first of all those that were interrupted, or None where there is none now."""
+        tuner = self._free_tuner()
+        trial = self._oracle.create_trial(tuner)
+        if trial.status != TrialStatus.RUNNING:
+            return None
+        self._tuners[trial.trial_id] = tuner
+        self._with_checkpoints.add(trial.trial_id)
+        values = trial.hyperparameters.values
+        config = self._space.config(self._config, values)
+        former = values.get(outcomes.PROMOTED_FROM)
+        return Task(
+            trial_id=trial.trial_id,
+            directory=files.trial_folder(self._directory, trial.trial_id),
+            config=to_json(config),
+            executions=self._config.sweep.executions,
+            epochs=values.get("tuner/epochs", config.epochs),
+            promoted_from=former and files.trial_folder(self._directory, former),
+            group=self._dashboard.group(trial.trial_id),
+            hparams=self._dashboard.hparams(config, values),
+            command=tuple(sys.orig_argv),
+        )
+
+    def _free_tuner(self) -> str:
+        """Returns the oracle's name for a slot: of an interrupted trial first, otherwise one that no trial has."""
+        busy = set(self._tuners.values())
+        for name in self._oracle.ongoing_trials:
+            if name not in busy:
+                return name
+        return next(name for number in itertools.count() if (name := f"tuner{number}") not in busy)
+
+    def end(self, trial_id: str, done: Done) -> None:
+        """Tells the oracle what came of a trial, and everybody else."""
+        del self._tuners[trial_id]
+        trial = self._oracle.get_trial(trial_id)
+        for each in done.results:
+            # One step for all executions: keras-tuner then takes the mean of their best epochs as the score.
+            self._oracle.update_trial(trial_id, {self._config.objective: each.best_value})
+        trial.status = TrialStatus.FAILED if done.failure else TrialStatus.COMPLETED
+        trial.message = done.failure
+        self._oracle.end_trial(trial)
+        self._catch_up()
+        seconds = sum(each.seconds for each in done.results)
+        self._show()
+        scores = [each.best_value for each in done.results]
+        said = f"FAILED: {done.failure}" if done.failure else with_spread(trial.score, interval95(scores))
+        self.console.ended(trial_id, trial.hyperparameters.values, said, seconds)
+
+    def _catch_up(self) -> None:
+        """Does whatever the oracle's files say has happened, and the rest does not show yet."""
+        ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
+        self._dashboard.note([trial.score for trial in ended])
+        best = self._best()
+        if best:
+            self._write_best(best)
+        needed = self._oracle.promotable() | {trial.trial_id for trial in self._oracle.ongoing_trials.values()}
+        for trial_id in self._with_checkpoints - needed:
+            for path in files.trial_folder(self._directory, trial_id).glob("*/checkpoints"):
+                if best and best.trial_id == trial_id:
+                    remove_checkpoint(path.parent)
+                else:
+                    shutil.rmtree(path)
+        self._with_checkpoints &= needed | ({best.trial_id} if best else set())
+        first = ended[: self._config.sweep.max_failures]
+        if len(first) == self._config.sweep.max_failures:
+            self._give_up_if_all_failed(first, f"first {len(first)} trials (config.sweep.max_failures)")
+
+    def _give_up_if_all_failed(self, trials: list[Trial], which: str) -> None:
+        if any(trial.status != TrialStatus.FAILED for trial in trials):
+            return
+        (reason, count), *_ = collections.Counter(trial.message for trial in trials).most_common()
+        error = GnexpError(f"the sweep stops: all of its {which} failed, {count} of them with {reason}")
+        result.write_failure(self._directory, error)
+        raise error
+
+    def _best(self) -> Trial | None:
+        """Returns the first of `outcomes.ranked(outcomes.final(...))`, by what the oracle knows: no file is read."""
+        completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
+        continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
+        final = (trial for trial in completed if trial.trial_id not in continued)
+        return OBJECTIVES[self._config.objective].best(final, key=lambda trial: trial.score)
+
+    def _write_best(self, trial: Trial) -> None:
+        """Writes the config file that trains the best trial's network by itself."""
+        values = to_json(self._space.config(self._config, trial.hyperparameters.values))
+        text = _BEST.format(
+            trial_id=trial.trial_id,
+            objective=self._config.objective,
+            score=trial.score,
+            seeds=self._config.sweep.executions,
+            values=pprint.pformat(values, width=100),
+        )
+        path = self._directory / BEST
+        if not path.exists() or path.read_text() != text:
+            with files.atomic(path) as temporary:
+                temporary.write_text(text)
+
+    def _show(self) -> None:
+        trials = self._oracle.trials.values()
+        counts = collections.Counter(trial.status for trial in trials)
+        best = self._best()
+        self.console.show(
+            counts[TrialStatus.COMPLETED],
+            counts[TrialStatus.FAILED],
+            best and (best.trial_id, best.score, best.hyperparameters.values),
+        )
+
+    def finish(self) -> None:
+        """Says what came of the sweep, in the terminal and in `result.json`."""
+        self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
+        found, objective = read_trials(self._directory), self._config.objective
+        final = outcomes.final(found)
+        best = outcomes.ranked(final, objective)
+        statuses = collections.Counter(outcome.status for outcome in found)
+        failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
+        top = [
+            {
+                "trial": each.trial_id,
+                "mean": each.mean,
+                "interval95": each.interval,
+                "scores": each.scores,
+                "values": each.values,
+            }
+            for each in best[:_TOP]
+        ]
+        record = {
+            "status": result.SUCCESS,
+            "objective": objective,
+            "trials": statuses,
+            "best": top,
+            "failures": failures,
+        }
+        files.write_json(self._directory / files.RESULT, record)
+        console.summary(
+            self._directory,
+            objective,
+            best[:_TOP],
+            failures,
+            effects.effects(self._config, self._space, final),
+            len(found),
+        )

@@ -1,0 +1,1 @@
+"""The command line: flags, mistakes, exit codes, and values as text. Nothing here imports TensorFlow."""

@@ -1,0 +1,147 @@
+"""The command line of a training: reads `--config` and what it changes, and refuses every mistake in one line.
+
+Nothing here imports TensorFlow, so that a mistake is answered at once.
+"""
+
+import itertools
+import os
+import pathlib
+import re
+import shlex
+import sys
+
+from absl import flags, logging
+from ml_collections import config_flags
+
+from gnexp.config.paths import is_of_space
+from gnexp.config.schema import BACKENDS, FIELDS
+from gnexp.config.validation import unknown_key, validate
+from gnexp.errors import UserError, last_line
+from gnexp.space.parse import parse_space
+
+_BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
+
+
+def define() -> None:
+    """Defines --config, whose definition looks at the command line, so that a UserError may come of it."""
+    _check_environment()
+    _check_flags(sys.argv[1:])
+    config_flags.DEFINE_config_file(
+        "config",
+        help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
+    )
+
+
+def environment() -> dict[str, str]:
+    """Returns the variables of the environment that belong to a command which is to be run again."""
+    return {name: os.environ[name] for name in (_BACKEND, _DATA, _RAY_TOKEN) if os.environ.get(name)}
+
+
+def same_command(directory: pathlib.Path) -> str:
+    """Returns the command that resumes in `directory` what this process began there, as it is typed."""
+    variables = [f"{name}={shlex.quote(value)}" for name, value in environment().items()]
+    arguments = sys.orig_argv + ([] if flags.FLAGS.workdir else [f"--workdir={directory}"])
+    return " ".join([*variables, shlex.join(arguments)])
+
+
+def parse(argv: list[str]) -> list[str]:
+    """Reads the command line, as `app.run` asks for it; every mistake in it, or in the config file, is a UserError."""
+    logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
+    try:
+        rest = flags.FLAGS(argv)
+    except SystemExit as error:
+        if any(re.match(r"--?help", argument) for argument in argv):
+            sys.exit(0)  # absl ends with 1
+        raise _unreadable(error) from error
+    except flags.IllegalFlagValueError as error:
+        value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
+        if value and is_of_space(value[2]):
+            hint = f"it is an entry with parts of its own, such as config.{value[2]}.role"
+            raise UserError(f"{value[1]} is not allowed: {hint}") from error
+        if not str(error).startswith("flag --config"):
+            raise UserError(str(error)) from error
+        if value and value[2] in FIELDS:
+            raise UserError(f"{value[1]} is not allowed: it must be {FIELDS[value[2]].allowed}") from error
+        raise _unreadable(error) from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except (AttributeError, KeyError) as error:
+        raise _not_there(argv, error) from error
+    except Exception as error:  # The config file is somebody's program: it may raise anything.
+        raise _unreadable(error) from error
+    if not flags.FLAGS["config"].present:
+        raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is not a flag: flags begin with --; --help lists them")
+    config = flags.FLAGS.config
+    validate(config)
+    if "sweep" in config:
+        searched = parse_space(config).paths
+        for path in searched:
+            if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
+                raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
+    return rest
+
+
+def config_arguments(argv: list[str]) -> list[str]:
+    """Returns --config and what it changes, as they were typed, of a command line that was parsed."""
+    found = []
+    arguments = iter(argv[1:])
+    for argument in arguments:
+        name, given, _ = argument.lstrip("-").partition("=")
+        if not given and name in flags.FLAGS and not flags.FLAGS[name].boolean:
+            argument += f"={next(arguments)}"
+        if re.match(r"(no)?config(\.|$)", name):
+            found.append(argument)
+    return found
+
+
+def _check_environment() -> None:
+    backend = os.environ.get(_BACKEND, BACKENDS[0])
+    if backend not in BACKENDS:
+        raise UserError(f"{_BACKEND}={backend} is not allowed: it must be {' or '.join(BACKENDS)}")
+
+
+def _check_flags(argv: list[str]) -> None:
+    """Refuses what absl and ml_collections would answer with many lines, or not at all."""
+    seen = set()
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        if argument.startswith(("--flagfile", "-flagfile")):
+            raise UserError(f"{argument} is not allowed: a config file is the place for many values")
+        if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
+            if named[1] not in FIELDS and not is_of_space(named[1]):
+                raise unknown_key(named[1])
+            # Of a tuple, absl would join both to one that is longer.
+            if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
+                raise UserError(f"--config.{named[1]} is given twice")
+            seen.add(named[1])
+        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+            path = (following if given[1] is None else given[1]).partition(":")[0]
+            if not pathlib.Path(path).is_file():
+                raise UserError(f"--config={path} is not allowed: there is no such file")
+            if "" in seen:
+                raise UserError("--config is given twice")
+            seen.add("")
+            # So that a config that starts from another of its folder works from anywhere.
+            sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
+
+
+def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
+    """Returns the error for a flag of a sweep's key that the config lacks, or that its file raised another."""
+    missing = re.match(r"\W*(\w+)", str(error.args[0] if error.args else ""))
+    for argument in argv:
+        keys = re.match(r"--?(?:no)?config\.(sweep\.[^=]*)", argument)
+        if missing and keys and missing[1] in keys[1].split("."):
+            where = (
+                "config.sweep.space has no such entry, or the entry no such part"
+                if missing[1] != "sweep"
+                else "the config has no sweep"
+            )
+            return UserError(f"{argument} is not allowed: {where}")
+    return _unreadable(error)
+
+
+def _unreadable(error: BaseException) -> UserError:
+    name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
+    # ml_collections puts the whole traceback into its message.
+    return UserError(f"--config cannot be read: {name}{last_line(error)}")

@@ -1,0 +1,30 @@
+"""How a command ends: every error as one line on stderr and an exit code."""
+
+import errno
+import sys
+from collections.abc import Callable
+
+from gnexp.errors import GnexpError, InterruptedTrainingError, one_line
+from gnexp.terminal import command_line
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs a command, and ends the process where it raises a `GnexpError` or an `OSError`, or Ctrl-C comes."""
+    try:
+        main()
+    except KeyboardInterrupt:  # before anything was begun that would have to be saved
+        print("gnexp: stopped by SIGINT", file=sys.stderr)
+        sys.exit(130)
+    except (GnexpError, OSError) as error:
+        print(f"gnexp: {_message(error)}", file=sys.stderr)
+        sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+
+
+def _message(error: GnexpError | OSError) -> str:
+    if isinstance(error, InterruptedTrainingError):
+        return f"{error}. To resume: {command_line.same_command(error.directory)}"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "the disk is full: what was saved stays good; make room and run the same command again"
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}"
+    return one_line(error)

@@ -1,0 +1,103 @@
+"""What a training says in the terminal."""
+
+import pathlib
+import shlex
+import sys
+from typing import Protocol
+
+from tqdm import tqdm
+
+from gnexp.training.epoch import Epoch
+from gnexp.workdir.result import Result
+
+
+class Console(Protocol):
+    """Where a training says how far it is."""
+
+    def steps(self, epoch: int, done: int, total: int) -> None:
+        """Hears how many steps of an epoch are done."""
+
+    def resumed(self, epochs: int, step: int) -> None:
+        """Hears where a training resumes: after whole epochs, and steps of the next."""
+
+    def epoch(self, figures: Epoch, best: bool) -> None:
+        """Hears the figures of an epoch, and whether it is the best so far."""
+
+    def clear(self) -> None:
+        """Makes room for other output: the training has ended, or failed."""
+
+
+class TerminalConsole:
+    """Shows a training's progress: a bar with the time left while an epoch runs, a line when it has ended.
+
+    Args:
+      epochs: how many there are in all.
+      objective: the name of the figure that chooses the best epoch.
+    """
+
+    def __init__(self, epochs: int, objective: str):
+        self._epochs = epochs
+        self._objective = objective
+        self._bar: tqdm | None = None
+
+    def steps(self, epoch: int, done: int, total: int) -> None:
+        """Moves the bar; there is none where the output is not a terminal."""
+        if self._bar is None:
+            name = f"epoch {epoch}/{self._epochs}"
+            # From `done` on: what the first call took went into compiling, and says nothing of the time left.
+            self._bar = tqdm(
+                desc=name, initial=done, total=total, unit="step", leave=False, disable=None, file=sys.stdout
+            )
+        self._bar.update(done - self._bar.n)
+
+    def clear(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def resumed(self, epochs: int, step: int) -> None:
+        """Says where a training resumes."""
+        print(f"resuming after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
+
+    def epoch(self, figures: Epoch, best: bool) -> None:
+        """Prints the line of an epoch, marked where it is the best so far."""
+        self.clear()
+        width = len(str(self._epochs))
+        print(
+            f"epoch {figures.epoch:{width}}/{self._epochs}"
+            f"   loss {figures.loss:.4f}   accuracy {figures.accuracy:.4f}"
+            f"   val_loss {figures.val_loss:.4f}   val_accuracy {figures.val_accuracy:.4f}"
+            f"   learning rate {figures.learning_rate:.2g}   {figures.seconds:.1f} s"
+            f"{f'   best {self._objective}' if best else ''}",
+            flush=True,
+        )
+
+
+def fell_back(asked: str, used: str, why: str = "") -> None:
+    """Says loudly that another dataset is trained on than the one asked for."""
+    print(f"\n*** THIS TRAINING USES {used}, NOT {asked} ***\n{why}", file=sys.stderr, flush=True)
+
+
+def summary(result: Result, directory: pathlib.Path) -> None:
+    """Prints the end of a training from its result: the figures, the workdir and how to look at it."""
+    best, last = result.history[result.best_epoch - 1], result.history[-1]
+    print()
+    for name, figures in (("best", best), ("final", last)):
+        print(
+            f"{name + ':':<7} val_accuracy {figures['val_accuracy']:.4f}   val_loss {figures['val_loss']:.4f}"
+            f"   (epoch {figures['epoch']} of {len(result.history)})"
+        )
+    print(
+        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}   (the weights of the best epoch, "
+        + (
+            "which was chosen on the test set: config.data.validation)"
+            if result.validation == "test"
+            else "measured once)"
+        )
+    )
+    print(f"time:   {result.seconds:.1f} s on {result.dataset}")
+    print(f"workdir: {directory}")
+    # Not the folder itself: the HParams plugin loses the metrics of a session that is the root of the logdir.
+    parent = directory.parent if directory.name else directory.resolve().parent
+    print(f"\n  tensorboard --logdir={shlex.quote(str(parent))}")

@@ -1,0 +1,76 @@
+"""What a training shows in TensorBoard, tag by tag.
+
+Runs and tags are those of Keras's TensorBoard callback, so that the curves of `train` and `validation` lie over each
+other: `epoch_loss`, `epoch_accuracy`, `epoch_learning_rate`, with the epoch, counted from 0, as the step.
+"""
+
+import json
+from collections.abc import Mapping
+
+import keras
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from gnexp.config.stored import to_json
+from gnexp.events import hparams, summaries
+from gnexp.events.event_files import EventFiles
+from gnexp.tasks.task import Evaluation
+from gnexp.training.epoch import Epoch
+from gnexp.training.loop import Training
+
+
+def start(events: EventFiles, training: Training, session: Summary) -> None:
+    """Notes the session's start (`hparams.session_start`) and the config."""
+    events.add("", session)
+    events.add("", summaries.text("config", _code(json.dumps(to_json(training.config), indent=2))))
+
+
+def network(events: EventFiles, training: Training) -> None:
+    """Notes what the network looks like."""
+    lines: list[str] = []
+    training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
+    events.add("", summaries.text("model", _code("\n".join(lines))))
+
+
+def _code(text: str) -> str:
+    return "\n".join("    " + line for line in text.splitlines())
+
+
+def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
+    """Notes the curves of a finished epoch."""
+    step = figures.epoch - 1
+    best = training.best(figures.epoch)
+    scalars = {
+        "train": {
+            "epoch_loss": figures.loss,
+            "epoch_accuracy": figures.accuracy,
+            "epoch_learning_rate": figures.learning_rate,
+        },
+        "validation": {"epoch_loss": figures.val_loss, "epoch_accuracy": figures.val_accuracy},
+        # The dashboard's table shows the last value of a tag, hence tags for the best epoch so far; both figures
+        # whichever chose it, so that trainings of different objectives compare.
+        "": {"best_val_accuracy": best.val_accuracy, "best_val_loss": best.val_loss},
+    }
+    for run, values in scalars.items():
+        for tag, value in values.items():
+            events.add(run, summaries.scalar(tag, value), step)
+
+
+def details(events: EventFiles, training: Training, figures: Epoch) -> None:
+    """Notes the histograms of an epoch that has just ended, and its mistakes where it is the best."""
+    step = figures.epoch - 1
+    for layer in training.model.layers:
+        for name in ("gamma", "beta"):
+            if isinstance(variable := getattr(layer, name, None), keras.Variable):
+                values = keras.ops.convert_to_numpy(variable).reshape(-1)
+                events.add("train", summaries.histogram(f"{layer.name}/{name}", values), step)
+    if training.best_epoch == figures.epoch:
+        for tag, picture in training.task.pictures(*training.splits.validation, training.validation):
+            events.add("validation", summaries.image(tag, picture.png, picture.width, picture.height), step)
+
+
+def end(events: EventFiles, training: Training, test: Evaluation, more: Mapping[str, float]) -> None:
+    """Notes the session's end in success, with the test figures of the best epoch's weights and `more` figures."""
+    step = training.best_epoch - 1
+    for tag, value in {"test_accuracy": test.accuracy, "test_loss": test.loss, **more}.items():
+        events.add("", summaries.scalar(tag, value), step)
+    events.add("", hparams.session_end(hparams.SUCCESS))

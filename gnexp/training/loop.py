@@ -1,0 +1,260 @@
+"""One training as computation alone: it reads and writes no file, and can be put down and taken up after any step."""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+from ml_collections import ConfigDict
+
+from gnexp.config.objective import OBJECTIVES
+from gnexp.data.splits import SHAPE, Splits
+from gnexp.errors import DivergedError
+from gnexp.models.build import build
+from gnexp.norms import native
+from gnexp.tasks.classification import Classification
+from gnexp.tasks.task import Evaluation
+from gnexp.training import backend, optimizers
+from gnexp.training.epoch import Epoch
+
+# Long enough that a call's cost vanishes in it, short enough that Ctrl-C is answered and the bar moves.
+_SECONDS_PER_CALL = 0.2
+_PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
+
+
+class StoppedError(Exception):
+    """The training was asked to stop, and did so after a step."""
+
+
+def kernel(config: ConfigDict) -> Callable[..., Any] | None:
+    """Returns the C++ kernel that the norms of a config's training are computed by, or None."""
+    wanted = config.native and not config.jit_compile and config.model.norm in ("group", "layer", "instance")
+    return native.load() if wanted else None
+
+
+@dataclasses.dataclass
+class _Progress:
+    """Where a training stands, apart from its variables; plain values that JSON gives back unchanged."""
+
+    step: int = 0  # of the epoch under way
+    loss: float = 0.0  # the sum over its images, added step by step: it must not depend on the steps in a call
+    correct: int = 0  # of its images
+    epoch_seconds: float = 0.0  # spent on the epoch under way
+    history: list[Epoch] = dataclasses.field(default_factory=list)
+    best_value: float | None = None
+    best_epoch: int = 0
+
+
+class Training:
+    """A network on its way from the first step of a config to the last.
+
+    Attributes:
+      task: what it learns.
+      model: the compiled keras.Model, with the weights of the last step.
+      history: an `Epoch` for each epoch finished.
+      best_value: the objective's best value over them (None before the first), and `best_epoch`, where it was reached.
+      validation: the `Evaluation` behind the last epoch's figures (None after `restore`, until an epoch has ended).
+    """
+
+    def __init__(self, config: ConfigDict, splits: Splits):
+        self.config = config
+        self.splits = splits
+        self.task = Classification(splits.labels)
+        backend.prepare(config.deterministic)
+        keras.utils.set_random_seed(config.seed)
+        self.model = build(config.model, SHAPE, self.task.outputs, config.precision)
+        if kernel(config):
+            native.use(self.model)
+        images, labels = splits.train
+        batch = config.data.batch_size
+        self.steps_per_epoch = math.ceil(len(labels) / batch)
+        optimizer = optimizers.build(
+            config.optimizer,
+            config.schedule,
+            self.steps_per_epoch,
+            config.epochs,
+            config.precision,
+            config.jit_compile,
+        )
+        optimizer.build(self.model.trainable_variables)
+        self.model.compile(optimizer)  # only so that it has its place in the model
+        self._train = backend.train_steps(self.model, self.task, images, labels, config.jit_compile)
+        self._predict = backend.predict(self.model, config.jit_compile)
+        self._plateau = optimizers.plateau(config.schedule)
+        self._plateau.set_model(self.model)
+        self._plateau.on_train_begin()
+        self._best_weights: list[np.ndarray] = []
+        self._progress = _Progress()
+        self.validation: Evaluation | None = None
+
+    @property
+    def history(self) -> list[Epoch]:
+        """The finished epochs."""
+        return self._progress.history
+
+    @property
+    def best_value(self) -> float | None:
+        """The objective's best value so far."""
+        return self._progress.best_value
+
+    @property
+    def best_epoch(self) -> int:
+        """The number of the epoch that reached it, 0 before the first."""
+        return self._progress.best_epoch
+
+    def best(self, epochs: int) -> Epoch:
+        """Returns the best of the first so many finished epochs, by the objective."""
+        objective = OBJECTIVES[self.config.objective]
+        return objective.best(self.history[:epochs], key=lambda epoch: getattr(epoch, objective.name))
+
+    @property
+    def step(self) -> int:
+        """Steps done of the epoch under way."""
+        return self._progress.step
+
+    def epochs(
+        self,
+        on_steps: Callable[[int, int, int], None] = lambda epoch, done, total: None,
+        stop: Callable[[], bool] = lambda: False,
+        until: int | None = None,
+    ) -> Iterator[Epoch]:
+        """Trains, and yields each epoch's figures when it has ended.
+
+        Args:
+          on_steps: called with (epoch from 1, steps done, steps in all) some times a second.
+          stop: asked between steps whether to stop.
+          until: the last epoch, where it is not the config's.
+
+        Raises:
+          DivergedError: the loss is NaN or infinite.
+          StoppedError: `stop` said so; `state` gives what is needed to go on from the very next step.
+        """
+        while len(self._progress.history) < (until or self.config.epochs):
+            yield self._epoch(on_steps, stop)
+
+    def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:
+        began = time.perf_counter() - self._progress.epoch_seconds
+        number, images = len(self._progress.history) + 1, len(self.splits.train[1])
+        for order, offset in self._batches(number):
+            self._run(order, offset, number, began, on_steps, stop)
+        self.validation = self.evaluate(*self.splits.validation)
+        if not math.isfinite(self.validation.loss):
+            raise DivergedError(f"the validation loss is {self.validation.loss} after epoch {number}")
+        epoch = Epoch(
+            epoch=number,
+            loss=self._progress.loss / images,
+            accuracy=self._progress.correct / images,
+            val_loss=self.validation.loss,
+            val_accuracy=self.validation.accuracy,
+            learning_rate=optimizers.learning_rate(self.model.optimizer),
+            seconds=round(time.perf_counter() - began, 3),
+        )
+        self._finish(epoch)
+        return epoch
+
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
+        """Yields the epoch's order as arrays (steps, batch size), with the step that each starts at.
+
+        Only the last step may be smaller; it comes in an array of its own. The order depends only on the seed and the
+        epoch.
+        """
+        count, batch = len(self.splits.train[1]), self.config.data.batch_size
+        order = np.random.default_rng((self.config.seed, epoch)).permutation(count).astype(np.int32)
+        whole = count // batch
+        if whole:
+            yield order[: whole * batch].reshape(whole, batch), 0
+        if count % batch:
+            yield order[np.newaxis, whole * batch :], whole
+
+    def _run(self, order: np.ndarray, offset: int, number: int, began: float, on_steps, stop) -> None:
+        progress, end = self._progress, offset + len(order)
+        many = 1
+        while progress.step < end:
+            if stop():
+                progress.epoch_seconds = time.perf_counter() - began
+                raise StoppedError
+            target = min(progress.step + many, end)
+            called = time.perf_counter()
+            losses, correct = self._train(order, progress.step - offset, target - offset)
+            took = time.perf_counter() - called
+            progress.step += len(losses)
+            progress.correct += correct
+            for loss in losses.tolist():
+                progress.loss += loss * order.shape[1]
+            on_steps(number, progress.step, self.steps_per_epoch)
+            if not math.isfinite(losses[-1]):
+                raise DivergedError(f"the loss is {losses[-1]} at step {progress.step} of epoch {number}")
+            # The first call compiles, so what it took says nothing: grow at most eightfold at a time.
+            many = max(1, min(8 * many, int(many * _SECONDS_PER_CALL / took)))
+
+    def _finish(self, epoch: Epoch) -> None:
+        progress = self._progress
+        progress.history.append(epoch)
+        progress.step, progress.loss, progress.correct, progress.epoch_seconds = 0, 0.0, 0, 0.0
+        objective = OBJECTIVES[self.config.objective]
+        value = getattr(epoch, objective.name)
+        if progress.best_value is None or objective.is_better(value, progress.best_value):
+            progress.best_value, progress.best_epoch = value, epoch.epoch
+            self._best_weights = self.model.get_weights()
+        if self.config.schedule.name == "plateau":
+            self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
+
+    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
+        """Evaluates the model as it stands; figures in float64, the loss with the L2 terms, as Keras has it.
+
+        Args:
+          images: uint8 array of shape (n, 28, 28, 1).
+          labels: integer array of shape (n,).
+        """
+        found = self.task.evaluate(labels, self._predict(images))
+        penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
+        return dataclasses.replace(found, loss=found.loss + penalty)
+
+    def take_best_weights(self) -> None:
+        """Gives the model the weights of the best epoch."""
+        self.model.set_weights(self._best_weights)
+
+    def best_model(self) -> keras.Model:
+        """Returns the network with the weights of the best epoch, and without the last epoch's optimizer."""
+        model = build(self.config.model, SHAPE, len(self.splits.labels), self.config.precision)
+        model.set_weights(self._best_weights)
+        return model
+
+    def _variables(self) -> dict[str, list[keras.Variable]]:
+        return {
+            "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
+            "optimizer": self.model.optimizer.variables,
+        }
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Returns all that `restore` needs: arrays by name, and values that JSON can hold."""
+        arrays = {
+            f"{kind}.{index}": keras.ops.convert_to_numpy(variable)
+            for kind, variables in self._variables().items()
+            for index, variable in enumerate(variables)
+        }
+        arrays |= {f"best.{index}": array for index, array in enumerate(self._best_weights)}
+        plateau = {name: getattr(self._plateau, name) for name in _PLATEAU}
+        return arrays, {**dataclasses.asdict(self._progress), "plateau": plateau}
+
+    def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
+        """Takes up a training of the same config where `state` was called."""
+        for kind, variables in self._variables().items():
+            for index, variable in enumerate(variables):
+                variable.assign(arrays[f"{kind}.{index}"])
+        count = len(self.model.weights) if "best.0" in arrays else 0
+        self._best_weights = [arrays[f"best.{index}"] for index in range(count)]
+        for name in _PLATEAU:
+            setattr(self._plateau, name, progress["plateau"][name])
+        self._progress = _Progress(
+            step=progress["step"],
+            loss=progress["loss"],
+            correct=progress["correct"],
+            epoch_seconds=progress["epoch_seconds"],
+            history=[Epoch(**figures) for figures in progress["history"]],
+            best_value=progress["best_value"],
+            best_epoch=progress["best_epoch"],
+        )

@@ -1,0 +1,207 @@
+"""One training from its config to its result, in a workdir, resumable after whatever stops it."""
+
+import contextlib
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+
+from ml_collections import ConfigDict
+from tensorboard.compat.proto.summary_pb2 import Summary
+
+from gnexp.data.splits import Splits
+from gnexp.errors import InterruptedTrainingError
+from gnexp.events import hparams
+from gnexp.events.event_files import EventFiles
+from gnexp.tasks.task import Evaluation
+from gnexp.training import backend, dashboard
+from gnexp.training.console import Console, TerminalConsole
+from gnexp.training.loop import StoppedError, Training, kernel
+from gnexp.training.signals import interruptions, stop_signals
+from gnexp.workdir import checkpoint, files, result
+from gnexp.workdir.provenance import provenance
+from gnexp.workdir.result import Result
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """What a training is told beyond its config when it is one execution of a sweep's trial.
+
+    Attributes:
+      group: the session group in the dashboard.
+      hparams: what the group's row shows.
+      command: the sweep's, for the provenance: a worker process only knows its own command.
+      epochs: after how many to end; schedules go by the config's, of which these may be the beginning.
+      start: the checkpoint of another training of the same config to begin from, or None.
+      closing: gives further figures for the dashboard, by tag, from the objective's best value.
+    """
+
+    group: str
+    hparams: Mapping[str, bool | int | float | str]
+    command: Sequence[str]
+    epochs: int
+    start: pathlib.Path | None = None
+    closing: Callable[[float], Mapping[str, float]] = lambda best: {}
+
+
+def train(
+    config: ConfigDict,
+    splits: Splits,
+    directory: pathlib.Path,
+    console: Console | None = None,
+    execution: Execution | None = None,
+) -> Result:
+    """Trains what `config` says in `directory`, from where an earlier call left off.
+
+    The checkpoint stays; `folder.remove_checkpoint` removes it.
+
+    Args:
+      config: what `folder.opened` gave for the directory.
+      splits: the config's dataset (`data.load.load`).
+      directory: the workdir, opened by the caller.
+      console: where the progress goes; by default it is printed.
+      execution: where it is part of a sweep. The dashboard then gets its curves, but no histograms and pictures, of
+        which a sweep would have thousands.
+
+    Raises:
+      DivergedError: the loss is NaN or infinite.
+      InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
+      OSError: the disk is full, say; the last checkpoint stays good.
+      Of whatever is raised, the dashboard says FAILURE and `result.json` the message.
+    """
+    (directory / files.RESULT).unlink(missing_ok=True)
+    _append_provenance(directory, config, execution)
+    saved = checkpoint.load(directory / files.CHECKPOINT)
+    events = EventFiles(directory, saved.events if saved else None)
+    events.forget_failure()
+    console = console or TerminalConsole(config.epochs, config.objective)
+    start, started = _session_start(config, execution), saved is not None
+    try:
+        with stop_signals(directory) as received, interruptions(received, directory):
+            training = Training(config, splits)
+            if saved:
+                training.restore(saved.arrays, saved.progress)
+                console.resumed(len(training.history), training.step)
+            else:
+                _begin(directory, training, events, start, execution)
+                started = True
+            over = saved and saved.result
+            done = over or _train(directory, training, events, console, execution, received)
+    except BaseException as error:
+        _record_failure(directory, events, None if started else start, error)
+        raise
+    finally:
+        console.clear()
+    # From here on the training is over, and all that is left is made again from the checkpoint if need be.
+    with files.atomic(directory / files.MODEL) as temporary:
+        training.best_model().save(temporary)
+    result.write(directory, done)
+    return done
+
+
+def _append_provenance(directory: pathlib.Path, config: ConfigDict, execution: Execution | None) -> None:
+    """Adds this process to those that worked on the training."""
+    process = {
+        **provenance(),
+        "devices": backend.devices(),
+        "normalization": "C++ kernel" if kernel(config) else "plain",
+    }
+    if execution:
+        process["command"] = list(execution.command)
+    earlier = files.read_json(directory / files.PROVENANCE) or []
+    files.write_json(directory / files.PROVENANCE, [*earlier, process])
+
+
+def _session_start(config: ConfigDict, execution: Execution | None) -> Summary:
+    if execution:
+        return hparams.session_start(execution.hparams, execution.group)
+    return hparams.session_start(hparams.of(config))
+
+
+def record_failure(directory: pathlib.Path, execution: Execution, error: Exception) -> None:
+    """Records a training's failure as `train` does, in place of a process that was killed before it could.
+
+    Args:
+      directory: the workdir, opened by the caller.
+      execution: as `train` got it.
+      error: why it failed.
+    """
+    saved = checkpoint.load(directory / files.CHECKPOINT)
+    events = EventFiles(directory, saved.events if saved else None)
+    events.forget_failure()
+    session = None if saved else hparams.session_start(execution.hparams, execution.group)
+    _record_failure(directory, events, session, error)
+
+
+def _record_failure(directory: pathlib.Path, events: EventFiles, session: Summary | None, error: BaseException) -> None:
+    """Records a failure; `session` is the session's start, where that is not in the events yet."""
+    # Where even the record of a failure cannot be written, on a full disk say, the failure itself is what counts.
+    with contextlib.suppress(OSError):
+        events.write_failure(*([session] if session else []), hparams.session_end(hparams.FAILURE))
+        result.write_failure(directory, error)
+
+
+def _begin(
+    directory: pathlib.Path, training: Training, events: EventFiles, session: Summary, execution: Execution | None
+) -> None:
+    dashboard.start(events, training, session)
+    if execution is None:
+        dashboard.network(events, training)
+    elif execution.start:
+        former = checkpoint.load(execution.start)
+        training.restore(former.arrays, former.progress)
+        for epoch in training.history:
+            dashboard.curves(events, training, epoch)
+    _save(directory, training, events)
+
+
+def _train(
+    directory: pathlib.Path,
+    training: Training,
+    events: EventFiles,
+    console: Console,
+    execution: Execution | None,
+    received: list[int],
+) -> Result:
+    try:
+        for epoch in training.epochs(console.steps, lambda: bool(received), execution and execution.epochs):
+            dashboard.curves(events, training, epoch)
+            if execution is None:
+                dashboard.details(events, training, epoch)
+            _save(directory, training, events)
+            console.epoch(epoch, best=training.best_epoch == epoch.epoch)
+    except StoppedError:
+        _save(directory, training, events)
+        epochs = len(training.history)
+        where = f"after step {training.step} of epoch {epochs + 1}" if training.step else f"after epoch {epochs}"
+        where += "; everything is saved"
+        raise InterruptedTrainingError(received[0], where, directory) from None
+    last = training.state()
+    training.take_best_weights()
+    test = training.evaluate(*training.splits.test)
+    dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
+    done = _result(training, test)
+    # Of the last epoch, not of the best: another trial may go on from it.
+    checkpoint.save(directory / files.CHECKPOINT, checkpoint.Checkpoint(*last, events.state(), done))
+    events.write()
+    return done
+
+
+def _save(directory: pathlib.Path, training: Training, events: EventFiles) -> None:
+    checkpoint.save(directory / files.CHECKPOINT, checkpoint.Checkpoint(*training.state(), events.state(), result=None))
+    events.write()
+
+
+def _result(training: Training, test: Evaluation) -> Result:
+    history = [dataclasses.asdict(epoch) for epoch in training.history]
+    return Result(
+        status=result.SUCCESS,
+        dataset=training.config.data.name,
+        validation=training.config.data.validation,
+        objective=training.config.objective,
+        best_value=training.best_value,
+        best_epoch=training.best_epoch,
+        test_accuracy=test.accuracy,
+        test_loss=test.loss,
+        seconds=round(sum(epoch["seconds"] for epoch in history), 3),
+        history=history,
+    )

@@ -1,0 +1,79 @@
+"""The names in a workdir, and writing that outlasts a crash.
+
+A training's workdir holds `config.json`, `provenance.json`, `result.json` (once it has ended), `checkpoints/` and
+TensorBoard's event files. A sweep's holds a training's workdir for each seed, `trials/0007/seed-0/`, and keras-tuner's
+files in `oracle/`. Every file that matters is written beside its place, flushed to the disk and renamed, so that
+whatever dies, each one is whole.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+from gnexp.errors import UserError
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+RESULT = "result.json"
+BACKEND_LOG = "backend.log"
+TRACEBACK = "traceback.txt"
+CHECKPOINT = "checkpoints/state.npz"
+MODEL = "checkpoints/best.keras"
+ORACLE = "oracle"
+TRIALS = "trials"
+KEPT = "trials.csv"  # a sweep's trials, as a repository keeps them
+
+
+@contextlib.contextmanager
+def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary path beside `path`, whose file takes `path`'s place, whole, when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: Keras and NumPy go by it.
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(folder: pathlib.Path) -> None:
+    """Makes a rename in `folder` outlast a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: pathlib.Path, value: Any) -> None:
+    """Writes `value` as JSON, atomically; NaN and infinity, which are not JSON, raise ValueError."""
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    with atomic(path) as temporary:
+        temporary.write_text(text)
+
+
+def read_json(path: pathlib.Path) -> Any | None:
+    """Returns what a JSON file holds, or None where there is no such file; UserError where it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}): restore it, or choose another --workdir") from error
+
+
+def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:
+    """Returns where a trial of the sweep in `directory` lies; each of its executions has a folder in it."""
+    return directory / TRIALS / trial_id
+
+
+def execution_folder(trial: pathlib.Path, seed: int) -> pathlib.Path:
+    """Returns where the execution with a seed lies in the folder of its trial."""
+    return trial / f"seed-{seed}"

@@ -1,0 +1,118 @@
+"""A workdir as a folder: whether it may be used, a new one, and the lock on it."""
+
+import contextlib
+import datetime
+import fcntl
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from ml_collections import ConfigDict
+
+from gnexp.config.stored import resume_config, to_json
+from gnexp.errors import InUseError, UserError
+from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, write_json
+
+_LOCK = ".lock"
+
+
+def check(directory: pathlib.Path) -> dict[str, Any] | None:
+    """Checks, writing nothing, that a training could start or go on in `directory`.
+
+    Returns:
+      The config of the training that lies there, as plain nested dicts, or None where there is none yet.
+
+    Raises:
+      UserError: it cannot be written to, or it holds something else than a training.
+    """
+    if directory.name.startswith("-") or str(directory) == ".":
+        raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
+    try:
+        nearest = directory
+        while not os.path.lexists(nearest):
+            nearest = nearest.parent
+        if not nearest.is_dir():
+            raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
+        stored = read_json(directory / CONFIG)
+        inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
+    except OSError as error:  # a name that is too long, say
+        raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
+    if stored is None and inhabited:
+        raise UserError(
+            f"--workdir={directory} is not allowed: it holds other files, and neither a training nor a sweep"
+        )
+    if stored is not None and not isinstance(stored, dict):
+        raise UserError(f"{directory / CONFIG} holds no config: restore it, or choose another --workdir")
+    return stored
+
+
+def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
+    """Makes a new folder in `parent`, named for the time and for what is trained; UserError where that fails."""
+    stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+    if "sweep" in config:
+        what = f"sweep-{config.sweep.tuner}"
+    else:
+        norm = config.model.norm + (str(config.model.groups) if config.model.norm == "group" else "")
+        what = f"{norm}-{config.optimizer.name}-bs{config.data.batch_size}"
+    name = f"{stamp}-{config.data.name}-{what}"
+    for attempt in range(1, 1000):
+        directory = parent / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            directory.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise UserError(f"{parent} cannot hold a new folder: {error.strerror}") from error
+        return directory
+    raise UserError(f"{parent} holds a thousand folders named {name}")
+
+
+@contextlib.contextmanager
+def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> Iterator[ConfigDict]:
+    """Holds `directory` for this process alone, and gives the config that is trained there.
+
+    Makes the folder and its `config.json` where they are not there. The kernel lets go of the lock when the process
+    ends, however it ends, so that no stale lock is ever left behind.
+
+    Args:
+      directory: the workdir.
+      config: a config's `record`.
+      patience: for how many seconds to wait for another process that holds it.
+
+    Raises:
+      InUseError: another process holds it.
+      UserError: it cannot be made, or a training of another config lies there.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / _LOCK).open("a")
+    except OSError as error:
+        raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
+    with lock:
+        deadline = time.monotonic() + patience
+        while not _locked(lock):
+            if time.monotonic() >= deadline:
+                raise InUseError(f"--workdir={directory} is in use by another process")
+            time.sleep(0.1)
+        stored = read_json(directory / CONFIG)
+        config = config if stored is None else resume_config(config, stored)
+        if to_json(config) != stored:
+            write_json(directory / CONFIG, to_json(config))
+        yield config
+
+
+def _locked(file: TextIO) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def remove_checkpoint(directory: pathlib.Path) -> None:
+    """Removes what only an unfinished training needs."""
+    (directory / CHECKPOINT).unlink(missing_ok=True)

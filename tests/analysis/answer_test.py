@@ -1,0 +1,273 @@
+"""What a sweep answers: its choices, intervals and differences against SciPy's, and what it says where it has none."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from gnexp.analysis import answer
+from gnexp.analysis.answer import Answer, Difference
+from gnexp.analysis.intervals import holm
+from gnexp.analysis.sweep import read_sweep
+from gnexp.space import boolean, by, choice, floats
+from tests.support.pages import page, section, spread, sweep, table, trial
+
+pytestmark = pytest.mark.any_backend
+
+HEADING = "What the sweep asks"
+RATES = (1e-4, 1e-3, 1e-2)
+
+
+@pytest.fixture
+def norms(tmp_path, figures):
+    """Gives a page, its picture, and the scores and test accuracies by norm, batch size and learning rate.
+
+    At batch size 1 batch normalization fails altogether.
+    """
+    space = {
+        "model.norm": choice("group", "batch"),
+        "data.batch_size": choice(1, 8, 64),
+        "optimizer.learning_rate": choice(*RATES, role="nuisance"),
+    }
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=4)
+    rng, had = np.random.default_rng(3), {}
+    for number, (norm, size, rate) in enumerate(itertools.product(("group", "batch"), (1, 8, 64), RATES)):
+        values = {"model.norm": norm, "data.batch_size": size, "optimizer.learning_rate": rate}
+        if (norm, size) == ("batch", 1):
+            trial(directory, number, values, status="FAILED", message="DivergedError: the loss is NaN")
+            continue
+        # The test set would choose otherwise than the validation set: the highest rate is its best.
+        scores = (0.8 - 0.05 * abs(np.log10(rate) + 3) + 0.02 * (norm == "group") + rng.normal(0, 0.002, 4)).tolist()
+        tests = (0.7 + 5 * rate + 0.03 * (norm == "group") * (size > 1) + rng.normal(0, 0.01, 4)).tolist()
+        trial(directory, number, values, scores, tests=tests)
+        had[norm, size, rate] = scores, tests
+    return page(directory), figures[0], had
+
+
+def test_the_validation_set_chooses_and_the_test_set_is_only_shown(norms):
+    text, _, had = norms
+    rows = {(row["model.norm"], row["data.batch_size"]): row for row in table(text, HEADING)}
+    for (norm, size), row in rows.items():
+        if (norm, size) == ("batch", "1"):
+            assert (row["test accuracy"], row["trials"], row["failed"]) == ("", "0", "3")
+            continue
+        scores, tests = had[norm, int(size), 1e-3]
+        assert row["optimizer.learning_rate, chosen"] == "0.001"
+        assert (row["val_accuracy"], row["test accuracy"]) == (spread(scores), spread(tests))
+        assert (row["seeds"], row["trials"], row["failed"]) == ("4", "3", "")
+    assert len(rows) == 6
+    assert "The test set chose nothing" in section(text, HEADING)
+    assert "edge" not in section(text, HEADING)
+
+
+def test_the_differences_are_paired_and_corrected_for_their_number(norms):
+    text, _, had = norms
+    rows = table(text, HEADING, 1)
+    assert "at each data.batch_size: the difference" in section(text, HEADING)
+    assert "correction for their number, 2." in section(text, HEADING)
+    paired = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
+    p = [stats.ttest_1samp(difference, 0).pvalue for difference in paired]
+    corrected = [min(1, 2 * value) if value == min(p) else max(2 * min(p), value) for value in p]
+    assert [row["p"] for row in rows] == [f"{value:.2g}" for value in corrected]
+    for row, size, difference in zip(rows, (8, 64), paired, strict=True):
+        assert row["control"] == f"data.batch_size={size}  model.norm=group"
+        assert row["other minus control"] == spread(difference)
+
+
+@pytest.mark.parametrize(
+    ("mean", "interval", "p", "verdict"),
+    [
+        (-0.02, 0.01, 0.04, "worse"),
+        (0.02, 0.01, 0.04, "better"),
+        (-0.02, 0.01, 0.06, "inside the noise after Holm's correction"),
+        (0.02, 0.021, 0.06, "inside the noise"),
+        (-0.02, 0.0, 1.0, "no spread among the seeds to judge by"),
+    ],
+)
+def test_a_verdict_is_of_interval_and_p(mean, interval, p, verdict):
+    nothing = Answer({}, 0, 0, None, ())
+    assert Difference(nothing, nothing, mean, interval, p).verdict == verdict
+
+
+def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_path):
+    space = {"model.groups": choice(1, 2, 8), "model.epsilon": choice(1e-6, 1e-3), "data.batch_size": choice(4, 8, 16)}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=3, **{"model.groups": 2})
+    for number, values in enumerate(itertools.product(*(entry["values"] for entry in space.values()))):
+        groups, epsilon, size = values
+        status = "FAILED" if size == 16 and groups == 2 else "COMPLETED"
+        tests = (0.5 + groups / 10 + epsilon, 0.53 + groups / 11, 0.51 + groups / 9)
+        trial(directory, number, dict(zip(space, values, strict=True)), tests, status, tests=tests)
+    text = page(directory)
+    assert "(where no trial with these completed, against the best by val_accuracy)" in section(text, HEADING)
+    rows = table(text, HEADING, 1)
+    assert len(rows) == 5 + 5 + 3
+    own = {size: f"data.batch_size={size}  model.epsilon=1e-06  model.groups=2" for size in (4, 8)}
+    best = "data.batch_size=16  model.epsilon=0.001  model.groups=8"
+    assert [row["control"] for row in rows] == [own[4]] * 5 + [own[8]] * 5 + [best] * 3
+    assert {row[""] for row in rows if "groups=8" in row["other"] and "=16" not in row["other"]} == {"better"}
+    assert {row[""] for row in rows if "groups=1" in row["other"]} == {"worse"}
+
+
+def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
+    _, figure, had = norms
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "8", "64"]
+    np.testing.assert_allclose(axes.get_xticks(), np.log10([1, 8, 64]))
+    lines = {container.get_label(): container for container in axes.containers}
+    assert set(lines) == {"group", "batch"}
+    for norm, sizes in (("group", (1, 8, 64)), ("batch", (8, 64))):
+        errors = [100 * (1 - np.array(had[norm, size, 1e-3][1])) for size in sizes]
+        line, _, (bars,) = lines[norm]
+        np.testing.assert_allclose(line.get_ydata(orig=False), [np.mean(each) for each in errors])
+        for bar, each in zip(bars.get_segments(), errors, strict=True):
+            np.testing.assert_allclose(bar[:, 1], stats.t.interval(0.95, 3, loc=each.mean(), scale=stats.sem(each)))
+    assert [text.get_text() for text in axes.texts] == ["failed"]
+
+
+def test_an_answer_far_above_the_others_does_not_flatten_them(tmp_path, figures):
+    directory = sweep(tmp_path / "sweep", {"model.epsilon": choice(1e-6, 1.0, 1e4)}, tuner="grid", executions=2)
+    for number, (epsilon, test) in enumerate(((1e-6, 0.9), (1.0, 0.91), (1e4, 0.8))):
+        trial(directory, number, {"model.epsilon": epsilon}, (test,) * 2, tests=(test, test + 0.02))
+    page(directory)
+    (axes,) = figures[0].axes
+    low, high = axes.get_ylim()
+    assert 4 < low < 5 and 12 < high < 13
+    assert [text.get_text() for text in axes.texts] == ["19"]
+    assert axes.texts[0].get_position()[0] == axes.get_xticks()[2] == 4
+
+
+def test_a_choice_at_the_edge_is_said(tmp_path):
+    rates = floats(1e-5, 1e-1, sampling="log")
+    space = {
+        "optimizer.name": choice("adam", "sgd", "lion"),
+        "optimizer.learning_rate": by("optimizer.name", role="nuisance", adam=rates, sgd=choice(0.1, 0.2, 0.3)),
+        "optimizer.nesterov": boolean(role="nuisance"),
+    }
+    directory = sweep(tmp_path / "sweep", space, executions=2)
+    tried = [("adam", 0.05, 0.7), ("adam", 0.001, 0.6), ("sgd", 0.2, 0.8), ("sgd", 0.1, 0.5), ("lion", None, 0.6)]
+    for number, (name, rate, score) in enumerate(tried):
+        values = {"optimizer.name": name, "optimizer.nesterov": True}
+        trial(directory, number, values | ({"optimizer.learning_rate": rate} if rate else {}), (score, score + 0.01))
+    text = page(directory)
+    rows = {row["optimizer.name"]: row for row in table(text, HEADING)}
+    assert {name: row["optimizer.learning_rate, chosen"] for name, row in rows.items()} == {
+        "adam": "0.05 (edge)",
+        "lion": "",
+        "sgd": "0.2",
+    }
+    assert "**At an edge of what was searched, which should be widened there: 1 of 3 choices.**" in section(
+        text, HEADING
+    )
+    assert "**They had 1 to 2 trials each**" in section(text, HEADING)
+
+
+def test_minus_one_group_is_an_edge_beyond_all_others(tmp_path):
+    for best, edge in ((-1, " (edge)"), (1, " (edge)"), (8, "")):
+        space = {"data.batch_size": choice(4, 8), "model.groups": choice(-1, 1, 8, role="nuisance")}
+        directory = sweep(tmp_path / str(best), space, tuner="grid")
+        for number, (size, groups) in enumerate(itertools.product((4, 8), (-1, 1, 8))):
+            values = {"data.batch_size": size, "model.groups": groups}
+            trial(directory, number, values, (0.6 if groups == best else 0.5,))
+        rows = table(page(directory), HEADING)
+        assert [row["model.groups, chosen"] for row in rows] == [f"{best}{edge}"] * 2
+
+
+def test_what_lacks_a_hyperparameter_is_drawn_and_compared_as_well(tmp_path, figures):
+    space = {"model.norm": choice("group", "none"), "model.groups": by("model.norm", group=choice(1, 8))}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=3, **{"model.groups": 8})
+    for number, (values, tests) in enumerate(
+        (
+            ({"model.norm": "group", "model.groups": 1}, (0.5, 0.51, 0.52)),
+            ({"model.norm": "group", "model.groups": 8}, (0.6, 0.61, 0.63)),
+            ({"model.norm": "none"}, (0.7, 0.72, 0.73)),
+        )
+    ):
+        trial(directory, number, values, tests, tests=tests)
+    text = page(directory)
+    rows = table(text, HEADING, 1)
+    assert [(row["control"], row["other"]) for row in rows] == [
+        ("model.norm=group  model.groups=8", "model.norm=group  model.groups=1"),
+        ("model.norm=group  model.groups=8", "model.norm=none"),
+    ]
+    assert "where no trial with these completed" not in section(text, HEADING)
+    (axes,) = figures[0].axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["group", "none"]
+    assert sum(len(container.lines[0].get_xdata()) for container in axes.containers) == 3
+
+
+def test_a_sweep_whose_trials_have_no_value_of_it_yet_has_a_page(tmp_path):
+    space = {
+        "optimizer.name": choice("adam", "sgd", role="nuisance"),
+        "optimizer.momentum": by("optimizer.name", sgd=choice(0.5, 0.9)),
+    }
+    directory = sweep(tmp_path / "sweep", space, tuner="grid")
+    trial(directory, 0, {"optimizer.name": "adam"}, (0.5,))
+    assert section(page(directory), HEADING).strip().startswith("Left out: none of the trials that have ended")
+    for number, momentum in enumerate((0.5, 0.9), 1):
+        trial(directory, number, {"optimizer.name": "sgd", "optimizer.momentum": momentum}, (0.4,))
+    assert len(table(page(directory), HEADING)) == 3
+
+
+@pytest.mark.parametrize(
+    ("space", "tuner", "why"),
+    [
+        ({"model.epsilon": floats(1e-7, 1e-2)}, "random", "model.epsilon is searched over a range"),
+        ({"model.groups": choice(1, 2)}, "bayesian", "the tuner bayesian gives some combinations fewer trials"),
+        ({"model.groups": choice(1, 2, role="nuisance")}, "grid", "nothing that is searched is scientific"),
+        ({"model.groups": choice(1, 2, 4)}, "grid", "no trial has completed yet"),
+    ],
+)
+def test_where_it_would_be_unfair_it_is_left_out(tmp_path, space, tuner, why):
+    directory = sweep(tmp_path / "sweep", space, tuner=tuner)
+    if "no trial" not in why:
+        trial(directory, 0, dict.fromkeys(space, 1), (0.5,))
+    assert section(page(directory), HEADING).strip().startswith(f"Left out: {why}")
+    assert not (directory / "report" / "answer.png").exists()
+
+
+def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):
+    directory = sweep(
+        tmp_path / "sweep", {"model.groups": choice(-1, 1, 2)}, tuner="grid", **{"data.validation": "test"}
+    )
+    for number, groups in enumerate((-1, 1, 2)):
+        trial(directory, number, {"model.groups": groups}, (0.5 + 0.01 * number,))
+    said = section(page(directory), HEADING)
+    assert "There is nothing to compare with an interval" in said
+    assert "**The choice was made on the test set**" in said
+    assert "±" not in said
+    assert [label.get_text() for label in figures[0].axes[0].get_xticklabels()] == ["1", "2", "-1"]
+
+
+def test_holm_is_by_the_book():
+    # Holm (1979), as R's p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") gives it.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_differences_without_a_spread_are_not_judged(tmp_path):
+    directory = sweep(
+        tmp_path / "sweep", {"model.groups": choice(1, 2, 4)}, tuner="grid", executions=3, **{"model.groups": 1}
+    )
+    # In floats 0.8 - 0.7 is not 0.4 - 0.3.
+    for number, (groups, tests) in enumerate({1: (0.8, 0.4, 0.6), 2: (0.8, 0.4, 0.6), 4: (0.7, 0.3, 0.5)}.items()):
+        trial(directory, number, {"model.groups": groups}, (0.9 - 0.1 * number,) * 3, tests=tests)
+    swept = read_sweep(directory)
+    found = answer.answers(swept)
+    same, lower = answer.differences(swept, found, None)
+    assert (same.mean, same.interval, same.p, same.verdict) == (0, 0, 1, answer.NO_SPREAD)
+    assert lower.mean == pytest.approx(-0.1)
+    assert (lower.interval, lower.p, lower.verdict) == (0, 1, answer.NO_SPREAD)
+    assert [row["p"] for row in table(page(directory), HEADING, 1)] == ["", ""]
+
+
+def test_a_sweep_that_goes_on_says_how_far_it_is(tmp_path):
+    space = {"model.groups": choice(1, 2, 4), "optimizer.learning_rate": choice(*RATES, role="nuisance")}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
+    for number, (groups, rate) in enumerate(itertools.product((1, 2, 4), RATES)):
+        if number == 4:
+            assert "**4 of 9 trials have ended so far**" in section(page(directory), HEADING)
+        values = {"model.groups": groups, "optimizer.learning_rate": rate}
+        trial(directory, number, values, (0.5 + 0.01 * number, 0.5))
+    assert "so far" not in section(page(directory), HEADING)

@@ -1,0 +1,295 @@
+"""The real command line: mistakes, signals, kills, a second process, a full disk, a dataset that is not available."""
+
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+
+from gnexp.workdir import checkpoint, files
+
+# Connections are refused at once there: no network, on any machine.
+_NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+
+
+def _figures(directory: pathlib.Path) -> dict:
+    values = json.loads((directory / "result.json").read_text())
+    for figures in [values, *values["history"]]:
+        del figures["seconds"]
+    return values
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),
+        (["--config.model.groups=four"], ["config.model.groups=four", "1 or more, or -1"]),
+        (["--config.model.groups=3"], ["config.model.groups=3", "(8, 16)", "1, 2, 4, 8"]),
+        (["--config.model.epsilon=0"], ["config.model.epsilon=0", "above 0"]),
+        (["--config.model.epsilon=nan"], ["config.model.epsilon=nan", "above 0"]),
+        (["--config.data.batch_size=0"], ["config.data.batch_size=0", "1 or more"]),
+        (["--config.data.batch_size=1.5"], ["config.data.batch_size=1.5", "1 or more"]),
+        (["--config.model.norm=bach"], ["config.model.norm='bach'", "'batch'"]),
+        (["--config.optimizer.name=adma"], ["config.optimizer.name='adma'", "'adam'"]),
+        (["--config.data.name=mnist"], ["config.data.name='mnist'", "'fashion_mnist'"]),
+        (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
+        (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
+        (["--config.model=3"], ["config.model is a section"]),
+        (["--config.model.filters=(8,8)", "--config.model.filters=(16,16)"], ["config.model.filters is given twice"]),
+        (["--config.data.validation=2000"], ["config.data.validation=2000", "1437"]),
+        (["--config=configs/fmnist.py"], ["--config is given twice"]),
+        (["--flagfile=x"], ["--flagfile=x"]),
+        (["--workdir="], ["--workdir=. is not allowed"]),
+        (["--workdir", "--config.seed=1"], ["--workdir=--config.seed=1 is not allowed"]),
+        ([f"--workdir={'x' * 300}"], ["File name too long"]),
+        (["--wrokdir=x"], ["wrokdir", "workdir"]),
+        (["groups=4"], ["'groups=4' is not a flag"]),
+        (["--workdir=/dev/null/x"], ["--workdir=/dev/null/x", "/dev/null is not a folder"]),
+        (["--workdir=/proc/x"], ["/proc/x"]),
+        (["--workdir=gnexp"], ["--workdir=gnexp", "other files"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2_before_anything_heavy(gnexp_train, unheavy, tmp_path, arguments, says):
+    if not any("workdir" in argument for argument in arguments):
+        arguments = [*arguments, f"--workdir={tmp_path / 'new'}"]
+    done = gnexp_train(*arguments, PYTHONPATH=unheavy)
+    assert done.returncode == 2, done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    for words in says:
+        assert words in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def get_config(:", "SyntaxError"),
+        ("import nowhere", "nowhere"),
+        ("def get_config():\n    return 1 / 0", "ZeroDivisionError"),
+        ("def get_config():\n    raise ValueError('its own words')", "its own words"),
+        ("def get_config():\n    return {}", "get_config() returned {}"),
+        ("x = 1", "get_config"),
+        ("raise SystemExit('needs FOO')", "needs FOO"),
+    ],
+)
+def test_a_config_file_that_fails_is_one_line(gnexp_train, unheavy, tmp_path, text, says):
+    (tmp_path / "broken.py").write_text(text)
+    done = gnexp_train(config=str(tmp_path / "broken.py"), PYTHONPATH=unheavy)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert says in done.stderr
+
+
+def test_help_is_printed_without_anything_heavy(gnexp_train, unheavy):
+    done = gnexp_train("--help", PYTHONPATH=unheavy)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "--workdir" in done.stdout
+
+
+def test_a_config_file_that_is_not_there_is_named(gnexp_train, unheavy):
+    done = gnexp_train(config="configs/none.py", PYTHONPATH=unheavy)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--config=configs/none.py" in done.stderr
+
+
+def test_another_backend_is_refused(gnexp_train, unheavy):
+    done = gnexp_train(KERAS_BACKEND="torch", PYTHONPATH=unheavy)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "KERAS_BACKEND=torch" in done.stderr
+
+
+def test_without_a_config_it_says_what_is_missing(unheavy):
+    command = [sys.executable, "-m", "gnexp.train"]
+    environment = {**os.environ, "PYTHONPATH": unheavy}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert "--config" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def unbroken(gnexp_train, tmp_path_factory):
+    """A training of three epochs that nothing disturbed: its arguments, its folder and its process."""
+    arguments = ["--config.epochs=3", "--config.data.batch_size=4"]
+    directory = tmp_path_factory.mktemp("unbroken") / "run"
+    return arguments, directory, gnexp_train(*arguments, f"--workdir={directory}")
+
+
+def test_a_training_says_what_it_did_and_nothing_else(unbroken):
+    _, directory, done = unbroken
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"workdir: {directory}"
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    outcome = json.loads((directory / "result.json").read_text())
+    assert f"accuracy {outcome['test_accuracy']:.4f}" in done.stdout
+    assert f"tensorboard --logdir={directory.parent}" in done.stdout
+
+
+def test_finished_it_says_so(unbroken, gnexp_train, unheavy):
+    arguments, directory, _ = unbroken
+    before = _figures(directory)
+    again = gnexp_train(*arguments, f"--workdir={directory}", PYTHONPATH=unheavy)
+    assert again.returncode == 0
+    assert "finished already" in again.stdout
+    assert _figures(directory) == before
+
+
+def test_another_config_in_its_folder_is_refused(unbroken, gnexp_train, unheavy):
+    arguments, directory, _ = unbroken
+    other = gnexp_train(*arguments, "--config.model.groups=2", f"--workdir={directory}", PYTHONPATH=unheavy)
+    assert other.returncode == 2
+    assert "config.model.groups is 4 there, 2 here" in other.stderr
+
+
+def _read_until(process: subprocess.Popen, text: str) -> None:
+    for line in process.stdout:
+        if text in line:
+            return
+    pytest.fail(f"ended without {text!r}: {process.stderr.read()}")
+
+
+@pytest.mark.any_backend
+def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(unbroken, gnexp_train, tmp_path):
+    arguments, reference, _ = unbroken
+    arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
+    for number, (text, code) in {
+        signal.SIGKILL: ("epoch 1/3", -signal.SIGKILL),
+        signal.SIGTERM: ("resuming after epoch 1", 143),
+        signal.SIGINT: ("resuming after epoch 1", 130),
+    }.items():
+        process = gnexp_train.start(*arguments)
+        _read_until(process, text)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=120)
+        assert process.returncode == code, stderr
+        if number != signal.SIGKILL:
+            assert re.search(
+                r"^gnexp: stopped by SIG\w+ after (epoch 1|step \d+ of epoch 2); everything is saved", stderr
+            )
+            assert f"--workdir={tmp_path / 'run'}" in stderr
+    last = gnexp_train(*arguments)
+    assert last.returncode == 0, last.stderr
+    assert _figures(tmp_path / "run") == _figures(reference)
+    assert len(json.loads((tmp_path / "run" / "provenance.json").read_text())) == 4
+
+
+def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
+    arguments = [
+        "--config.optimizer.name=sgd",
+        "--config.optimizer.learning_rate=1e30",
+        f"--workdir={tmp_path / 'run'}",
+    ]
+    done = gnexp_train(*arguments)
+    assert done.returncode == 1
+    assert re.fullmatch(r"gnexp: the loss is (nan|inf) at step \d+ of epoch 1\n", done.stderr)
+
+
+@pytest.mark.any_backend
+def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
+    nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
+    ask = ["--config.data.name=fashion_mnist", "--config.epochs=1", f"--workdir={tmp_path / 'run'}"]
+    done = gnexp_train(*ask, **nowhere)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 2
+    assert json.loads((tmp_path / "run/config.json").read_text())["data"]["name"] == "digits"
+    assert json.loads((tmp_path / "run/result.json").read_text())["dataset"] == "digits"
+
+    strict = gnexp_train("--config.data.fallback=", *ask[:2], f"--workdir={tmp_path / 'strict'}", **nowhere)
+    assert strict.returncode == 2
+    assert "train-images-idx3-ubyte.gz" in strict.stderr
+    assert "$GNEXP_DATA_DIR" in strict.stderr
+    assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.any_backend
+def test_a_fresh_folder_under_runs_is_named_for_what_is_trained(gnexp_train, tmp_path):
+    root = str(pathlib.Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-m", "gnexp.train", f"--config={root}/configs/smoke.py", "--config.epochs=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs16", directory.name)
+    assert f"workdir: runs/{directory.name}" in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MiB, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(mount, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"needs to mount a small tmpfs, which only root may: {error}")
+    yield folder, lambda: subprocess.run(["mount", "-o", "remount,size=64m", str(folder)], check=True)
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+@pytest.mark.any_backend
+def test_a_full_disk_is_named_and_what_was_saved_stays_good(gnexp_train, small_disk):
+    folder, enlarge = small_disk
+    directory = folder / "run"
+    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    assert done.returncode == 2
+    assert re.fullmatch(r"gnexp: the disk is full: .*\n", done.stderr), done.stderr
+    saved = checkpoint.load(directory / files.CHECKPOINT)
+    assert saved.progress["history"] == []
+    assert all(np.isfinite(array).all() for array in saved.arrays.values())
+    enlarge()
+    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((directory / "result.json").read_text())["status"] == "success"
+
+
+def _events(directory) -> collections.Counter:
+    """Counts (run, tag, step) over all event files."""
+    return collections.Counter(
+        (str(path.parent.relative_to(directory)), value.tag, event.step)
+        for path in directory.rglob("events.out.tfevents.*")
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    )
+
+
+@pytest.mark.slow
+def test_killed_at_random_instants_it_loses_nothing_and_repeats_nothing(gnexp_train, tmp_path):
+    arguments = ["--config.epochs=12", "--config.data.batch_size=4"]
+    reference = gnexp_train(*arguments, f"--workdir={tmp_path / 'reference'}")
+    assert reference.returncode == 0, reference.stderr
+
+    instants, killed, directory = random.Random(0), 0, tmp_path / "killed"
+    while killed < 20:
+        process = gnexp_train.start(*arguments, f"--workdir={directory}")
+        try:
+            # Early kills hit the start-up and the first checkpoint, late ones the epochs and the end.
+            _, stderr = process.communicate(timeout=instants.uniform(0.3, 14))
+            assert process.returncode == 0, stderr
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            killed += 1
+            for path in directory.rglob("*.json"):
+                json.loads(path.read_text())  # never torn
+            continue
+        assert _figures(directory) == _figures(tmp_path / "reference")
+        assert _events(directory) == _events(tmp_path / "reference")
+        directory = tmp_path / f"killed-{killed}"
+    last = gnexp_train(*arguments, f"--workdir={directory}")
+    assert last.returncode == 0, last.stderr
+    assert _figures(directory) == _figures(tmp_path / "reference")
+    assert _events(directory) == _events(tmp_path / "reference")

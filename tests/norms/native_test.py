@@ -1,0 +1,159 @@
+"""Building and keeping the C++ kernel, with faults. What it computes is in group_normalization_test.py.
+
+The "compiler" here is mostly a script that hands over the library that this machine has already compiled.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from gnexp.data.splits import SHAPE
+from gnexp.group_normalization import GroupNormalization
+from gnexp.models.build import build
+from gnexp.norms import native
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is TensorFlow's")
+
+ROOT = pathlib.Path(__file__).parents[2]
+CACHE = "group_normalization-tensorflow-*"
+# Says whether the layer has its kernel, and what it computes.
+SCRIPT = """
+import sys
+import keras, numpy as np
+from gnexp import native
+from gnexp.group_normalization import GroupNormalization
+model = keras.Sequential([keras.Input((5, 6)), GroupNormalization(3)])
+print("kernel" if native.use(model) else "plain")
+x = np.random.default_rng(0).normal(size=(2, 5, 6)).astype("float32")
+normal = x.reshape(2, 5, 3, 2)
+normal = (normal - normal.mean((1, 3), keepdims=True)) / np.sqrt(normal.var((1, 3), keepdims=True) + 1e-6)
+np.testing.assert_allclose(model(x), normal.reshape(x.shape), atol=1e-5)
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled() -> pathlib.Path:
+    """The library that belongs to this machine."""
+    if not native.load():
+        pytest.skip("the C++ kernel cannot be compiled here: there is no C++ compiler, say")
+    base = native._base()
+    return next(base.parent.glob(f"{base.name}-*.so"))
+
+
+@pytest.fixture
+def compiler(tmp_path):
+    """Gives a function that makes a script of a compiler; it notes in a file each time that it is run."""
+
+    def make(body: str) -> str:
+        path = tmp_path / "compiler"
+        path.write_text(f'#!/bin/sh\necho run >> "{tmp_path}/runs"\n{body}\n')
+        path.chmod(0o755)
+        return str(path)
+
+    return make
+
+
+def start(cache: pathlib.Path, **environment: str) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(cache), **environment}
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def output(process: subprocess.Popen) -> list[str]:
+    stdout, stderr = process.communicate(timeout=120)
+    assert process.returncode == 0, stderr
+    return stdout.splitlines()
+
+
+def runs(tmp_path) -> int:
+    notes = tmp_path / "runs"
+    return len(notes.read_text().splitlines()) if notes.exists() else 0
+
+
+HAND_OVER = 'while [ "$1" != -o ]; do shift; done\nsleep 1\ncp "{library}" "$2"'
+
+
+def test_two_processes_build_at_once_and_a_third_builds_nothing(tmp_path, compiler, compiled):
+    program = compiler(HAND_OVER.format(library=compiled))
+    cache = tmp_path / "cache"
+    for lines in [output(process) for process in [start(cache, CXX=program), start(cache, CXX=program)]]:
+        assert lines[-1] == "kernel"
+    built = runs(tmp_path)
+    assert 1 <= built <= 2
+    assert output(start(cache, CXX=program)) == ["kernel"]
+    assert runs(tmp_path) == built
+    assert [path.name for path in (cache / "gnexp").iterdir()] == [compiled.name]
+
+
+def test_a_damaged_library_is_built_again(tmp_path, compiler, compiled):
+    damaged = tmp_path / "cache" / "gnexp" / compiled.name
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(compiled.read_bytes()[:5000])
+    program = compiler(HAND_OVER.format(library=compiled))
+    assert output(start(tmp_path / "cache", CXX=program))[-1] == "kernel"
+    assert runs(tmp_path) == 1
+    assert damaged.read_bytes() == compiled.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("echo no such header >&2\nexit 1", "no such header"),
+        (HAND_OVER.format(library="/etc/hostname"), "file too short"),
+    ],
+)
+def test_a_build_that_fails_is_said_once_and_not_tried_again(tmp_path, compiler, body, reason):
+    program = compiler(body)
+    first, second, last = output(start(tmp_path / "cache", CXX=program))
+    assert first.startswith("Compiling the C++ kernel")
+    assert last == "plain"
+    failed = next((tmp_path / "cache" / "gnexp").glob(f"{CACHE}.failed"))
+    assert str(failed) in second
+    assert reason in failed.read_text()
+    assert output(start(tmp_path / "cache", CXX=program)) == ["plain"]
+    assert runs(tmp_path) == 1
+    assert list(failed.parent.iterdir()) == [failed]
+
+
+def test_without_a_compiler_or_a_cache_nothing_is_said(tmp_path):
+    empty = tmp_path / "bin"
+    empty.mkdir()
+    (tmp_path / "file").touch()
+    without = [start(tmp_path / "cache", CXX="", PATH=str(empty)), start(tmp_path / "file")]
+    assert output(without[0]) == ["plain"]
+    assert output(without[1])[-1] == "plain"
+    assert not (tmp_path / "cache" / "gnexp").exists()
+
+
+def test_a_compiler_that_was_killed_is_asked_again(tmp_path, compiler):
+    program = compiler("echo 'g++: fatal error: Killed signal terminated program cc1plus' >&2\nexit 1")
+    assert output(start(tmp_path / "cache", CXX=program))[-1] == "plain"
+    assert list((tmp_path / "cache" / "gnexp").iterdir()) == []
+
+
+@pytest.mark.slow  # On a new machine the tests of the layer have it built, too.
+def test_the_compiler_that_is_there_builds_it(tmp_path):
+    if not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        pytest.skip("there is no C++ compiler here")
+    assert output(start(tmp_path, CXX=""))[-1] == "kernel"
+
+
+def test_all_norms_that_are_group_normalization_have_the_kernel(small, compiled):
+    for norm in ("group", "layer", "instance"):
+        small.model.norm = norm
+        model = build(small.model, SHAPE, 10)
+        layers = [layer for layer in model.layers if isinstance(layer, GroupNormalization)]
+        assert native.use(model)
+        assert layers
+        assert all(layer.kernel is native.load() for layer in layers)
+        again = build(small.model, SHAPE, 10)
+        again.set_weights(model.get_weights())
+        x = np.random.default_rng(1).integers(0, 256, (3, *SHAPE), np.uint8)
+        np.testing.assert_allclose(model(x), again(x), rtol=1e-4, atol=1e-4)

@@ -1,0 +1,68 @@
+"""What results/ keeps is what the commands on its page ask for, and its pages hold no more."""
+
+import json
+import pathlib
+import re
+import shlex
+import shutil
+
+import pytest
+from absl import flags
+from ml_collections import config_flags
+
+from configs import original
+from gnexp import report
+from gnexp.config.stored import to_json
+
+pytestmark = pytest.mark.any_backend
+
+RESULTS = pathlib.Path(__file__).parents[2] / "results"
+KEPT = sorted(path.parent.name for path in RESULTS.glob("*/report"))
+RUNS = sorted(path.parent.name for path in RESULTS.glob("original/*/config.json"))
+PAGE = (RESULTS / "README.md").read_text()
+_COMMAND = r"^ *python -m (gnexp\.train .*) --workdir=runs/(\w+)$"
+SWEEPS = re.findall(_COMMAND, PAGE.replace("\\\n", ""), re.MULTILINE)
+EPOCHS = dict(re.findall(r"\b(\w+_bs\d+):(\d+)\b", PAGE))  # of the seeds after the first
+
+
+def stored(folder: pathlib.Path) -> dict:
+    """Returns the config with which a kept sweep or training was made."""
+    return json.loads((folder / "config.json").read_text())
+
+
+@pytest.mark.parametrize("kept", KEPT)
+def test_a_page_is_made_of_what_is_kept(tmp_path, kept):
+    shutil.copytree(RESULTS / kept, tmp_path / kept, ignore=shutil.ignore_patterns("report"))
+    assert report.report(tmp_path / kept).read_text() == (RESULTS / kept / "report/README.md").read_text()
+
+
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections calls it
+@pytest.mark.parametrize(("command", "name"), SWEEPS)
+def test_a_sweep_is_that_of_its_command(command, name, monkeypatch):
+    monkeypatch.chdir(RESULTS.parent)
+    arguments = shlex.split(command)
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=arguments)
+    values(arguments)
+    assert to_json(values.config) == stored(RESULTS / name)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_is_that_of_its_config_and_further_seeds_go_as_far_as_the_page_says(name):
+    run, _, seed = name.partition("-seed-")
+    config = original.get_config(run)
+    if seed:
+        config.seed, config.epochs = int(seed), int(EPOCHS[run])
+    assert to_json(config) == stored(RESULTS / "original" / name)
+
+
+def test_no_run_is_missing():
+    assert {*original.RUNS, *(f"{run}-seed-{seed}" for run in EPOCHS for seed in (1, 2))} == set(RUNS)
+
+
+def test_whatever_is_kept_is_on_the_page():
+    assert set(re.findall(r"\]\((\w+)/report/README\.md\)", PAGE)) == set(KEPT)
+    assert sorted([*(name for _, name in SWEEPS), "original"]) == KEPT
+    pictures = re.findall(r"!\[.*?\]\((.*?)\)", PAGE)
+    assert pictures
+    assert all((RESULTS / picture).is_file() for picture in pictures)

@@ -1,0 +1,392 @@
+"""What lies in a workdir stays whole: through kill -9, a full disk, two processes at once and damaged files."""
+
+import contextlib
+import datetime
+import errno
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from gnexp.config.stored import to_json
+from gnexp.errors import UserError
+from gnexp.terminal.stderr import native_stderr
+from gnexp.workdir import files, folder
+from gnexp.workdir.folder import opened
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+@contextlib.contextmanager
+def child(code: str, *arguments: object):
+    """Runs Python code in a process of its own, which is killed with -9 when the block ends."""
+    setup = (
+        f"import pathlib, sys; sys.path[:0] = {sys.path!r}\n"
+        "from gnexp.workdir import files\n"
+        "from gnexp.workdir.folder import opened\n"
+        "from gnexp.workdir.provenance import provenance\n"
+    )
+    command = [sys.executable, "-c", setup + code, *map(str, arguments)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def tree(folder: pathlib.Path) -> dict[str, tuple]:
+    """Returns everything that a folder holds: kinds, modes, times and contents."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status, content = path.lstat(), path.read_bytes() if path.is_file() else b""
+        found[str(path.relative_to(folder))] = (status.st_mode, status.st_mtime_ns, content)
+    return found
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Gives a function that mounts a tmpfs with some options over a new folder."""
+    folders = []
+
+    def mount(options: str) -> pathlib.Path:
+        folder = tmp_path / f"mounted-{len(folders)}"
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+            pytest.skip("needs a file system of its own, and mounting one is not permitted here")
+        folders.append(folder)
+        return folder
+
+    yield mount
+    for mounted in folders:
+        subprocess.run(["umount", str(mounted)], check=True)
+
+
+# Atomic writes
+
+
+def test_a_written_value_comes_back_and_nothing_else_lies_there(tmp_path):
+    value = {"a": [1, 2.5, None, True], "b": {"ä": "ü\n"}, "c": 0.1 + 0.2}
+    path = tmp_path / "new" / "deeper" / "result.json"
+    files.write_json(path, value)
+    assert files.read_json(path) == value == json.loads(path.read_bytes())
+    files.write_json(path, [1])
+    assert files.read_json(path) == [1]
+    assert [entry.name for entry in path.parent.iterdir()] == ["result.json"]
+
+
+def test_a_file_that_is_not_there_reads_as_none(tmp_path):
+    assert files.read_json(tmp_path / "none.json") is None
+
+
+@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
+def test_what_json_cannot_hold_is_refused_and_the_old_file_stays(tmp_path, number):
+    path = tmp_path / "result.json"
+    files.write_json(path, {"loss": 1.0})
+    before = tree(tmp_path)
+    with pytest.raises(ValueError):
+        files.write_json(path, {"loss": number})
+    assert tree(tmp_path) == before
+
+
+def test_an_error_within_the_block_leaves_the_old_file_alone(tmp_path):
+    path = tmp_path / "best.keras"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError, match="saving failed"), files.atomic(path) as temporary:
+        temporary.write_bytes(b"half of the n")
+        raise RuntimeError("saving failed")
+    assert path.read_bytes() == b"old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["best.keras"]
+
+
+def test_writers_that_go_by_the_suffix_find_it(tmp_path):
+    path = tmp_path / "checkpoints" / "state.npz"
+    with files.atomic(path) as temporary:
+        np.savez(temporary, x=np.arange(3))  # appends .npz to any other suffix
+    with np.load(path) as file:
+        assert file["x"].tolist() == [0, 1, 2]
+    assert [entry.name for entry in path.parent.iterdir()] == ["state.npz"]
+
+
+def test_kill_9_in_the_middle_of_a_write_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "result.json"
+    files.write_json(path, {"epoch": 1})
+    code = (
+        "with files.atomic(pathlib.Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('{\"epoch\": ')\n"
+        "    print('half written', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with child(code, path) as process:
+        assert process.stdout.readline() == "half written\n"
+        assert any(entry != path for entry in tmp_path.iterdir()), "the half lies in the old file, or nowhere"
+    assert files.read_json(path) == {"epoch": 1}
+    files.write_json(path, {"epoch": 2})
+    assert files.read_json(path) == {"epoch": 2}
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+def test_a_reader_sees_a_whole_file_at_every_moment_and_after_kill_9(tmp_path):
+    path = tmp_path / "result.json"
+    code = (
+        "number = 0\n"
+        "while True:\n"
+        "    files.write_json(pathlib.Path(sys.argv[1]), {'number': number, 'padding': 'x' * 300_000})\n"
+        "    if not number:\n"
+        "        print('begun', flush=True)\n"
+        "    number += 1\n"
+    )
+    for _ in range(3):
+        with child(code, path) as process:
+            assert process.stdout.readline() == "begun\n"
+            seen = [files.read_json(path) for _ in range(100)]
+        seen.append(files.read_json(path))
+        assert {len(value["padding"]) for value in seen} == {300_000}
+        numbers = [value["number"] for value in seen]
+        assert numbers == sorted(numbers)
+        assert len(set(numbers)) > 1, "nothing was written while this test read"
+
+
+def test_a_full_disk_leaves_the_old_file_whole_and_no_half_of_the_new(mounted):
+    disk = mounted("size=1m")
+    path = disk / "result.json"
+    files.write_json(path, {"epoch": 1})
+    with pytest.raises(OSError) as caught:
+        files.write_json(path, {"epoch": 2, "padding": "x" * 2**21})
+    assert caught.value.errno == errno.ENOSPC
+    assert files.read_json(path) == {"epoch": 1}
+    assert [entry.name for entry in disk.iterdir()] == ["result.json"]
+    files.write_json(path, {"epoch": 2, "padding": "x" * 2**18})
+    assert files.read_json(path)["epoch"] == 2
+
+
+# Damaged files
+
+
+@pytest.mark.parametrize("content", [
+    b"", b'{"seed": 0, "epochs', b"{'seed': 0}",
+    b"\xff\xfe\x00",
+])  # fmt: skip
+def test_a_damaged_json_file_is_named(tmp_path, content):
+    path = tmp_path / files.CONFIG
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        files.read_json(path)
+    assert str(path) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["3", "[]", '"config"'])
+def test_a_config_that_is_no_config_is_refused(tmp_path, content):
+    (tmp_path / files.CONFIG).write_text(content)
+    with pytest.raises(UserError, match=files.CONFIG):
+        folder.check(tmp_path)
+
+
+# Whether a training may start
+
+
+def occupied(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    return tmp_path
+
+
+def a_file(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "notes.txt").write_text("")
+    return tmp_path / "notes.txt"
+
+
+def below_a_file(tmp_path: pathlib.Path) -> pathlib.Path:
+    return a_file(tmp_path) / "runs" / "first"
+
+
+def half_written(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / files.CONFIG).write_text('{"seed": ')
+    return tmp_path
+
+
+def dangling_link(tmp_path: pathlib.Path) -> pathlib.Path:
+    (tmp_path / "latest").symlink_to(tmp_path / "gone")
+    return tmp_path / "latest"
+
+
+def too_long_a_name(tmp_path: pathlib.Path) -> pathlib.Path:
+    return tmp_path / ("x" * 300)
+
+
+@pytest.mark.parametrize("place", [
+    occupied, a_file, below_a_file, half_written,
+    dangling_link,
+    pytest.param(too_long_a_name),
+])  # fmt: skip
+def test_a_refused_workdir_is_named_and_nothing_is_written(tmp_path, place):
+    directory = place(tmp_path)
+    before = tree(tmp_path)
+    with pytest.raises(UserError) as caught:
+        folder.check(directory)
+    assert str(directory) in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("below", ["", "runs/first"])
+def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, mounted, below):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    if os.access(locked, os.W_OK):  # as root, whom modes do not stop
+        locked = mounted("ro")
+    with pytest.raises(UserError, match=f"--workdir={locked / below} .*{locked} cannot be written to"):
+        folder.check(locked / below)
+
+
+@pytest.mark.parametrize("place", ["new", "new/deeper", "empty"])
+def test_a_free_place_is_taken_without_touching_it(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    before = tree(tmp_path)
+    assert folder.check(tmp_path / place) is None
+    assert tree(tmp_path) == before
+
+
+def test_a_training_that_lies_there_is_given_back(tmp_path, config):
+    files.write_json(tmp_path / files.CONFIG, to_json(config))
+    (tmp_path / "events.out.tfevents.1").write_bytes(b"")
+    before = tree(tmp_path)
+    assert folder.check(tmp_path) == to_json(config)
+    assert tree(tmp_path) == before
+
+
+def test_a_training_killed_before_tensorflow_was_there_can_start_again(tmp_path, config):
+    with opened(tmp_path, config), native_stderr(tmp_path / files.BACKEND_LOG):
+        pass  # gnexp.train imports TensorFlow here, for seconds
+    assert folder.check(tmp_path) == to_json(config)
+
+
+# Fresh folders
+
+
+def test_a_fresh_workdir_is_named_for_its_time_and_what_is_trained(tmp_path, config):
+    before = datetime.datetime.now().replace(microsecond=0)
+    directory = folder.fresh(tmp_path / "runs", config)
+    date, time, *words = directory.name.split("-")
+    assert before <= datetime.datetime.strptime(date + time, "%Y%m%d%H%M%S") <= datetime.datetime.now()
+    assert words == ["fashion_mnist", "group8", "amsgrad", "bs128"]
+    assert directory.parent == tmp_path / "runs"
+    assert directory.is_dir()
+    config.update({"model": {"norm": "instance_scalar"}, "data": {"name": "digits"}})
+    assert folder.fresh(tmp_path, config).name.split("-")[2:4] == ["digits", "instance_scalar"]
+
+
+def test_fresh_workdirs_made_at_once_never_collide(tmp_path, config):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: folder.fresh(tmp_path / "runs", config), range(64)))
+    assert len(set(made)) == 64
+    assert set((tmp_path / "runs").iterdir()) == set(made)
+    assert all(folder.check(directory) is None for directory in made)
+
+
+# The lock
+
+HOLD = (
+    "from configs import fmnist\n"
+    "with opened(pathlib.Path(sys.argv[1]), fmnist.get_config()):\n"
+    "    print('held', flush=True)\n"
+    "    sys.stdin.readline()\n"
+    "print('free', flush=True)\n"
+    "sys.stdin.read()\n"
+)
+
+
+def test_a_second_process_is_refused_until_the_first_lets_go(tmp_path, config):
+    directory = tmp_path / "runs" / "first"
+    refused = pytest.raises(UserError, match=f"{directory} is in use by another process")
+    with child(HOLD, directory) as process:
+        assert process.stdout.readline() == "held\n"
+        with refused, opened(directory, config):
+            pass
+        with opened(tmp_path / "runs" / "second", config):
+            pass
+        print(file=process.stdin, flush=True)
+        assert process.stdout.readline() == "free\n"
+        with opened(directory, config):
+            pass
+
+
+def test_kill_9_frees_the_lock(tmp_path, config):
+    with child(HOLD, tmp_path) as process:
+        assert process.stdout.readline() == "held\n"
+    with opened(tmp_path, config):
+        pass
+
+
+def test_an_error_frees_the_lock(tmp_path, config):
+    with pytest.raises(RuntimeError), opened(tmp_path / "first", config):
+        raise RuntimeError
+    with opened(tmp_path / "first", config):
+        pass
+
+
+def test_opened_again_it_gives_the_config_that_lies_there_and_refuses_another(tmp_path, config):
+    with opened(tmp_path, config) as first:
+        pass
+    before = (tmp_path / files.CONFIG).read_bytes()
+    with opened(tmp_path, config) as second:
+        assert second.to_dict() == first.to_dict()
+    config.model.groups = 1
+    with pytest.raises(UserError, match=r"config\.model\.groups is 8 there and 1 here"), opened(tmp_path, config):
+        pass
+    assert (tmp_path / files.CONFIG).read_bytes() == before
+
+
+# Where a training came from
+
+
+def test_provenance_says_when_where_and_with_what():
+    before = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
+    with child("import json; print(json.dumps(provenance()))", "--config=x y") as process:
+        found = json.loads(process.stdout.readline())
+    started = datetime.datetime.fromisoformat(found["started"])
+    assert before <= started <= datetime.datetime.now(datetime.UTC)
+    assert found["command"][-1] == "--config=x y"
+    assert found["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["versions"]["numpy"] == np.__version__
+    assert found["host"] == os.uname().nodename
+    assert found["cpus"] == len(os.sched_getaffinity(0))
+
+
+def git(folder: pathlib.Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost", "-c", "commit.gpgsign=false"]
+    command = ["git", "-C", str(folder), *identity, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.skipif(not shutil.which("git"), reason="needs git")
+def test_provenance_names_the_commit_of_the_source_that_runs_and_of_no_other(tmp_path):
+    package = tmp_path / "gnexp"
+    (package / "workdir").mkdir(parents=True)
+    for name in ("__init__.py", "errors.py", "workdir/__init__.py", "workdir/provenance.py"):
+        shutil.copyfile(ROOT / "gnexp" / name, package / name)
+    (tmp_path / ".gitignore").write_text("__pycache__/\n")
+    code = f"import json, sys; sys.path[:0] = [{str(tmp_path)!r}]; from gnexp.workdir.provenance import provenance"
+    command = [sys.executable, "-c", f"{code}; print(json.dumps(provenance()['git']))"]
+
+    def found():
+        return json.loads(subprocess.run(command, check=True, capture_output=True, cwd=ROOT).stdout)
+
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".gitignore")
+    git(tmp_path, "commit", "-q", "-m", "somebody else's")
+    assert found() is None, "an installed copy inside somebody else's checkout"
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-q", "-m", "ours")
+    assert found() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": False}
+    with (package / "errors.py").open("a") as file:
+        file.write("# changed\n")
+    assert found() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": True}
