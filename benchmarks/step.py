@@ -75,18 +75,22 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
     return run
 
 
-def _gnexp(batch: int, native: bool) -> Run:
+def _gnexp(batch: int, kernel: bool) -> Run:
     from gnexp.models.build import build
     from gnexp.norms import native
+    from gnexp.tasks.classification import Classification
     from gnexp.training import backend, optimizers
 
     config, most = _config(batch), _MOST[batch]
     model = build(config.model, (28, 28, 1), 10)
-    if native:
+    if kernel:
         native.use(model)
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
-    train, order = backend.train_steps(model, *_data(most, batch), jit_compile=False), _order(most, batch)
+    train, order = (
+        backend.train_steps(model, Classification(range(10)), *_data(most, batch), jit_compile=False),
+        _order(most, batch),
+    )
 
     def run(steps):
         for start in range(0, steps, most):

@@ -146,7 +146,7 @@ def test_another_config_in_its_folder_is_refused(unbroken, gnexp_train, unheavy)
     arguments, directory, _ = unbroken
     other = gnexp_train(*arguments, "--config.model.groups=2", f"--workdir={directory}", PYTHONPATH=unheavy)
     assert other.returncode == 2
-    assert "config.model.groups is 4 there, 2 here" in other.stderr
+    assert "config.model.groups is 4 there and 2 here" in other.stderr
 
 
 def _read_until(process: subprocess.Popen, text: str) -> None:

@@ -81,7 +81,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
 
     first, *others = read_trials(directory)
     assert first.status == "failed"
-    assert first.message.startswith("KilledError: its process died 3 times, last of SIGKILL: is there enough memory?")
+    assert first.message.startswith("KilledError: its process died 3 times, last of SIGKILL: possibly out of memory")
     assert [faults.processes_of(directory, each.trial_id) for each in others] == [4, 3, 1]
     assert [each.status for each in others] == ["completed", "completed", "failed"]
     (process,) = files.read_json(faults.folder(directory, "0003") / files.PROVENANCE)

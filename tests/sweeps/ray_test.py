@@ -98,7 +98,7 @@ def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     faults.let_go(held)
     stdout, stderr = process.communicate(timeout=200)
     assert process.returncode == 0 and stderr == ""
-    assert f"trial {on_it}: its process was lost; another is starting on " in stdout
+    assert f"trial {on_it}: its process was lost; another process is starting on " in stdout
     assert [line for line in stdout.splitlines() if "raylet" in line] == []
     cluster.remove_node(other)
 

@@ -293,8 +293,8 @@ def test_another_search_space_is_refused_naming_what_changed(finished):
     before = (directory / "config.json").read_bytes()
     with pytest.raises(UserError) as refused:
         run(config, directory)
-    assert "config.sweep.space.model.groups.values is [1, 2] there, [1, 4] here" in str(refused.value)
-    assert "config.sweep.seed is 1 there, 5 here" in str(refused.value)
+    assert "config.sweep.space.model.groups.values is [1, 2] there and [1, 4] here" in str(refused.value)
+    assert "config.sweep.seed is 1 there and 5 here" in str(refused.value)
     assert (directory / "config.json").read_bytes() == before
 
 

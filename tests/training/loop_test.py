@@ -12,6 +12,7 @@ from gnexp import group_normalization
 from gnexp.data.load import load
 from gnexp.data.splits import Splits
 from gnexp.errors import DivergedError
+from gnexp.norms import native
 from gnexp.training import backend
 from gnexp.training.loop import StoppedError, Training
 
@@ -165,11 +166,11 @@ def test_nothing_of_a_training_stays_when_it_is_forgotten(small):
     assert abs(alive[3] - alive[2]) < 500
 
 
-@pytest.mark.parametrize("native", [False, True])
-def test_the_config_says_whether_the_norms_have_the_compiled_kernel(small, splits, native):
-    small.native = native
+@pytest.mark.parametrize("wanted", [False, True])
+def test_the_config_says_whether_the_norms_have_the_compiled_kernel(small, splits, wanted):
+    small.native = wanted
     training = Training(small, splits)
-    expected = (native and native.load()) or group_normalization.normalize
+    expected = (wanted and native.load()) or group_normalization.normalize
     norms = [layer for layer in training.model.layers if isinstance(layer, group_normalization.GroupNormalization)]
     assert norms
     assert all(layer.kernel is expected for layer in norms)

@@ -97,7 +97,9 @@ def test_another_config_is_refused_naming_the_keys(done):
     config, directory, _ = done
     other = config.copy_and_resolve_references()
     other.model.groups, other.seed = 2, 1
-    with pytest.raises(UserError, match=r"config\.model\.groups is 4 there, 2 here; config\.seed is 0 there, 1 here"):
+    with pytest.raises(
+        UserError, match=r"config\.model\.groups is 4 there and 2 here; config\.seed is 0 there and 1 here"
+    ):
         _run(other, directory)
 
 
