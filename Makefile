@@ -11,7 +11,7 @@ PEERS := torch==2.13.0 flax==0.12.8
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # By file: the tests of one file share what they train, and TensorFlow is imported once in each of the two processes. The
 # file that takes longest comes first.
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/train_test.py tests
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/commands/train_test.py tests
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 
