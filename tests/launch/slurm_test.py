@@ -164,6 +164,6 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
     assert [(outcome.status, outcome.message) for outcome in read_trials(directory)] == [("completed", None)] * 3
     assert (folders[0] / files.RESULT).stat().st_mtime_ns == kept
     assert [len(files.read_json(folder / files.PROVENANCE)) for folder in folders] == [1, 2, 1]
-    assert log.read_text().count(f"workdir: {directory}\n") == 2
+    assert log.read_text().count(f"workdir: {directory}\n") == 3  # at each start, and in the end
     assert not slurm.processes()
     assert _ray_folders() <= before

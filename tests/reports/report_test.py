@@ -411,7 +411,7 @@ def test_a_mistake_in_the_command_line_is_one_line(monkeypatch, capsys, argument
         with pytest.raises(SystemExit) as ended:
             report.main()
     finally:
-        for name in ("workdir", "out"):
+        for name in ("workdir", "out", "version"):
             delattr(flags.FLAGS, name)
     assert ended.value.code == 2
     assert capsys.readouterr() == ("", f"gnexp: {message}\n")

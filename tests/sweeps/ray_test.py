@@ -21,6 +21,7 @@ from tests.support.sweeps import TOO_FAST, config_file, run, tiny
 pytestmark = pytest.mark.any_backend
 ROOT = pathlib.Path(__file__).parents[2]
 needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="needs Ray: pip install -e '.[ray]'")
+_RATES = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
 needs_proc = pytest.mark.skipif(not faults.HAS_PROC, reason="looks for the processes in /proc")
 
 
@@ -40,11 +41,21 @@ def cluster():
 
 
 @needs_ray
+def test_a_sweep_is_the_same_on_ray_as_one_trial_after_the_other(tmp_path):
+    config = on_ray(tiny("grid", trials=3, epochs=2, **_RATES))
+    found = run(config, tmp_path / "ray")
+    config.sweep.executor, config.sweep.parallel = "serial", 1
+    expected = run(config, tmp_path / "serial")
+    assert [each.status for each in expected] == ["completed", "completed", "failed"]
+    faults.assert_same(found, expected)
+
+
+@needs_ray
 @needs_proc
+@pytest.mark.slow
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
     """One story, for each chapter of its own would start Ray and TensorFlow anew."""
-    rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
-    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **rates)), tmp_path / "sweep"
+    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **_RATES)), tmp_path / "sweep"
 
     def start():
         return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
@@ -83,8 +94,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
 @needs_proc
 @pytest.mark.slow
 def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
-    rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
-    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **rates)), tmp_path / "sweep"
+    config, directory = on_ray(tiny("grid", trials=3, epochs=60, **_RATES)), tmp_path / "sweep"
     process = gnexp_train.start(
         f"--workdir={directory}", f"--ray_address={cluster.address}", config=config_file(tmp_path, config)
     )
