@@ -19,7 +19,7 @@ from absl import app, flags
 from gnexp.analysis.sweep import is_sweep
 from gnexp.errors import UserError
 from gnexp.reports import archive, sweep_page, trainings_page
-from gnexp.terminal import exit
+from gnexp.terminal import command_line, exit
 
 _KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
 
@@ -56,6 +56,7 @@ def _run(_: list[str]) -> None:
 def _main() -> None:
     flags.DEFINE_string("workdir", None, f"The {_KINDS}; finished or still running.")
     flags.DEFINE_string("out", None, "Where to put what a repository keeps of it, with the page.")
+    command_line.show_in_help("version")
     app.run(_run, flags_parser=_parse)
 
 

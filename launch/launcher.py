@@ -135,6 +135,7 @@ def launch(
         )
         flags.DEFINE_bool("submit", False, "Submit it; without this, print it.")
         define()
+        command_line.show_in_help("config", "workdir", "submit", "version")
         app.run(lambda _: _launch(_order(), render, submitter, watch), flags_parser=_parse)
 
     exit.run(main)

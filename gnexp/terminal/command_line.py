@@ -9,6 +9,7 @@ import pathlib
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 
 from absl import flags, logging
 from ml_collections import config_flags
@@ -28,8 +29,19 @@ def define() -> None:
     _check_flags(sys.argv[1:])
     config_flags.DEFINE_config_file(
         "config",
-        help_string="The experiment; --config.KEY=VALUE changes a value (configs/fmnist.py lists them all).",
+        help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
+
+
+def show_in_help(*names: str) -> None:
+    """Shows flags in the command's --help, wherever they were defined."""
+    for name in names:
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flags.FLAGS[name])
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Tells whether a command line has --help, or one of its kin."""
+    return any(re.match(r"--?help", argument) for argument in argv)
 
 
 def environment() -> dict[str, str]:
@@ -50,8 +62,8 @@ def parse(argv: list[str]) -> list[str]:
     try:
         rest = flags.FLAGS(argv)
     except SystemExit as error:
-        if any(re.match(r"--?help", argument) for argument in argv):
-            sys.exit(0)  # absl ends with 1
+        if asks_for_help(argv):
+            raise
         raise _unreadable(error) from error
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))

@@ -1,17 +1,31 @@
 """How a command ends: every error as one line on stderr and an exit code."""
 
 import errno
+import importlib.metadata
 import sys
 from collections.abc import Callable
+
+from absl import flags
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, one_line
 from gnexp.terminal import command_line
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a command, and ends the process where it raises a `GnexpError` or an `OSError`, or Ctrl-C comes."""
+    """Runs a command, and ends the process where it raises a `GnexpError` or an `OSError`, or Ctrl-C comes.
+
+    Gives the command --version, and lets --help end with 0, where absl ends with 1.
+    """
+    if "--version" in sys.argv[1:]:
+        print(f"gnexp {importlib.metadata.version('gnexp')}")
+        return
     try:
+        flags.DEFINE_bool("version", False, "Print the version, and do nothing else.")
         main()
+    except SystemExit as error:
+        if error.code == 1 and command_line.asks_for_help(sys.argv):
+            sys.exit(0)
+        raise
     except KeyboardInterrupt:  # before anything was begun that would have to be saved
         print("gnexp: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)

@@ -88,12 +88,6 @@ def test_a_config_file_that_fails_is_one_line(gnexp_train, unheavy, tmp_path, te
     assert says in done.stderr
 
 
-def test_help_is_printed_without_anything_heavy(gnexp_train, unheavy):
-    done = gnexp_train("--help", PYTHONPATH=unheavy)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "--workdir" in done.stdout
-
-
 def test_a_config_file_that_is_not_there_is_named(gnexp_train, unheavy):
     done = gnexp_train(config="configs/none.py", PYTHONPATH=unheavy)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
