@@ -1,5 +1,6 @@
 """What the tests share: small configs, the command line in a process of its own, and where the real data lies."""
 
+import gc
 import os
 import pathlib
 import subprocess
@@ -14,6 +15,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Whoever imports TensorFlow or JAX with this in front of PYTHONPATH is found out.
 _POISON = "raise SystemExit('imported before the mistake was found')"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def frozen() -> None:
+    """Spares the garbage collection after each training a walk over all that the tests have imported by now."""
+    gc.freeze()
 
 
 @pytest.fixture
@@ -49,19 +56,21 @@ def unheavy(tmp_path_factory) -> str:
 class CommandLine:
     """Runs `python -m gnexp.train` as a user would, from the repository's root."""
 
-    def start(self, *arguments: str, config: str = "configs/smoke.py", **environment: str) -> subprocess.Popen:
+    def start(
+        self, *arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT, **environment: str
+    ) -> subprocess.Popen:
         """Starts the command and returns its process, stdout and stderr as pipes of text."""
         command = [sys.executable, "-m", "gnexp.train", f"--config={config}", *arguments]
         return subprocess.Popen(
             command,
-            cwd=ROOT,
+            cwd=cwd,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
 
-    def __call__(self, *arguments: str, **options: str) -> subprocess.CompletedProcess:
+    def __call__(self, *arguments: str, **options) -> subprocess.CompletedProcess:
         """Runs the command to its end."""
         process = self.start(*arguments, **options)
         stdout, stderr = process.communicate(timeout=300)

@@ -38,7 +38,7 @@ def prepare(deterministic: bool) -> None:
 
 def forget() -> None:
     """Frees what the trainings of this process have left behind; none may be going on."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)  # One collection, at the end, is enough: each takes a while.
     if keras.backend.backend() == "jax":
         import jax
 

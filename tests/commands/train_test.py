@@ -19,6 +19,8 @@ from gnexp.workdir import checkpoint, files
 # Connections are refused at once there: no network, on any machine.
 _NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
 
+CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
+
 
 def _figures(directory: pathlib.Path) -> dict:
     values = json.loads((directory / "result.json").read_text())
@@ -175,6 +177,7 @@ def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(unbroken, g
     assert len(json.loads((tmp_path / "run" / "provenance.json").read_text())) == 4
 
 
+@pytest.mark.any_backend
 def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
     arguments = [
         "--config.optimizer.name=sgd",
@@ -187,37 +190,23 @@ def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
+def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fresh_folder(gnexp_train, tmp_path):
     nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
-    ask = ["--config.data.name=fashion_mnist", "--config.epochs=1", f"--workdir={tmp_path / 'run'}"]
-    done = gnexp_train(*ask, **nowhere)
+    ask = ["--config.data.name=fashion_mnist", "--config.epochs=1"]
+    done = gnexp_train(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path, **nowhere)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 2
-    assert json.loads((tmp_path / "run/config.json").read_text())["data"]["name"] == "digits"
-    assert json.loads((tmp_path / "run/result.json").read_text())["dataset"] == "digits"
+    (directory,) = (tmp_path / "runs").iterdir()
+    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs16", directory.name)
+    assert f"workdir: runs/{directory.name}" in done.stdout
+    assert json.loads((directory / "config.json").read_text())["data"]["name"] == "digits"
+    assert json.loads((directory / "result.json").read_text())["dataset"] == "digits"
 
-    strict = gnexp_train("--config.data.fallback=", *ask[:2], f"--workdir={tmp_path / 'strict'}", **nowhere)
+    strict = gnexp_train("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}", **nowhere)
     assert strict.returncode == 2
     assert "train-images-idx3-ubyte.gz" in strict.stderr
     assert "$GNEXP_DATA_DIR" in strict.stderr
     assert not (tmp_path / "strict").exists()
-
-
-@pytest.mark.any_backend
-def test_a_fresh_folder_under_runs_is_named_for_what_is_trained(gnexp_train, tmp_path):
-    root = str(pathlib.Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, "-m", "gnexp.train", f"--config={root}/configs/smoke.py", "--config.epochs=1"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": root},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    (directory,) = (tmp_path / "runs").iterdir()
-    assert re.fullmatch(r"\d{8}-\d{6}-digits-group4-amsgrad-bs16", directory.name)
-    assert f"workdir: runs/{directory.name}" in done.stdout
 
 
 @pytest.fixture

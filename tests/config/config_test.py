@@ -17,6 +17,8 @@ from gnexp.config.stored import from_json, record, resume_config, to_json
 from gnexp.config.validation import validate
 from gnexp.errors import UserError
 
+pytestmark = pytest.mark.any_backend
+
 NAN, INFINITY = math.nan, math.inf
 
 # Values that a field takes, values that it refuses, and what the refusal must say is allowed.

@@ -22,6 +22,8 @@ from sklearn.datasets import load_digits
 from gnexp.data.load import available, load
 from gnexp.errors import UserError
 
+pytestmark = pytest.mark.any_backend
+
 FILES = [
     "train-images-idx3-ubyte.gz",
     "train-labels-idx1-ubyte.gz",

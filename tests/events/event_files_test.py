@@ -12,6 +12,8 @@ from tensorboard.util import tensor_util
 from gnexp.events import summaries
 from gnexp.events.event_files import EventFiles
 
+pytestmark = pytest.mark.any_backend
+
 
 def _read(directory, run=""):
     """Returns (step, tag, value) of every scalar in a run, as TensorBoard's own loader reads them."""

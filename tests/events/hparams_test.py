@@ -8,6 +8,8 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from gnexp.config.schema import FIELDS
 from gnexp.events import hparams
 
+pytestmark = pytest.mark.any_backend
+
 
 def _content(summary):
     (value,) = summary.value

@@ -15,6 +15,8 @@ from gnexp.reports import archive
 from tests.support.pages import sweep, trial
 from tests.support.sweeps import run, with_failures
 
+pytestmark = pytest.mark.any_backend
+
 
 def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(tmp_path):
     directory, kept = tmp_path / "sweep", tmp_path / "kept" / "sweep"

@@ -134,10 +134,10 @@ def _fuzz(gnexp_train, tuner, kills, seed, folder):
 
 
 def test_kills_leave_no_trace(gnexp_train, tmp_path):
-    _fuzz(gnexp_train, "hyperband", kills=4, seed=0, folder=tmp_path)
+    _fuzz(gnexp_train, "hyperband", kills=2, seed=0, folder=tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tuner", _OPTIONS)
-def test_a_hundred_kills_leave_no_trace(gnexp_train, tmp_path, tuner):
-    _fuzz(gnexp_train, tuner, kills=25, seed=1, folder=tmp_path)
+def test_a_hundred_and_twenty_kills_leave_no_trace(gnexp_train, tmp_path, tuner):
+    _fuzz(gnexp_train, tuner, kills=30, seed=1, folder=tmp_path)

@@ -81,6 +81,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
 
 @needs_ray
 @needs_proc
+@pytest.mark.slow
 def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, TOO_FAST)}}
     config, directory = on_ray(tiny("grid", trials=3, epochs=60, **rates)), tmp_path / "sweep"
@@ -111,6 +112,7 @@ def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
 
 
 @needs_ray
+@pytest.mark.slow
 def test_hyperband_waits_for_results_and_two_trials_share_a_gpu(cluster, tmp_path):
     node = cluster.add_node(num_cpus=2, num_gpus=1)
     found = run(on_ray(tiny("hyperband", trials=5, epochs=3), gpus=0.5), tmp_path, cluster.address)

@@ -11,6 +11,8 @@ from sklearn.metrics import confusion_matrix
 
 from gnexp.tasks import pictures
 
+pytestmark = pytest.mark.any_backend
+
 NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 

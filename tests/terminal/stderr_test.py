@@ -9,6 +9,8 @@ import pytest
 
 from gnexp.terminal.stderr import native_stderr
 
+pytestmark = pytest.mark.any_backend
+
 DESCRIPTORS = pathlib.Path("/proc/self/fd")
 FIGURES = {
     "epoch": 3,

@@ -15,6 +15,8 @@ from gnexp.training import console
 from gnexp.training.console import TerminalConsole
 from gnexp.workdir.result import SUCCESS, Result
 
+pytestmark = pytest.mark.any_backend
+
 DESCRIPTORS = pathlib.Path("/proc/self/fd")
 FIGURES = {
     "epoch": 3,

@@ -14,6 +14,8 @@ from gnexp.training.run import train
 from gnexp.workdir.folder import opened
 from tests.support.boards import TensorBoard
 
+pytestmark = pytest.mark.any_backend
+
 
 def _run(config, directory):
     with opened(directory, config) as config:

@@ -13,6 +13,8 @@ import tensorflow as tf
 
 from gnexp.training import fused_optimizers, optimizers
 
+pytestmark = pytest.mark.any_backend
+
 CASES = {
     "adam": ("Adam", {}, "ResourceApplyAdam"),
     "amsgrad": ("Adam", {"amsgrad": True}, "ResourceApplyAdamWithAmsgrad"),

@@ -115,6 +115,7 @@ def test_divergence_is_recorded_as_a_failure(small, tmp_path):
     assert "at step" in recorded["message"]
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("dies_in", ["save", "write", "model", "result"])
 def test_a_death_at_any_point_of_the_end_is_made_good(small, tmp_path, monkeypatch, dies_in):
     """Raises where the process could be killed once training is over, then runs the same training again."""

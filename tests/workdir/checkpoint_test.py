@@ -7,6 +7,8 @@ from gnexp.workdir import checkpoint
 from gnexp.workdir.checkpoint import Checkpoint
 from gnexp.workdir.result import SUCCESS, Result
 
+pytestmark = pytest.mark.any_backend
+
 _RESULT = Result(
     SUCCESS, "digits", "test", "val_loss", 0.1, 1, 0.9, 0.2, 3.5, [{"epoch": 1, "loss": 0.30000000000000004}]
 )

@@ -21,6 +21,8 @@ from gnexp.terminal.stderr import native_stderr
 from gnexp.workdir import files, folder
 from gnexp.workdir.folder import opened
 
+pytestmark = pytest.mark.any_backend
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 
