@@ -15,7 +15,7 @@ PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 
-.PHONY: help train test test-slow peers lock
+.PHONY: help train test test-slow docs peers lock
 .DELETE_ON_ERROR:
 
 help:
@@ -32,6 +32,9 @@ test: .venv/requirements-test.ready ## check the style and run the fast tests, o
 
 test-slow: .venv/requirements-test.ready ## run the tests that take minutes
 	$(PYTEST) -m slow $(ARGS)
+
+docs: .venv/requirements.ready ## write the table of docs/configs.md
+	.venv/bin/python -m docs.configs
 
 peers: .venv/requirements-test.ready ## install PyTorch and Flax, for what compares with them
 	$(PIP) install $(PEERS)

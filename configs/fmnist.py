@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, FieldReference
 
 
 def get_config() -> ConfigDict:
-    """Returns the experiment; gnexp/config.py says what each value may be."""
+    """Returns the experiment; gnexp/config/schema.py says what each value may be."""
     config = ConfigDict()
     config.seed = 0
     config.epochs = 13

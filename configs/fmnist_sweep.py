@@ -17,7 +17,7 @@ from gnexp.space import by, choice, floats
 
 
 def get_config() -> ConfigDict:
-    """Returns the experiment of fmnist.py, with a table of what is searched; gnexp/space.py says what it may hold."""
+    """Returns the experiment of fmnist.py, with a table of what is searched; gnexp/space/entries.py has the words."""
     config = fmnist.get_config()
 
     config.sweep = ConfigDict()

@@ -184,7 +184,7 @@ def called_for(package: str, files: Sequence[pathlib.Path], target: str) -> list
     return sorted(found - {f":{target}"}, key=lambda text: (":/@".index(text[0]), text))
 
 
-@pytest.mark.parametrize("package", ["gnexp", "configs", "launch", "benchmarks", "tests"])
+@pytest.mark.parametrize("package", ["gnexp", "configs", "docs", "launch", "benchmarks", "tests"])
 def test_each_targets_deps_are_what_its_files_import(package):
     folder, wrong, stated = ROOT / package, [], targets(package)
     called = wings(folder) | {"gnexp"} if package == "gnexp" else wings(folder) - {"run_pytest", "conftest"}
