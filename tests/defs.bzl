@@ -6,16 +6,17 @@ def pytest_test(name, deps = [], data = [], **kwargs):
     """Runs the tests of a folder, the slow ones left out.
 
     Args:
-      name: of the test, and of its folder.
+      name: of the test: its folder's, with _tests at the end, since the test itself becomes a file beside the folder.
       deps: what its files import.
       data: as for py_test.
       **kwargs: as for py_test.
     """
+    folder = name[:-len("_tests")]
     py_test(
         name = name,
-        srcs = native.glob([name + "/**/*.py"]) + ["run_pytest.py"],
+        srcs = native.glob([folder + "/**/*.py"]) + ["run_pytest.py"],
         main = "run_pytest.py",
-        args = ["tests/" + name],
+        args = ["tests/" + folder],
         data = data + ["//:pyproject.toml"],
         legacy_create_init = 0,  # The files that a test sees are those of the repository.
         deps = deps + [":keras_backend"],

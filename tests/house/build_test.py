@@ -121,7 +121,7 @@ def targets(package: str) -> dict[str, dict]:
     found: dict[str, dict] = {}
 
     def rule(name: str, **attributes) -> None:
-        found[name] = attributes
+        found[name.removesuffix("_tests")] = attributes
 
     def glob(patterns: Sequence[str]) -> list[str]:
         paths = (path for pattern in patterns for path in (ROOT / package).glob(pattern))
