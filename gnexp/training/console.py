@@ -18,7 +18,7 @@ class Console(Protocol):
         """Reports how many steps of an epoch are done."""
 
     def resumed(self, epochs: int, step: int) -> None:
-        """Reports where a training resumes: after so many whole epochs, and steps of the next."""
+        """Reports where a training resumes: the whole epochs done, and the steps of the next."""
 
     def epoch(self, figures: Epoch, best: bool) -> None:
         """Reports the figures of an epoch, and whether it is the best so far."""
