@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from gnexp.workdir import checkpoint, files
 
-# Connections are refused at once there: no network, on any machine.
+# Nothing listens there, so connections are refused at once: no network, on any machine.
 _NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
 
 
@@ -193,7 +193,7 @@ def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_dataset_that_cannot_be_had_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
+def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record(gnexp_train, tmp_path):
     nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
     ask = ["--config.data.name=fashion_mnist", "--config.epochs=1", f"--workdir={tmp_path / 'run'}"]
     done = gnexp_train(*ask, **nowhere)
