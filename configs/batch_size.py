@@ -1,4 +1,4 @@
-"""Test error against batch size for batch, group, layer, instance and no normalization: the paper's Figure 1, in small.
+"""Test error against batch size for batch, group, layer, instance and no normalization: the paper's Figure 1, smaller.
 
 Run:      python -m gnexp.train --config=configs/batch_size.py --workdir=runs/batch_size
           python -m gnexp.report --workdir=runs/batch_size
@@ -7,9 +7,9 @@ Accuracy: on the test set at batch size 1, 84.5 ± 0.7 % with GroupNorm 8, 82.2 
           neither (results/README.md).
 
 All batch sizes see the same images, 4 epochs of 4096, so that the small ones take more steps, as in the paper. The
-learning rate is tuned for each norm at each batch size, on held-out images; a pilot with one seed, of batch and group
-normalization, had shown where to look. The cosine brings all of them to rest, lest small batches be judged by the noise
-of their last steps.
+learning rate is tuned for each norm at each batch size, on held-out images; a pilot with one seed, for batch and group
+normalization, showed where to look. The cosine schedule brings all of them to rest, so that small batches are not
+judged by the noise of their last steps.
 """
 
 from ml_collections import ConfigDict

@@ -3,11 +3,11 @@
 Run:      python -m gnexp.train --config=configs/epsilon.py --workdir=runs/epsilon
           python -m gnexp.report --workdir=runs/epsilon
 Time:     18 minutes on 2 CPU cores, two trials side by side: 35 trials of 3 seeds.
-Accuracy: on the test set 82.6 ± 0.3 % with 1e-6, 84.5 ± 0.6 % with 10, 78.5 ± 1.5 % with 1000 (results/README.md).
+Accuracy: on the test set, 82.6 ± 0.3 % with 1e-6, 84.5 ± 0.6 % with 10, 78.5 ± 1.5 % with 1000 (results/README.md).
 
 The data and the schedule are those of batch_size.py, the batch size is 32, with 8 groups. The learning rate is tuned
-for each epsilon, on held-out images: a large epsilon makes activations small, for which another rate might make up.
-1e-4 is not searched, which groups.py has shown to be too low for a small epsilon.
+for each epsilon, on held-out images: a large epsilon makes activations small, and another rate might make up for that.
+1e-4 is not searched: groups.py showed that it is too low for a small epsilon.
 """
 
 from ml_collections import ConfigDict

@@ -5,9 +5,9 @@ Look:     python -m gnexp.train --config=configs/fmnist_sweep.py --dry_run
 Time:     not measured at full size, which is hours to days on 2 CPU cores: an epoch takes 39 s at batch size 128, and
           many times that at 1. With --config.data.train_size=3000 --config.data.validation=2000 --config.epochs=4
           --config.sweep.tuner=hyperband --config.sweep.factor=2 --config.sweep.max_trials=15: 5 minutes.
-Accuracy: of that, the best trial has 83% on 2,000 held-out images (sweep.seed=0, one seed).
+Accuracy: the best trial of that short sweep has 83% on 2,000 held-out images (sweep.seed=0, one seed).
 
-The same command goes on after whatever stopped it, and with a higher --config.sweep.max_trials it goes on for longer.
+The same command resumes an interrupted sweep, and with a higher --config.sweep.max_trials it extends a finished one.
 """
 
 from ml_collections import ConfigDict
@@ -17,19 +17,19 @@ from gnexp.space import by, choice, floats
 
 
 def get_config() -> ConfigDict:
-    """Returns the experiment of fmnist.py, with a table of what is searched; gnexp/space/entries.py has the words."""
+    """Returns the experiment of fmnist.py, with a table of what is searched (gnexp/space/entries.py)."""
     config = fmnist.get_config()
 
     config.sweep = ConfigDict()
     config.sweep.tuner = "random"  # or grid, bayesian, hyperband
     config.sweep.max_trials = 30
     config.sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
-    config.sweep.max_failures = 5  # where all of the first so many trials fail, the sweep stops
+    config.sweep.max_failures = 5  # the sweep stops if its first trials, as many as this, all fail
     config.sweep.seed = 1  # of the tuner
     config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
     config.sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
     config.sweep.parallel = 1  # trials at a time
-    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, on ray; half a GPU is 0.5
+    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, for ray; half a GPU is 0.5
 
     space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
     space.model.groups = choice(1, 2, 4, 8, 16, 32)

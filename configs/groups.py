@@ -3,7 +3,7 @@
 Run:      python -m gnexp.train --config=configs/groups.py --workdir=runs/groups
           python -m gnexp.report --workdir=runs/groups
 Time:     32 minutes on 2 CPU cores, two trials side by side: 21 trials of 5 seeds.
-Accuracy: on the test set 82.1 ± 0.4 % with one group, 83.2 ± 0.3 % with 32 (results/README.md).
+Accuracy: on the test set, 82.1 ± 0.4 % with one group, 83.2 ± 0.3 % with 32 (results/README.md).
 
 The data and the schedule are those of batch_size.py, the batch size is 32. The learning rate is tuned for each number
 of groups, on held-out images.

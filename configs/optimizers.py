@@ -5,10 +5,10 @@ Run:      python -m gnexp.train --config=configs/optimizers.py --workdir=runs/op
 Time:     82 minutes on 2 CPU cores, two trials side by side: 6 trials of 3 seeds.
 Accuracy: on the test set, 87.4 ± 0.7 % with Adam, 86.9 ± 1.1 % with AMSGrad (results/README.md).
 
-One epoch of all images but the 2,048 held out, with 8 groups. The original compared the two at one learning rate, 1e-3;
-here each has the one of three that suits it best on held-out images, and the page has the rest. A shorter sweep, whose
-command is on that page too, had 1e-4 as the best of four for both. The rate is constant, as the original's was in the
-epochs in which the two came apart, of which this is only the first.
+One epoch of all images except the 2,048 held out, with 8 groups. The original compared the two at one learning rate,
+1e-3. Here each has the best of three rates on held-out images; results/README.md has the others. A shorter sweep, with
+its command there too, found 1e-4 to be the best of four for both. The rate is constant, as the original's was in the
+epochs in which the two diverged; this is only the first of those.
 """
 
 from ml_collections import ConfigDict

@@ -1,19 +1,19 @@
 """The original project's five trainings of one network on Fashion-MNIST, and the one that it left out.
 
 Run:      python -m gnexp.train --config=configs/original.py:gn8_amsgrad_bs128 --workdir=runs/original/gn8_amsgrad_bs128
-          and so for bn_bs1, gn8_bs1, in_bs1, gn8_amsgrad_bs1, instance_bs1 (`RUNS`, below)
-Time:     on one CPU core, in the shortest epochs, 250 s at batch size 1 and 67 s at 128: 54 and 44 minutes; one to two
-          hours were taken, beside other work.
+          and likewise for bn_bs1, gn8_bs1, in_bs1, gn8_amsgrad_bs1, instance_bs1 (`RUNS`, below)
+Time:     on one CPU core, 250 s for the shortest epoch at batch size 1 and 67 s at 128, which makes 54 and 44 minutes;
+          beside other work, the trainings took one to two hours.
 Accuracy: 93.1% with gn8_amsgrad_bs128 (seed 0, best epoch), 92.9% with gn8_amsgrad_bs1; results/README.md has all.
 
-As there, all 60,000 training images are trained on, and the 10,000 test images are the validation set: they set the
-learning rate and choose the best epoch, so that the best accuracy flatters.
+As in the original, all 60,000 training images are trained on, and the 10,000 test images are the validation set: they
+set the learning rate and choose the best epoch, so that the best accuracy is optimistic.
 
-What differs is what Keras changed after March 2018. Its ReduceLROnPlateau cut the learning rate at the fourth epoch
-without a fall of the validation loss where today's does at the third, for a patience of 3 (keras-team/keras#9541), and
-its he_normal had a standard deviation 12% smaller (keras-team/keras#9963). Of the original's layer, an early version
-took the statistics of each row of the image over all channels, a later one those of the groups: which one was trained,
-its notebook does not say.
+What differs is what Keras changed after March 2018. With a patience of 3, its ReduceLROnPlateau cut the learning rate
+at the fourth epoch without a lower validation loss, where today's does at the third (keras-team/keras#9541), and its
+he_normal had a standard deviation 12% smaller (keras-team/keras#9963). An early version of the original's layer
+took its statistics over each row of the image and all channels, a later one over the groups. Its notebook does not say
+which of the two was trained.
 """
 
 from ml_collections import ConfigDict

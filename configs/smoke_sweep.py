@@ -1,8 +1,8 @@
-"""Every part of a sweep, small: four trials of two seeds on the digits that scikit-learn brings along.
+"""Every part of a sweep, small: four trials of two seeds on the digits that come with scikit-learn.
 
 Run:      python -m gnexp.train --config=configs/smoke_sweep.py --workdir=runs/smoke-sweep
 Time:     42 s on 2 CPU cores, most of it for starting Python and compiling eight networks.
-Accuracy: none to speak of: each training sees 400 images, twice.
+Accuracy: not meaningful, because each training sees only 400 images, twice.
 """
 
 from ml_collections import ConfigDict

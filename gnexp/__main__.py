@@ -11,11 +11,11 @@ _COMMANDS = """gnexp {version}: does Group Normalization help here?
   python -m launch.kuberay --config=FILE --workdir=FOLDER  print or submit a job for Kubernetes (from a checkout)
   tensorboard --logdir=FOLDER                              look at either, also while it runs
 
-Each of ours takes --help."""
+The gnexp and launch commands take --help."""
 
 
 def main() -> None:
-    """Prints the commands, or the version alone for --version."""
+    """Prints the commands, or only the version for --version."""
     version = importlib.metadata.version("gnexp")
     match sys.argv[1:]:
         case [] | ["--help" | "-h" | "help"]:

@@ -5,10 +5,10 @@ import signal
 
 
 class GnexpError(Exception):
-    """Any end that is not a bug of ours.
+    """Base class of every error that is not a bug in gnexp.
 
     Attributes:
-      exit_code: of the process.
+      exit_code: the exit code of the process.
     """
 
     exit_code = 1
@@ -42,7 +42,6 @@ class InterruptedTrainingError(GnexpError):
     """
 
     def __init__(self, signum: int, where: str, directory: pathlib.Path):
-        """Names the signal and where the training stopped."""
         super().__init__(f"stopped by {signal.Signals(signum).name} {where}")
         self.exit_code = 128 + signum
         self.signum = signum
@@ -50,20 +49,20 @@ class InterruptedTrainingError(GnexpError):
         self.directory = directory
 
     def __reduce__(self):
-        """Lets the error cross from one process to another; what `Exception` has for that knows only the message."""
+        """Lets the error be pickled: `Exception.__reduce__` would give the constructor only the message."""
         return type(self), (self.signum, self.where, self.directory)
 
 
 def one_line(error: object) -> str:
-    """Returns what an error says, in one line."""
+    """Returns an error's message as one line."""
     return "; ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 def first_line(error: object) -> str:
-    """Returns the first line of what an error of another library says, in which the cause stands."""
+    """Returns the first line of another library's error message, which states the cause."""
     return str(error).strip().partition("\n")[0].strip()
 
 
 def last_line(error: object) -> str:
-    """Returns the last line of an error whose message holds a whole traceback."""
+    """Returns the last line of an error message that holds a whole traceback."""
     return str(error).strip().rpartition("\n")[2].strip()

@@ -10,15 +10,15 @@ from keras import ops
 def normalize(x, gamma, beta, axis, groups, epsilon):
     """Normalizes groups of channels, then scales and shifts each channel.
 
-    Every element is taken relative to a pivot of its group, the mean as float32 has it. What rounding left of the mean
-    is found together with the variance, so that both keep their digits where the mean is far from zero.
+    A pivot is first subtracted from each group: its mean, as the dtype of `x` rounds it. The remainder of the mean is
+    computed together with the variance, so that both keep their digits when the mean is far from zero.
 
     Args:
         x: Floating-point tensor of rank 2 or more, the batch on axis 0.
         gamma: Tensor of shape `(channels,)`, dtype of `x`.
-        beta: Likewise.
+        beta: Tensor of the shape and dtype of `gamma`.
         axis: The channel axis of `x`, counted from the front.
-        groups: How many groups to cut the channels into.
+        groups: The number of groups, a divisor of the number of channels.
         epsilon: Added to the variance.
 
     Returns:
@@ -30,7 +30,7 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
     shape = ops.shape(x)
     count = ops.maximum(ops.cast(size * math.prod(shape[i] for i in positions), x.dtype), 1)
 
-    # What is known of a group or a channel is small, (batch, groups, 1) or (batch, channels): only passes over x cost.
+    # Figures of a group or a channel are small, (batch, groups, 1) or (batch, channels): only passes over x cost time.
     def of_group(values):
         return ops.sum(ops.reshape(values, (-1, groups, size)), axis=-1, keepdims=True)
 
@@ -41,11 +41,11 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
         return ops.reshape(values, (-1, *(channels if i == axis else 1 for i in range(1, rank))))
 
     def forward(x, gamma, beta):
-        # Exact: a shift of a whole group changes no result.
+        # Stopping the gradient is exact: a shift of a whole group does not change the result.
         pivot = ops.stop_gradient(of_group(ops.sum(x, axis=positions)) / count)
         x = x - spread(of_channel(pivot))
         mean = of_group(ops.sum(x, axis=positions)) / count
-        # Without the lower bound rounding may leave a constant group with less than nothing.
+        # Rounding may make the variance of a constant group slightly negative.
         variance = ops.maximum(of_group(_sum_of_squares(x, positions)) / count - ops.square(mean), 0)
         inverse = ops.rsqrt(variance + epsilon)
         factor = of_channel(inverse) * gamma
@@ -55,7 +55,7 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
             dy = arguments[0] if upstream is None else upstream
             dbeta = ops.sum(dy, axis=positions)
             dgamma = (ops.sum(dy * x, axis=positions) - of_channel(mean) * dbeta) * of_channel(inverse)
-            # dx = factor * dy - inverse * (mean of gamma * dy + n * mean of gamma * dy * n), n being normalized
+            # dx = factor * dy - inverse * (mean of gamma * dy + n * mean of gamma * dy * n), where n is x normalized
             slope = of_group(gamma * dgamma) * ops.square(inverse) / -count
             offset = of_group(gamma * dbeta) * inverse / -count - slope * mean
             dx = (dy * spread(factor) + spread(of_channel(offset))) + x * spread(of_channel(slope))
@@ -64,7 +64,7 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
         return y, backward
 
     if keras.backend.backend() == "tensorflow":
-        # Its own gradient takes twice the passes. XLA fuses them, and JAX's forward mode knows no custom gradient.
+        # TensorFlow's own gradient takes twice the passes. XLA fuses JAX's, and JAX's jvp needs a plain function.
         return ops.custom_gradient(forward)(x, gamma, beta)
     return forward(x, gamma, beta)[0]
 
@@ -73,13 +73,13 @@ def _sum_of_squares(x, axes):
     if keras.backend.backend() == "tensorflow" and not is_for_xla():
         import tensorflow as tf
 
-        # The only operation of TensorFlow's that squares and adds up in one pass; XLA does not know it.
+        # TensorFlow's only operation that squares and sums in one pass; XLA does not support it.
         return ops.square(tf.math.reduce_euclidean_norm(x, axes))
     return ops.sum(ops.square(x), axis=axes)
 
 
 def is_for_xla():
-    """Tells whether what TensorFlow traces at the moment will be compiled by XLA (`jit_compile=True`)."""
+    """Tells whether the graph that TensorFlow is tracing will be compiled by XLA (`jit_compile=True`)."""
     import tensorflow as tf
     from tensorflow.python.ops import control_flow_util
 
@@ -95,13 +95,13 @@ class GroupNormalization(keras.layers.Layer):
     and divided by the standard deviation (eq. 1), then each channel is scaled by its `gamma` and shifted by its `beta`
     (eq. 6). `groups=1` is layer normalization over all axes but the batch, `groups=-1` is instance normalization.
 
-    A drop-in for `keras.layers.GroupNormalization`: same arguments, same weights, but `epsilon` is 1e-6 by default
-    (there 1e-3) and `get_config` gives back the `groups` that were asked for, -1 included.
+    A drop-in replacement for `keras.layers.GroupNormalization`: same arguments, same weights. But `epsilon` defaults to
+    1e-6 (there 1e-3), and `get_config` returns `groups` as it was given, -1 included.
 
     Shapes and dtypes: inputs have any rank from 2 up, the batch on axis 0; every size but the number of channels may be
     unknown until run time. The output has the shape of the inputs and the layer's `compute_dtype`. The statistics are
-    taken in float32, or in float64 where the inputs or the layer are, before any narrower cast: float32 values that
-    float16 cannot hold are normalized all the same. A mask is passed on; it does not change the statistics.
+    computed in float32, or in float64 if the inputs or the layer are, before any narrower cast, so that float32 values
+    outside float16's range are still normalized. A mask is passed on; it does not change the statistics.
 
     Example:
         >>> x = np.random.normal(5.0, 3.0, size=(2, 26, 26, 32))
@@ -110,8 +110,8 @@ class GroupNormalization(keras.layers.Layer):
         (2, 26, 26, 32)
 
     Args:
-        groups: How many groups to cut the channels into, a divisor of the number of channels, or -1 for one group per
-            channel. Defaults to 32.
+        groups: The number of groups, a divisor of the number of channels, or -1 for one group per channel. Defaults
+            to 32.
         axis: The channel axis, counted from the front or, when negative, from the back. Never the batch axis.
         epsilon: Added to the variance, so that a constant group gives `beta` and not NaN.
         center: Whether to add `beta`, a weight of shape `(channels,)`.
@@ -122,15 +122,15 @@ class GroupNormalization(keras.layers.Layer):
         gamma_regularizer: Regularizer of `gamma`, or None.
         beta_constraint: Constraint on `beta`, or None.
         gamma_constraint: Constraint on `gamma`, or None.
-        group: The spelling of `groups` in https://github.com/shaoanlu/GroupNormalization-keras; give one of the two.
-        **kwargs: What every Keras layer takes, such as `name` and `dtype`.
+        group: The name of `groups` in https://github.com/shaoanlu/GroupNormalization-keras; give only one of the two.
+        **kwargs: The arguments of every Keras layer, such as `name` and `dtype`.
 
     Raises:
-        ValueError: An argument is out of its range, or `groups` and `group` are both given; when the layer is built,
-            the inputs have no such channel axis, or a number of channels that is unknown or not a multiple of `groups`.
+        ValueError: An argument is out of its range, or `groups` and `group` are both given. When the layer is built:
+            the inputs have no such channel axis, or their number of channels is unknown or not a multiple of `groups`.
     """
 
-    # What computes the outputs, of any instance or of one: a function with the arguments of `normalize`.
+    # Computes the outputs, with the arguments of `normalize`. One instance may be given another function.
     kernel = staticmethod(normalize)
 
     def __init__(
@@ -150,9 +150,8 @@ class GroupNormalization(keras.layers.Layer):
         group=None,
         **kwargs,
     ):
-        """Checks and keeps the arguments, which the class describes."""
         if groups is not None and group is not None:
-            raise ValueError(f"group is another name of groups: give one. Received: groups={groups!r}, group={group!r}")
+            raise ValueError(f"group is an alias of groups: give one. Received: groups={groups!r}, group={group!r}")
         if groups is None:
             groups = 32 if group is None else group
         if not _is_integer(groups) or (groups < 1 and groups != -1):
@@ -178,7 +177,7 @@ class GroupNormalization(keras.layers.Layer):
         self.gamma_constraint = keras.constraints.get(gamma_constraint)
 
     def build(self, input_shape):
-        """Makes `gamma` and `beta` for inputs of `input_shape`; ValueError if its channels cannot be split."""
+        """Creates `gamma` and `beta`, each of shape `(channels,)`; ValueError if the channels cannot be split."""
         axis, groups, size = self._split_channels(input_shape)
         # Kept for call(), where a traced graph may not know the number of channels.
         self._split = (axis, groups, size)
@@ -207,7 +206,7 @@ class GroupNormalization(keras.layers.Layer):
         axis = self.axis % rank
         channels = shape[axis]
         if not channels:
-            raise ValueError(f"The number of channels must be known and not 0, it is {channels}. {where}")
+            raise ValueError(f"The number of channels must be known and not 0; it is {channels}. {where}")
         groups = channels if self.groups == -1 else self.groups
         if channels % groups:
             allowed = [count for count in range(1, channels + 1) if channels % count == 0]
@@ -229,7 +228,7 @@ class GroupNormalization(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self):
-        """Returns every argument of the constructor, as `from_config` takes it."""
+        """Returns the constructor's arguments, as `from_config` takes them."""
         return {
             **super().get_config(),
             "groups": self.groups,

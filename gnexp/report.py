@@ -3,13 +3,14 @@
   python -m gnexp.report --workdir=runs/sweep
   python -m gnexp.report --workdir=runs/original
 
-The page is `report/README.md` in the folder, and may be made while they run; of a sweep, TensorBoard shows the pictures
-too, as the run "report". Of trainings, `reference.csv` in the folder (run, epoch, seconds, loss, accuracy, val_loss,
-val_accuracy) is drawn beside those whose folder's name it has as `run`.
+The page is `report/README.md` in the folder. It can be made while the trainings still run. TensorBoard shows a sweep's
+pictures too, as the run "report". For several trainings, the folder may hold a `reference.csv` with the columns run,
+epoch, seconds, loss, accuracy, val_loss and val_accuracy: each of its runs is drawn beside the training whose folder
+has its name.
 
   python -m gnexp.report --workdir=runs/original --out=kept/original
 
-puts into another folder what a repository keeps of them, and makes the page there, from nothing but that.
+copies what a repository keeps of them into another folder, and makes the page there from these copies only.
 """
 
 import pathlib
@@ -25,10 +26,13 @@ _KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
 
 
 def report(directory: pathlib.Path) -> pathlib.Path:
-    """Writes the page of what lies in a folder, in the place of an earlier one, and returns its path.
+    """Writes the page of a folder, replacing an earlier one, and returns its path.
+
+    Args:
+      directory: a sweep's workdir, or a folder that holds the workdirs of several trainings.
 
     Raises:
-      UserError: there is neither a sweep nor a training; nothing is written.
+      UserError: the folder holds neither a sweep nor trainings; nothing is written.
     """
     made = sweep_page if is_sweep(directory) else trainings_page
     return made.write(directory)
@@ -40,7 +44,7 @@ def _parse(argv: list[str]) -> list[str]:
     except flags.Error as error:
         raise UserError(str(error)) from error
     if len(rest) > 1:
-        raise UserError(f"{rest[1]!r} is not a flag: there are --workdir=FOLDER and --out=FOLDER")
+        raise UserError(f"{rest[1]!r} is not a flag: the flags are --workdir=FOLDER and --out=FOLDER")
     if not flags.FLAGS.workdir:
         raise UserError(f"--workdir is missing: it must be the {_KINDS}")
     return rest
@@ -55,7 +59,7 @@ def _run(_: list[str]) -> None:
 
 def _main() -> None:
     flags.DEFINE_string("workdir", None, f"The {_KINDS}; finished or still running.")
-    flags.DEFINE_string("out", None, "Where to put what a repository keeps of it, with the page.")
+    flags.DEFINE_string("out", None, "Another folder for what a repository keeps of it, and for the page.")
     command_line.show_in_help("version")
     app.run(_run, flags_parser=_parse)
 

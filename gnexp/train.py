@@ -1,9 +1,9 @@
-"""Trains what a config says, and logs everything to TensorBoard.
+"""Runs the training or the sweep of a config, and logs everything to TensorBoard.
 
   python -m gnexp.train --config=configs/fmnist.py
   python -m gnexp.train --config=configs/fmnist.py --config.model.groups=4 --workdir=runs/groups-4
 
-The same command with the same --workdir resumes where it was stopped, however it was stopped.
+The same command with the same --workdir resumes where it stopped, whatever stopped it.
 """
 
 import os
@@ -27,18 +27,27 @@ _SHOWN_BY_DRY_RUN = 10
 
 
 def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | None = None) -> None:
-    """Trains a valid config in `directory`, by default a new one under runs/, and says how it went."""
+    """Runs a valid config in `directory`, by default a new folder under runs/, and prints how it went.
+
+    Args:
+      asked: the config of this command, with or without a sweep.
+      directory: the workdir; a training or a sweep that is there is resumed.
+      ray_address: a Ray cluster for the sweep's trials; None starts one where the config's executor is "ray".
+
+    Raises:
+      GnexpError: the training or the sweep cannot run, failed, or was stopped.
+    """
     checks.check(asked, ray_address)
     stored = folder.check(directory) if directory else None
     if stored:
-        config, why = resume_config(asked, stored), "It began with that dataset; another needs a new --workdir.\n"
+        config, why = resume_config(asked, stored), "The workdir began with that dataset; another needs a new one.\n"
     else:
         dataset, why = available(asked.data)
         config = record(asked, dataset)
     fell_back = config.data.name != asked.data.name
     if fell_back:
         console.fell_back(asked.data.name, config.data.name, why)
-    # Whatever is wrong with the data is found before anything is written.
+    # The data is read first, so that a mistake in it is reported before anything is written.
     finished = "sweep" not in config and directory and result.finished(directory)
     splits = None if finished else load(config.data)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
@@ -56,7 +65,7 @@ def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path
     print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
     if not done:
         with native_stderr(directory / files.BACKEND_LOG):
-            from gnexp.training import run  # Costs seconds: TensorFlow. Every mistake of the user's is answered before.
+            from gnexp.training import run  # Imports TensorFlow, for seconds: report mistakes before.
 
             done = run.train(config, splits, directory)
     folder.remove_checkpoint(directory)
@@ -76,7 +85,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         raise UserError("--dry_run is for a config with a sweep: this one has none")
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
-        from gnexp.analysis.sweep import read_trials  # Costs a second: SciPy.
+        from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
 
         print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
     with native_stderr(pathlib.Path(os.devnull)):

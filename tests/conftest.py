@@ -1,4 +1,4 @@
-"""What the tests share: small configs, the command line in a process of its own, and where the real data lies."""
+"""Shared fixtures: small configs, the command line in its own process, and the folder of the real data."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ from configs import fmnist, smoke
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-# Whoever imports TensorFlow or JAX with this in front of PYTHONPATH is found out.
+# First on PYTHONPATH, this module stands for TensorFlow, JAX and Keras and reports an import of them.
 _POISON = "raise SystemExit('imported before the mistake was found')"
 
 
@@ -85,8 +85,8 @@ def gnexp_train() -> CommandLine:
 
 @pytest.fixture
 def figures(monkeypatch) -> list:
-    """Gives the list of what matplotlib draws: numbers cannot be read back from pixels."""
-    from tests.support.pages import capture  # Costs a second: matplotlib.
+    """Returns the list of figures that matplotlib draws, because numbers cannot be read back from pixels."""
+    from tests.support.pages import capture  # Imports matplotlib, for a second.
 
     drawn = []
     capture(monkeypatch, drawn)

@@ -1,4 +1,4 @@
-"""What a config may hold. Nothing here imports Keras or TensorFlow, so that a mistake is answered at once."""
+"""What a config may hold. Nothing here imports Keras or TensorFlow, so that mistakes are reported at once."""
 
 from gnexp.config.stored import from_json, to_json
 

@@ -12,7 +12,7 @@ class Objective:
     """A figure and its direction, in keras-tuner's words.
 
     Attributes:
-      name: of the figure, as in the history of a training.
+      name: the figure's name in the history of a training.
       direction: "max" where higher is better, "min" where lower is.
     """
 
@@ -30,11 +30,11 @@ class Objective:
     def best(
         self, items: Iterable[_Item], key: Callable[[_Item], float] = lambda item: item, default: _Item | None = None
     ) -> _Item | None:
-        """Returns the item whose `key` is best, of equals the first; `default` where there are no items."""
+        """Returns the item with the best `key`, the first of equals; `default` if there are no items."""
         return max(items, key=lambda item: self._sign * key(item), default=default)
 
     def ranked(self, items: Iterable[_Item], key: Callable[[_Item], float] = lambda item: item) -> list[_Item]:
-        """Returns the items, the best first and equals in their order."""
+        """Returns the items, the best `key` first; equals keep their order."""
         return sorted(items, key=lambda item: -self._sign * key(item))
 
 

@@ -24,7 +24,7 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what `flatten` makes `flat` of, as plain nested dicts."""
+    """Returns a flat config as plain nested dicts; the inverse of `flatten`."""
     found: dict[str, Any] = {}
     for path, value in flat.items():
         *sections, key = path.split(".")
@@ -36,5 +36,5 @@ def nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_of_space(path: str) -> bool:
-    """Tells whether a dotted path is a sweep's table of what it searches, or something in that table."""
+    """Tells whether a dotted path is `sweep.space`, the table of what a sweep searches, or something in it."""
     return path == SPACE or path.startswith(f"{SPACE}.")

@@ -26,7 +26,7 @@ NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
-# Four digits in the names of a sweep's trials, whatever max_trials is raised to.
+# The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
 _ONE_DATASET = "a sweep has one dataset"
 
@@ -80,7 +80,7 @@ _DATA = {
     ),
     "data.directory": Field(
         Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
-        "where the files lie; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
+        "where the files are; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
         not_searched=_ONE_DATASET,
         may_change=True,
         shown=False,
@@ -88,7 +88,7 @@ _DATA = {
     "data.batch_size": Field(integer(1), "images in a training step"),
     "data.train_size": Field(
         integer(0),
-        "train on as many images only, the first ones; 0 takes all",
+        "train only on the first images, as many as this; 0 takes all",
         not_searched="all trials share one dataset",
     ),
     "data.validation": Field(
@@ -133,8 +133,8 @@ _OPTIMIZER = {
     "schedule.min_learning_rate": Field(non_negative(), "the lowest learning rate of `plateau` and `cosine`"),
 }
 
-_OF_A_SWEEP = "it is no part of a training"
-# What the table `sweep.space` may hold is gnexp/space/parse.py's.
+_OF_A_SWEEP = "it is not part of a training"
+# gnexp/space/parse.py checks the table `sweep.space`.
 _SWEEP = {
     "sweep.tuner": Field(choice(*TUNERS), "how keras-tuner chooses the trials", _OF_A_SWEEP),
     "sweep.max_trials": Field(integer(1, _MOST_TRIALS), "the number of trials, at most", _OF_A_SWEEP, may_change=True),
@@ -142,10 +142,10 @@ _SWEEP = {
         integer(1, 1000), "trainings of each trial, with the seeds `seed`, `seed` + 1 and so on", _OF_A_SWEEP
     ),
     "sweep.max_failures": Field(
-        integer(1), "the sweep stops where the first trials, as many as this, all fail", _OF_A_SWEEP, may_change=True
+        integer(1), "the sweep stops if its first trials, as many as this, all fail", _OF_A_SWEEP, may_change=True
     ),
     "sweep.seed": Field(integer(0, 2**31 - 1), "seed of the tuner", _OF_A_SWEEP),
-    "sweep.factor": Field(integer(2), "`hyperband`: each round keeps one trial in as many", _OF_A_SWEEP),
+    "sweep.factor": Field(integer(2), "`hyperband`: each round keeps one trial in `factor`", _OF_A_SWEEP),
     "sweep.executor": Field(choice(*EXECUTORS), "where trials run", _OF_A_SWEEP, may_change=True),
     "sweep.parallel": Field(integer(1, 1000), "trials at a time", _OF_A_SWEEP, may_change=True),
     "sweep.resources.cpus": Field(integer(1), "`ray`: processors of each trial", _OF_A_SWEEP, may_change=True),

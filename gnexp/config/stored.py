@@ -1,4 +1,4 @@
-"""A config as a workdir keeps it, and as a training or a sweep is resumed with it."""
+"""How a workdir keeps a config, and how a training or a sweep resumes with it."""
 
 import json
 from collections.abc import Mapping
@@ -10,8 +10,8 @@ from gnexp.config.paths import flatten, nested
 from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
 
-# Where the data lies is no part of what is trained, nor where trials run and how many at a time; and a sweep may be
-# resumed for longer than it was first meant to run.
+# These keys do not change what is trained: where the data is, where trials run and how many at a time. A sweep may also
+# be extended when it resumes.
 _MAY_CHANGE = frozenset(path for path, field in FIELDS.items() if field.may_change)
 
 
@@ -21,7 +21,7 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config that `to_json` gave `values` for."""
+    """Returns the config for which `to_json` returned `values`."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
     config = ConfigDict(_with_tuples(values))
     # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
@@ -36,7 +36,7 @@ def _with_tuples(values: Any) -> Any:
 
 
 def record(asked: ConfigDict, dataset: str) -> ConfigDict:
-    """Returns the config as it is recorded: with the dataset really used, and a fallback only where it was needed."""
+    """Returns the config as it is recorded: with the dataset actually used, and a fallback only if it was needed."""
     config = asked.copy_and_resolve_references()
     config.data.fallback = "" if dataset == asked.data.name else dataset
     config.data.name = dataset
@@ -44,9 +44,9 @@ def record(asked: ConfigDict, dataset: str) -> ConfigDict:
 
 
 def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config that a workdir's training is resumed with.
+    """Returns the config with which a workdir's training or sweep resumes.
 
-    A training that fell back to another dataset stays with it, even if the one asked for is available by now.
+    A training that fell back to another dataset keeps it, even if the one asked for has become available.
 
     Args:
       asked: the config of this command.
@@ -73,7 +73,7 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
             "Name another --workdir, or give the values that are there"
         )
     config = from_json(stored)
-    # What is stored may be older than a section, which `update` makes.
+    # A stored config may be older than a section; `update` adds it.
     config.update(nested({path: here[path] for path in _MAY_CHANGE - {"data.fallback"} if path in here}))
     return config
 

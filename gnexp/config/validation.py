@@ -1,4 +1,4 @@
-"""Whether a config is valid: each value alone, and values together; the messages for one that is not."""
+"""Checks a config, each value by itself and values together, and makes the messages for one that is not valid."""
 
 import difflib
 import math
@@ -13,11 +13,11 @@ from gnexp.errors import UserError
 
 
 def unknown_key(path: str, where: str = "config") -> UserError:
-    """Returns the error for a dotted path that no config holds, with the nearest one that it does.
+    """Returns the error for an unknown dotted path, which suggests the most similar known one.
 
     Args:
-      path: as it was given.
-      where: what stands before it.
+      path: the path as it was given.
+      where: the prefix of the path in the message.
     """
     if any(known.startswith(f"{path}.") for known in FIELDS):
         return UserError(f"{where}.{path} is a section: name one of its keys, such as {where}.{_first_key(path)}")
@@ -36,7 +36,7 @@ def bad_value(path: str, value: Any) -> UserError:
 
 
 def validate(config: ConfigDict) -> None:
-    """Checks every value of a config, alone and together with the others.
+    """Checks every value of a config, by itself and together with the others.
 
     Raises:
       UserError: naming the key, the value and what is allowed.
@@ -59,7 +59,7 @@ def validate(config: ConfigDict) -> None:
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
 
 
-# What `validate_together` looks at.
+# The keys that `validate_together` reads.
 TOGETHER = (
     "model.norm",
     "model.groups",
@@ -75,10 +75,10 @@ TOGETHER = (
 
 
 def validate_together(flat: Mapping[str, Any]) -> None:
-    """Checks what the values of a config, each good by itself, are together.
+    """Checks that the values of a config, each valid by itself, fit together.
 
     Args:
-      flat: a config's `flatten`; the paths in `TOGETHER` are enough.
+      flat: the config as `flatten` returns it; the paths in `TOGETHER` are enough.
 
     Raises:
       UserError: naming the key, the value and what is allowed.

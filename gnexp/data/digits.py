@@ -8,11 +8,11 @@ LABELS = tuple("0123456789")
 
 
 def check(directory: str) -> None:
-    """Does nothing: scikit-learn brings the digits along, whatever a config's `data.directory`."""
+    """Does nothing: the digits come with scikit-learn, whatever a config's `data.directory` is."""
 
 
 def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Returns training and test digits, every class in the same share in both.
+    """Returns training and test digits, each a pair (images, labels), with the same share of each class in both.
 
     Args:
       directory: ignored.

@@ -35,20 +35,20 @@ LABELS = (
 
 
 def check(directory: str) -> None:
-    """Makes sure that the files are on this machine, downloading them if need be.
+    """Makes sure that the files are on this machine, downloading them if necessary.
 
     Args:
       directory: a config's `data.directory`.
 
     Raises:
-      UnavailableError: they are not here, and cannot be downloaded.
+      UnavailableError: the files are not on this machine and cannot be downloaded.
       UserError: a file is damaged.
     """
     _find(directory)
 
 
 def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Returns training and test images; raises what `check` raises.
+    """Returns training and test images, each a pair (images, labels); raises what `check` raises.
 
     Args:
       directory: a config's `data.directory`.
@@ -95,10 +95,10 @@ def _verified(path: pathlib.Path) -> bytes:
 
 def _download(why: str) -> dict[str, bytes]:
     with native_stderr(pathlib.Path(os.devnull)):
-        import keras  # Costs seconds, and only a download needs it.
+        import keras  # Takes seconds, and only a download needs it.
 
     patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # A network that swallows packets would hold the training up for ever.
+    socket.setdefaulttimeout(20)  # A network that drops packets would block the training forever.
     try:
         return {
             name: _verified(

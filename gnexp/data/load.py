@@ -14,15 +14,15 @@ _DATASETS = {"fashion_mnist": fashion_mnist, "digits": digits}
 
 
 def available(config: ConfigDict) -> tuple[str, str]:
-    """Returns the dataset that a training can really have, and why it is not the one asked for ("" where it is).
+    """Returns the name of the dataset to train on, and why it is not the one asked for ("" if it is).
 
-    Downloads what is not on this machine.
+    Downloads a dataset that is not on this machine.
 
     Args:
       config: a config's `data` section.
 
     Raises:
-      UserError: a file is damaged, or `config.name` cannot be had and `config.fallback` names no other dataset.
+      UserError: a file is damaged, or `config.name` is not available and `config.fallback` names no other dataset.
     """
     try:
         _DATASETS[config.name].check(config.directory)
@@ -39,10 +39,10 @@ def load(config: ConfigDict) -> Splits:
     Args:
       config: a config's `data` section. `validation` is a fraction or a count of the training images, taken from
         their end (both datasets come shuffled), or "test" for the test images themselves. Of the rest, the first
-        `train_size` are trained on, all of them where it is 0.
+        `train_size` are trained on, or all if it is 0.
 
     Raises:
-      UserError: the dataset cannot be had, a file is damaged, or there are not that many images.
+      UserError: the dataset is not available, a file is damaged, or there are too few images.
     """
     dataset = _DATASETS[config.name]
     train, test = dataset.load(config.directory)

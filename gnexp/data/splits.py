@@ -1,4 +1,4 @@
-"""A dataset as a training takes it.
+"""A dataset in the form that a training needs.
 
 Images are uint8 arrays of shape (n, 28, 28, 1), labels are int32 arrays of shape (n,).
 """
@@ -28,4 +28,4 @@ class Splits:
 
 
 class UnavailableError(UserError):
-    """A dataset that is neither on this machine nor to be downloaded."""
+    """A dataset is not on this machine and cannot be downloaded."""

@@ -1,8 +1,8 @@
 """TensorBoard event files in which no event is ever lost or written twice.
 
-The difficulty is a process that dies between saving a checkpoint and writing the events that belong to it, or in the
-middle of writing them. So events are first made into bytes, the bytes are saved inside the checkpoint, and only then
-appended to their files; whoever restores the checkpoint appends what is missing of them.
+A process may die between saving a checkpoint and writing the events that belong to it, or in the middle of writing
+them. So events are first serialized, their bytes are saved inside the checkpoint, and only then are they appended to
+their files. A process that restores the checkpoint appends what is missing.
 """
 
 import io
@@ -30,15 +30,15 @@ def _records(*events: Event) -> bytes:
 class EventFiles:
     """The event files of one session: one file for each of its runs.
 
-    Call `add` for every event, save what `state` gives, then call `write`; after a restart give the state back.
+    Call `add` for every event, save what `state` returns, then call `write`. After a restart, pass the saved state to
+    the constructor, which completes the files.
 
     Args:
-      directory: the session's folder; run "" lies in it, run "train" in its folder of that name.
-      state: what `state` gave before the restart.
+      directory: the session's folder. Run "" is the folder itself, run "train" its subfolder of that name.
+      state: what `state` returned before the restart; None for a new session.
     """
 
     def __init__(self, directory: pathlib.Path, state: dict[str, Any] | None = None):
-        """Completes the files of a restored session; a new one writes nothing yet."""
         self._directory = directory
         self._sizes: dict[str, int] = dict(state["sizes"]) if state else {}
         self._name = state["name"] if state else f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}"
@@ -46,7 +46,7 @@ class EventFiles:
         self.write()
 
     def add(self, run: str, summary: Summary, step: int = 0) -> None:
-        """Notes an event of the run "", "train" or "validation"; it is in no file before `write`."""
+        """Queues an event of the run "", "train" or "validation"; only `write` puts it into a file."""
         if run not in self._sizes:
             self._sizes[run] = 0
             self._pending[run] = _records(Event(wall_time=time.time(), file_version="brain.Event:2"))
@@ -58,23 +58,23 @@ class EventFiles:
         return {"name": self._name, "sizes": dict(self._sizes), "pending": dict(self._pending)}
 
     def write(self) -> None:
-        """Appends what is noted and not yet in the files, be it all of it, a part or nothing."""
+        """Appends the queued events to their files, except for what is already there."""
         for run, pending in self._pending.items():
             path = self._directory / run / self._name
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as file:
-                # What is there beyond the known size is the beginning of these very bytes.
+                # Bytes beyond the known size are the beginning of `pending`: an earlier write was cut short.
                 file.write(pending[max(0, file.tell() - self._sizes[run]) :])
                 file.flush()
-                # The next checkpoint counts on them, and is itself made to outlast a power cut.
+                # The next checkpoint relies on these bytes and survives a power cut, so they must, too.
                 os.fsync(file.fileno())
             self._sizes[run] += len(pending)
         self._pending = {}
 
     def write_failure(self, *summaries: Summary) -> None:
-        """Writes a session's end, or start and end, in a file of its own, so that `forget_failure` can take it back.
+        """Writes a session's end, or start and end, to a separate file, which `forget_failure` can remove.
 
-        TensorBoard believes the first session end of a run: one in the session's own file could never be mended.
+        TensorBoard uses the first session end of a run, so one in the session's own file could not be corrected later.
         """
         path = self._directory / f"{self._name}.{os.getpid()}.{_FAILURE}"
         now = time.time()
@@ -82,6 +82,6 @@ class EventFiles:
         path.write_bytes(_records(Event(wall_time=now, file_version="brain.Event:2"), *events))
 
     def forget_failure(self) -> None:
-        """Takes back what `write_failure` wrote, because the session goes on."""
+        """Removes what `write_failure` wrote, because the session resumes."""
         for path in self._directory.glob(f"events.out.tfevents.*.{_FAILURE}"):
             path.unlink()

@@ -1,6 +1,6 @@
-"""What TensorBoard's HParams plugin wants to know: a sweep's columns, and each session's start and end.
+"""What TensorBoard's HParams plugin reads: a sweep's columns, and each session's start and end.
 
-The plugin believes the first start and the first end that it finds in a run, so each is written once.
+The plugin uses the first start and the first end that it finds in a run, so each is written once.
 """
 
 import time
@@ -18,7 +18,7 @@ SUCCESS = api_pb2.STATUS_SUCCESS
 FAILURE = api_pb2.STATUS_FAILURE
 
 _LONGEST_LIST = 10
-# Where data comes from is not a hyperparameter: `data.name` is the dataset that was really used.
+# Where data comes from is not a hyperparameter: `data.name` is the dataset actually used.
 _NOT_HYPERPARAMETERS = ("data.directory", "data.fallback")
 
 
@@ -38,13 +38,13 @@ def of(config: ConfigDict) -> dict[str, bool | int | float | str]:
 
 
 def experiment_record(columns: Sequence[Column], metrics: Mapping[str, str]) -> Summary:
-    """Returns the record that says which columns the dashboard has, and in which order.
+    """Returns the record that defines the dashboard's columns and their order.
 
     Args:
       columns: the hyperparameters.
-      metrics: a name to read for each tag, the one that matters most first.
+      metrics: the display name of each tag, the most important first.
     """
-    # Through the messages themselves: the plugin's own API cannot say which hyperparameters differ.
+    # Built from protocol buffers, because the plugin's own API cannot say which hyperparameters differ.
     record = api_pb2.Experiment(
         time_created_secs=time.time(),
         hparam_infos=[_info(column) for column in columns],
@@ -77,9 +77,9 @@ def session_start(hparams: Mapping[str, bool | int | float | str], group: str = 
     """Returns the start of a session.
 
     Args:
-      hparams: every hyperparameter (`of`).
-      group: the name of the session's group, which is a row in the dashboard; without, it is a group of its own,
-        named for its run.
+      hparams: every hyperparameter, as `of` returns them.
+      group: the name of the session's group, which is a row in the dashboard; by default the session is a group of its
+        own, named after its run.
     """
     # By default the group's name is a hash of the values: two trainings of one config would become one row.
     return hparams_pb(dict(hparams), trial_id=group, start_time_secs=time.time())

@@ -11,8 +11,8 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype:
 
     Args:
       config: a config's `model` section.
-      input_shape: (height, width, channels) of the images, which come as uint8 from 0 to 255.
-      outputs: how many numbers come out, as float32 of shape (batch, outputs).
+      input_shape: (height, width, channels) of the images, which are uint8 from 0 to 255.
+      outputs: the number of outputs for each image; the network returns float32 of shape (batch, outputs).
       dtype: the layers' dtype policy.
     """
     return cnn.build(config, input_shape, outputs, dtype)

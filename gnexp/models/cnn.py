@@ -15,8 +15,8 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], num_classes: int, dt
 
     Args:
       config: a config's `model` section.
-      input_shape: (height, width, channels) of the images, which come as uint8 from 0 to 255.
-      num_classes: how many logits come out, as float32 of shape (batch, num_classes).
+      input_shape: (height, width, channels) of the images, which are uint8 from 0 to 255.
+      num_classes: the number of classes; the network returns logits, float32 of shape (batch, num_classes).
       dtype: the layers' dtype policy.
     """
     images = keras.Input(input_shape, dtype="uint8", name="images")
@@ -39,6 +39,6 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], num_classes: int, dt
     x = layers.Flatten(dtype=dtype)(x)
     x = layers.Dense(config.units, "relu", kernel_initializer="he_normal", dtype=dtype, name="dense")(x)
     x = layers.Dropout(config.dense_dropout, dtype=dtype)(x)
-    # Softmax and loss overflow in float16.
+    # Always float32: softmax and loss would overflow in float16.
     logits = layers.Dense(num_classes, dtype="float32", name="logits")(x)
     return keras.Model(images, logits, name=f"{config.norm}_cnn")

@@ -1,1 +1,1 @@
-"""What is compared: the normalization layers by name, and the C++ kernel that computes them."""
+"""The normalization layers that gnexp compares, by name, and the C++ kernel that computes them."""

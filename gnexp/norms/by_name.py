@@ -12,7 +12,7 @@ def layer(config: ConfigDict, dtype: str) -> layers.Layer:
 
     Args:
       config: a config's `model` section.
-      dtype: its dtype policy.
+      dtype: the layer's dtype policy.
     """
     match config.norm:
         case "group":

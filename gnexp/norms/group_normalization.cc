@@ -68,7 +68,7 @@ void BlockSums(const float* x, const float* dy, const float* pivot, int64_t posi
   });
 }
 
-// What is worked on: `samples` times `positions` times `channels` floats.
+// The input: `samples` times `positions` times `channels` floats.
 struct Work {
   int64_t samples, positions, channels, groups;
 
@@ -93,14 +93,14 @@ struct Work {
     }
   }
 
-  // Gives each channel what its group has.
+  // Copies each group's value to its channels.
   void Spread(const float* of_groups, float* of_channels) const {
     for (int64_t g = 0; g < groups; ++g) std::fill_n(of_channels + g * size(), size(), of_groups[g]);
   }
 
   // Runs sums(n, b, row of 2 * channels floats) for each block of a sample, then combine(n, 2 * channels doubles, first) for
-  // the sample, both once more where that says so of the first time, and at last write(n, b) for each block: all of a sample
-  // at once where there are samples for all threads, so that it stays in the cache, and otherwise block by block.
+  // the sample; both once more if combine returns true the first time. Last, it runs write(n, b) for each block. A thread
+  // takes whole samples, which stay in the cache, if there are enough for all threads, and otherwise single blocks.
   template <typename Sums, typename Combine, typename Write>
   void Run(OpKernelContext* context, const Sums& sums, const Combine& combine, const Write& write) const {
     auto* workers = context->device()->tensorflow_cpu_worker_threads()->workers;
@@ -145,7 +145,7 @@ struct Work {
   }
 };
 
-// Refuses what would be read beyond its end.
+// Refuses inputs that would be read beyond their end.
 void Check(OpKernelContext* context, const Tensor& x, int64_t groups, std::initializer_list<int> of_channels) {
   const int64_t channels = x.dims() < 2 ? 0 : x.dim_size(x.dims() - 1);
   OP_REQUIRES(context, groups > 0 && channels > 0 && channels % groups == 0,
@@ -203,7 +203,7 @@ class GroupNormalization : public OpKernel {
         }
         const double m = sum / count;
         const double variance = squares / count - m * m;
-        // A NaN must stay one.
+        // Unlike std::max(0, variance), this keeps a NaN.
         const double i = 1 / std::sqrt((variance < 0 ? 0 : variance) + epsilon_);
         mean[n * groups_ + g] = m;
         inverse[n * groups_ + g] = i;
@@ -256,7 +256,7 @@ class GroupNormalizationGrad : public OpKernel {
     const Work work(input.shape(), groups_);
     const int64_t channels = work.channels, size = work.size();
     Tensor *output, *dgammas, *dbetas;
-    // dx may take the place of dy: each of its elements is written after that of dy was read for the last time.
+    // dx may reuse the memory of dy: each element of dx is written after the last read of that element of dy.
     OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0}, 0, input.shape(), &output));
     OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({channels}), &dgammas));
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({channels}), &dbetas));

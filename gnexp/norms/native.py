@@ -1,8 +1,8 @@
 """The layer's C++ kernel for TensorFlow on the CPU: compiled once, at first use, where there is a compiler.
 
-Where it is not available, or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA,
-without a compiler, after a build that failed. Such a build is not tried again while `NAME.failed` lies in the cache,
-which holds what the compiler said.
+Where it is not available or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA,
+without a compiler, after a failed build. A failed build is not tried again while the cache has its `NAME.failed`, which
+holds the compiler's output.
 """
 
 import functools
@@ -24,17 +24,17 @@ from gnexp import group_normalization
 from gnexp.group_normalization import GroupNormalization
 
 SOURCE = pathlib.Path(__file__).parent / "group_normalization.cc"
-# Eigen's own vector code does not compile for every processor, and nothing here uses it. Without contraction, what
-# cancels exactly in float32 does so here.
+# Eigen's own vector code does not compile for every processor, and the kernel does not use it. Fused multiply-adds are
+# off, so that values that cancel exactly in float32 also cancel here.
 _FLAGS = ("-shared", "-fPIC", "-O3", "-march=native", "-ffp-contract=off", "-DEIGEN_DONT_VECTORIZE", "-w")
 _COMPILERS = ("c++", "g++", "clang++")
-_PASSING = ("Killed", "terminated", "No space left")  # What a compiler says that was killed, or had no room.
+_PASSING = ("Killed", "terminated", "No space left")  # Output of a compiler that was killed or found the disk full.
 
 
 def use(model: keras.Model) -> bool:
-    """Gives each `GroupNormalization` of a model the C++ kernel; returns whether any got it.
+    """Makes each `GroupNormalization` of a model use the C++ kernel; returns whether any does.
 
-    Do so before the model is traced: a graph that holds the kernel cannot be compiled by XLA, nor exported.
+    Call this before the model is traced. A graph that holds the kernel can be neither compiled by XLA nor exported.
     """
     layers = [layer for layer in model._flatten_layers() if isinstance(layer, GroupNormalization)]
     kernel = load() if layers else None
@@ -45,9 +45,9 @@ def use(model: keras.Model) -> bool:
 
 @functools.cache
 def load() -> Callable[..., Any] | None:
-    """Returns what may stand for `GroupNormalization.kernel`, or None where there is none.
+    """Returns the C++ replacement for `GroupNormalization.kernel`, or None if it is not available.
 
-    The first call on a machine compiles for some ten seconds, and says so in a line.
+    The first call on a machine compiles it for about ten seconds, and prints a line about that.
     """
     if keras.backend.backend() != "tensorflow" or sys.platform != "linux":
         return None
@@ -63,12 +63,12 @@ def load() -> Callable[..., Any] | None:
         except tf.errors.OpError as error:
             path.unlink()
             return _give_up(base, str(error))
-    except (OSError, RuntimeError):  # a full disk; no home
+    except (OSError, RuntimeError):  # for example, the disk is full, or there is no home directory
         return None
 
 
 def _base() -> pathlib.Path:
-    """Returns the path that the library's begins with: it tells what it was made from and where it may run."""
+    """Returns the start of the library's path, with a digest of its source, flags, TensorFlow and processor."""
     import tensorflow as tf
 
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "gnexp"
@@ -77,7 +77,7 @@ def _base() -> pathlib.Path:
 
 
 def _library(base: pathlib.Path) -> pathlib.Path | None:
-    """Returns the compiled library, built if need be, or None where that cannot be done."""
+    """Returns the compiled library, building it if necessary, or None if it cannot be built."""
     import tensorflow as tf
 
     for path in base.parent.glob(f"{base.name}-*.so"):
@@ -101,7 +101,7 @@ def _library(base: pathlib.Path) -> pathlib.Path | None:
             capture_output=True,
             text=True,
             errors="replace",
-            start_new_session=True,  # Ctrl-C in the terminal is no failure of the compiler's.
+            start_new_session=True,  # Ctrl-C in the terminal must not look like a failed build.
         )
         if done.returncode:
             return _give_up(base, f"{shlex.join(command)}\n{done.stderr}")
@@ -125,7 +125,7 @@ def _give_up(base: pathlib.Path, reason: str) -> None:
 
 
 def _instructions() -> str:
-    """Returns what tells one kind of processor from another: its machine code must not run elsewhere."""
+    """Returns a description of the processor, because code for one kind must not run on another."""
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

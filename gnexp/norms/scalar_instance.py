@@ -1,4 +1,4 @@
-"""What the original project ran as "instance normalization"."""
+"""The original project's "instance normalization", with a scalar gamma and beta."""
 
 import keras
 from keras import layers
@@ -6,7 +6,7 @@ from keras import layers
 
 @keras.saving.register_keras_serializable(package="gnexp")
 class ScalarInstanceNormalization(layers.Layer):
-    """What the original project ran as "instance normalization": (x - mean) / (std + epsilon) * gamma + beta.
+    """The original project's "instance normalization": (x - mean) / (std + epsilon) * gamma + beta.
 
     One mean and one standard deviation per sample, over every other axis, channels included, and a scalar gamma and
     beta: group normalization with one group and a scalar affine. Kept to reproduce its curves.
@@ -17,22 +17,21 @@ class ScalarInstanceNormalization(layers.Layer):
       epsilon: float above 0, added to the standard deviation (not to the variance).
       **kwargs: of `keras.layers.Layer`.
 
-    Input and output: floating point, of any shape (batch, ...). Statistics are taken in float32 at least.
+    Input and output are floating point, of any shape (batch, ...). Statistics are computed in float32 at least.
     """
 
     def __init__(self, epsilon: float = 1e-3, **kwargs):
-        """Makes the layer."""
         super().__init__(**kwargs)
         self.autocast = False
         self.epsilon = epsilon
 
     def build(self, input_shape):
-        """Makes gamma and beta, each of shape ()."""
+        """Creates the scalars gamma, initially 1, and beta, initially 0."""
         self.gamma = self.add_weight(shape=(), initializer="ones", name="gamma", autocast=False)
         self.beta = self.add_weight(shape=(), initializer="zeros", name="beta", autocast=False)
 
     def call(self, inputs):
-        """Normalizes each sample."""
+        """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
         x = keras.ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         axes = list(range(1, len(inputs.shape)))
         mean, variance = keras.ops.moments(x, axes=axes, keepdims=True)
@@ -42,7 +41,7 @@ class ScalarInstanceNormalization(layers.Layer):
         return keras.ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):
-        """Returns the input's shape."""
+        """Returns `input_shape`."""
         return input_shape
 
     def get_config(self):

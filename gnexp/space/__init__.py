@@ -1,4 +1,4 @@
-"""What a sweep may search, and the entries that a config writes it with. Nothing here imports Keras or TensorFlow."""
+"""What a sweep may search, and the entries with which a config says so. Nothing here imports Keras or TensorFlow."""
 
 from gnexp.space.entries import boolean, by, choice, fixed, floats, integers
 

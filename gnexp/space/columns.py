@@ -11,12 +11,12 @@ from gnexp.space.space import Space
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One hyperparameter as the HParams dashboard has it.
+    """One hyperparameter as the HParams dashboard shows it.
 
     Attributes:
-      name: of the column.
-      values: all that it can hold, or the two ends where `interval` is true.
-      interval: whether it may be anything between the two.
+      name: the column's title.
+      values: all values that it can hold, or the two ends if `interval` is true.
+      interval: whether it can hold anything between the two ends.
       differs: whether the sweep varies it, so that it is shown first.
     """
 
@@ -45,7 +45,7 @@ def columns(space: Space, hparams: Mapping[str, Any]) -> list[Column]:
             found.append(Column(path, (value,)))
             continue
         searched = path in varied
-        # The column of the exponent is the better axis, and TensorBoard shows only five of those that differ.
+        # TensorBoard shows only five columns that differ, and the exponent makes the better axis.
         found.append(_column(space, path, differs=searched and not _has_exponent(space, path)))
         if _has_exponent(space, path):
             low, high = _column(space, path).values
@@ -54,7 +54,7 @@ def columns(space: Space, hparams: Mapping[str, Any]) -> list[Column]:
 
 
 def row(space: Space, values: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
-    """Returns what a trial's `values` put into the columns, also into those of what it does not search."""
+    """Returns the columns' values for a trial with `values`, which may lack paths that the trial does not search."""
     hparams = {}
     for path in space.paths:
         hparams[path] = values[path] if path in values else _absence(space, path)
@@ -93,7 +93,7 @@ def _absent_somewhere(space: Space, path: str) -> bool:
 
 
 def _absence(space: Space, path: str) -> bool | int | float | str:
-    """What stands in a column where the path is not searched: of the column's type, and outside its domain."""
+    """Returns what a column holds where the path is not searched: of the column's type, and outside its domain."""
     entries = space.of(path)
     ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
     if isinstance(ends[0], bool):

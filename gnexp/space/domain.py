@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 
-# How many values a grid tries of a range that has no step, as in keras-tuner.
+# How many values a grid tries in a range without a step, as in keras-tuner.
 _GRID_POINTS = 10
-# Above so many whole numbers, the ends of a range stand for it when it is checked.
+# Of a range with more whole numbers than this, only the ends are checked.
 _MOST_CHECKED = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """What one dotted path may be, all over the space or where its parent has certain values.
+    """The values of one dotted path, everywhere in the space or only where its parent has certain values.
 
     Attributes:
       path: the dotted path.
       kind: "choice", "int", "float", "boolean" or "fixed".
       role: "scientific", "nuisance" or "fixed".
       values: all of them, for choice, boolean and fixed.
-      low, high, step, sampling: of int and float.
+      low, high, step, sampling: the range, for int and float.
       when: (parent's path, the parent's values), or None.
     """
 
@@ -37,7 +37,7 @@ class Entry:
     when: tuple[str, tuple] | None = None
 
     def points(self) -> list:
-        """Returns the values that a grid tries: all that there are, or some of a range without a step."""
+        """Returns the values that a grid tries: all of them, or evenly spaced ones from a range without a step."""
         if self.step is None and not self.values and (self.kind == "float" or self.sampling == "log"):
             count = _GRID_POINTS if self.low < self.high else 1
             spaced = (np.geomspace if self.sampling == "log" else np.linspace)(self.low, self.high, count)
@@ -70,17 +70,17 @@ class Entry:
         return int((self.high - self.low) / (self.step or 1) + 1e-8) + 1
 
     def checked(self) -> list:
-        """Returns the values that stand for all of them when the space is checked."""
+        """Returns the values to check: all of them, or only the ends of a large range."""
         if not self.values and (self.kind == "float" or self.count() > _MOST_CHECKED):
             return [self.low, self.high]
         return self.everything()
 
     def holds(self, values: Mapping[str, Any]) -> bool:
-        """Tells whether the entry is searched where the others have `values`."""
+        """Tells whether the entry is searched when the other entries have `values`."""
         return self.when is None or values.get(self.when[0]) in self.when[1]
 
     def __str__(self):
-        """The domain in words."""
+        """Returns the domain in words."""
         if self.values:
             domain = ", ".join(map(str, self.values))
         else:
@@ -90,7 +90,7 @@ class Entry:
 
 
 def in_order(value: Any) -> tuple[bool, Any]:
-    """Returns what to sort values by: -1 groups are a group for each channel, and so more than all others."""
+    """Returns a sort key for values: -1 comes last, because `groups=-1` means a group for each channel."""
     return is_number(value) and value < 0, value
 
 

@@ -13,9 +13,9 @@ The table `config.sweep.space` mirrors the config's sections, so that an entry h
     )
     space.optimizer.momentum = by("optimizer.name", role="nuisance", sgd=floats(0.5, 0.99))
 
-Words are keras-tuner's (choice, int, float, boolean, fixed; min_value, max_value, step, sampling). Roles are those of
-Google's Deep Learning Tuning Playbook: a scientific hyperparameter is what the sweep asks about, a nuisance one has to
-be optimized for the answer to be fair, a fixed one stays.
+The terms are keras-tuner's (choice, int, float, boolean, fixed; min_value, max_value, step, sampling). The roles are
+those of Google's Deep Learning Tuning Playbook: a scientific hyperparameter is what the sweep asks about, a nuisance
+one must be optimized for a fair answer, a fixed one stays constant.
 """
 
 import copy
@@ -39,7 +39,7 @@ def integers(
     Args:
       min_value: the lowest.
       max_value: the highest.
-      step: what is added from one to the next, or multiplied where `sampling` is "log".
+      step: the difference between neighbouring numbers, or their ratio if `sampling` is "log".
       sampling: "linear" or "log".
       role: "scientific" or "nuisance".
     """
@@ -55,7 +55,7 @@ def floats(
 
 def _range(kind: str, number: type, min_value, max_value, step, sampling: str, role: str) -> ConfigDict:
     entry = ConfigDict({"type": kind, "min_value": min_value, "max_value": max_value, "sampling": sampling})
-    # The placeholder knows its type, which a flag needs; a step of another type is for `parse` to refuse.
+    # A flag needs to know the type, which a placeholder keeps. `parse_space` refuses a step of another type.
     if step is None:
         entry.step = config_dict.placeholder(number)
     else:
@@ -78,12 +78,12 @@ def by(parent: str, role: str = "scientific", **cases: ConfigDict) -> ConfigDict
     """Returns an entry whose domain depends on the value of another hyperparameter.
 
     Args:
-      parent: the other's dotted path; it must be a choice or a boolean that depends on nothing itself.
+      parent: the other's dotted path; it must be a choice or a boolean that does not itself depend on another.
       role: "scientific" or "nuisance".
-      **cases: the entry for each of the parent's values. For a value without one there is nothing to search, and
-        the config's own value stays.
+      **cases: the entry for each of the parent's values. For a value without an entry, nothing is searched and the
+        config's own value is used.
     """
-    # A deep copy of each, which may be one object: unlike its values, it knows the type of a step that is not given.
+    # Copies, because the cases may share one object. Only a deep copy keeps the type of a step that is not given.
     domains = {value: copy.deepcopy(entry) for value, entry in cases.items()}
     for domain in domains.values():
         del domain["role"]

@@ -1,4 +1,4 @@
-"""A search space read from a sweep's config, every value in it checked."""
+"""Reads a search space from a sweep's config, and checks every value in it."""
 
 import contextlib
 import dataclasses
@@ -23,7 +23,7 @@ _MOST_VALUES = 10**6
 
 
 def parse_space(config: ConfigDict) -> Space:
-    """Returns the search space of a sweep's config, every value in it checked against the model.
+    """Returns the search space of a sweep's config, after checking every value in it.
 
     Raises:
       UserError: naming the key, the value and what is allowed.
@@ -67,7 +67,7 @@ def _parse_entry(path: str, entry: ConfigDict, table: ConfigDict, base: Mapping[
         return [_parse_domain(where, path, role, entry, base[path])]
     parent = entry.parent
     deciding = _parent(where, parent, table, base)
-    entries: dict[Entry, tuple] = {}  # with the parent's values that have it in common
+    entries: dict[Entry, tuple] = {}  # each with the parent's values that share it
     for case, domain in entry.cases.items():
         if not any(FIELDS[parent].accepts(kind(case)) for kind in (str, _number, _truth)):
             raise UserError(f"{where}.cases.{case} is not allowed: config.{parent} must be {FIELDS[parent].allowed}")
@@ -81,7 +81,7 @@ def _parse_entry(path: str, entry: ConfigDict, table: ConfigDict, base: Mapping[
 
 
 def _check_shape(where: str, entry: Any) -> None:
-    """Refuses what was written by hand and lacks what the functions of `gnexp.space.entries` would give it."""
+    """Refuses an entry written by hand that lacks a part which the functions of `gnexp.space.entries` add."""
     if not isinstance(entry, ConfigDict) or not isinstance(entry.get("type"), str):
         raise UserError(f"{where}={_shown(entry)} is not allowed: it must be an entry such as gnexp.space.choice(1, 2)")
     if entry.type != "by":
@@ -123,7 +123,7 @@ def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, example: 
                 # So that a shell needs no quotes: --config.sweep.space.optimizer.name.values=adam,sgd
                 values = tuple(part.strip() for part in str(values[0]).split(","))
             values = _values(f"{where}.values", values, example)
-            # keras-tuner makes 1 and 0 of a choice between true and false.
+            # keras-tuner would turn a choice between true and false into 1 and 0.
             parsed = Entry(path, "boolean" if len(values) == 2 and isinstance(values[0], bool) else kind, role, values)
         case "boolean":
             parsed = Entry(path, kind, role, values=(False, True))
@@ -174,7 +174,7 @@ def _parse_range(where: str, path: str, role: str, entry: ConfigDict) -> Entry:
 
 
 def _check_together(space: Space, base: Mapping[str, Any]) -> None:
-    """Checks every combination of the values that have to fit each other."""
+    """Checks every combination of the values that must fit together."""
     parents = {entry.when[0] for entry in space.entries if entry.when and entry.path in TOGETHER}
     entries = [entry for entry in space.entries if entry.path in TOGETHER or entry.path in parents]
     for values in itertools.islice(combine(entries, Entry.checked), 100_000):

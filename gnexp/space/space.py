@@ -13,14 +13,13 @@ from gnexp.space.entries import FIXED
 
 
 class Space:
-    """A sweep's search space, checked.
+    """A sweep's search space; `parse_space` makes one from a config.
 
     Attributes:
-      entries: each `Entry`, parents before what depends on them.
+      entries: each `Entry`, parents before the entries that depend on them.
     """
 
     def __init__(self, entries: list[Entry]):
-        """Puts the entries in order; `parse` makes a space from a config."""
         self.entries = tuple(sorted(entries, key=lambda entry: (entry.when is not None, entry.path)))
 
     @property
@@ -30,7 +29,7 @@ class Space:
 
     @property
     def searched(self) -> list[str]:
-        """Those that have more than one value."""
+        """The dotted paths that have more than one value."""
         return [path for path in self.paths if sum(entry.count() for entry in self.of(path)) > 1]
 
     def of(self, path: str) -> list[Entry]:
@@ -42,7 +41,7 @@ class Space:
         return self.of(path)[0].role
 
     def listed(self, path: str) -> bool:
-        """Tells whether a path has certain values only, and no range."""
+        """Tells whether a path's values are listed, so that none of its entries is a range."""
         return all(entry.values for entry in self.of(path))
 
     def logarithmic(self, path: str) -> bool:
@@ -76,8 +75,8 @@ class Space:
         )
 
     def config(self, sweep: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
-        """Returns the config of a trial: the sweep's own, without its sweep, with the trial's values."""
-        # Through plain values: a ConfigDict would not take a float where its file has a whole number.
+        """Returns the config of a trial: the sweep's config without its `sweep` section, with the trial's values."""
+        # Plain values, because a ConfigDict would refuse a float where the config file has a whole number.
         plain = to_json(sweep)
         del plain["sweep"]
         for path in self.paths:
@@ -88,7 +87,12 @@ class Space:
 
 
 def combine(entries: Sequence[Entry], values_of: Callable[[Entry], Iterable]) -> Iterator[dict[str, Any]]:
-    """Yields every combination of the values that `values_of` gives for the entries that hold."""
+    """Yields every combination of the entries' values, leaving out entries that do not hold.
+
+    Args:
+      entries: parents before the entries that depend on them.
+      values_of: returns the values of an entry.
+    """
     if not entries:
         yield {}
         return

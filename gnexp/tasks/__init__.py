@@ -1,1 +1,1 @@
-"""What is learned: the loss, the figures and the pictures of a kind of problem."""
+"""What a network learns: the loss, the figures and the pictures of a kind of problem."""

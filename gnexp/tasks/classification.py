@@ -11,7 +11,7 @@ from gnexp.tasks.task import Evaluation
 
 
 class Classification:
-    """A class for each image; the network gives logits.
+    """One class for each image; the network returns logits.
 
     Args:
       labels: the names of the classes.
@@ -34,11 +34,11 @@ class Classification:
         return keras.ops.mean(keras.ops.sparse_categorical_crossentropy(targets, outputs, from_logits=True))
 
     def correct(self, targets, outputs):
-        """Returns how many of a batch have the highest logit at their class."""
+        """Returns how many images of a batch have their highest logit at their class; arguments as for `loss`."""
         return keras.ops.sum(keras.ops.argmax(outputs, axis=-1) == targets)
 
     def evaluate(self, targets: np.ndarray, outputs: np.ndarray) -> Evaluation:
-        """Returns mean cross entropy, accuracy and probabilities, in float64."""
+        """Returns mean cross entropy, accuracy and probabilities, in float64; arguments as for `loss`."""
         logits = outputs.astype(np.float64)
         logits -= logits.max(axis=1, keepdims=True)
         probabilities = np.exp(logits)

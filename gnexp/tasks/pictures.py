@@ -34,7 +34,7 @@ def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Seque
     Args:
       labels: integers of shape (n,).
       probabilities: floats of shape (n, classes).
-      names: of the classes.
+      names: the names of the classes.
     """
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
@@ -64,13 +64,13 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
       images: uint8 of shape (n, height, width, 1).
       labels: integers of shape (n,).
       probabilities: floats of shape (n, classes).
-      names: of the classes.
+      names: the names of the classes.
     """
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][: 3 * _COLUMNS]
     rows = max(1, math.ceil(len(worst) / _COLUMNS))
-    # Placed by hand: the automatic layout draws every axes several times over.
+    # Placed by hand: the automatic layout draws every axes several times.
     height = 0.5 + 2.4 * rows
     figure = Figure(figsize=(2 * _COLUMNS, height))
     figure.subplots_adjust(left=0.01, right=0.99, bottom=0.02, top=1 - 1.0 / height, hspace=0.35, wspace=0.05)

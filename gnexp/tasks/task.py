@@ -22,7 +22,7 @@ class Task(Protocol):
     """What a network learns.
 
     Attributes:
-      outputs: how many numbers the network gives for an image.
+      outputs: how many numbers the network returns for an image.
     """
 
     outputs: int
@@ -31,10 +31,10 @@ class Task(Protocol):
         """Returns the mean loss of a batch, in keras.ops, without regularization."""
 
     def correct(self, targets: Any, outputs: Any) -> Any:
-        """Returns how many of a batch are right, in keras.ops."""
+        """Returns how many outputs of a batch are right, in keras.ops."""
 
     def evaluate(self, targets: np.ndarray, outputs: np.ndarray) -> Evaluation:
-        """Returns the figures of all outputs together, in float64; the loss is without regularization."""
+        """Returns the figures over all outputs, in float64; the loss is without regularization."""
 
     def pictures(self, inputs: np.ndarray, targets: np.ndarray, found: Evaluation) -> Iterator[tuple[str, Picture]]:
         """Yields pictures of what an evaluation found, each with its tag."""

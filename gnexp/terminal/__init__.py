@@ -1,1 +1,1 @@
-"""The command line: flags, mistakes, exit codes, and values as text. Nothing here imports TensorFlow."""
+"""The command line: flags, errors, exit codes, and values as text. Nothing here imports TensorFlow."""

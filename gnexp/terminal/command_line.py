@@ -1,6 +1,6 @@
-"""The command line of a training: reads `--config` and what it changes, and refuses every mistake in one line.
+"""The command line of a training: reads `--config` and its overrides, and reports every mistake in one line.
 
-Nothing here imports TensorFlow, so that a mistake is answered at once.
+Nothing here imports TensorFlow, so that mistakes are reported at once.
 """
 
 import itertools
@@ -24,7 +24,7 @@ _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
 
 def define() -> None:
-    """Defines --config, whose definition looks at the command line, so that a UserError may come of it."""
+    """Defines --config, which depends on the command line; raises UserError for a mistake there."""
     _check_environment()
     _check_flags(sys.argv[1:])
     config_flags.DEFINE_config_file(
@@ -45,20 +45,20 @@ def asks_for_help(argv: Sequence[str]) -> bool:
 
 
 def environment() -> dict[str, str]:
-    """Returns the variables of the environment that belong to a command which is to be run again."""
+    """Returns the environment variables that are needed to run the same command again."""
     return {name: os.environ[name] for name in (_BACKEND, _DATA, _RAY_TOKEN) if os.environ.get(name)}
 
 
 def same_command(directory: pathlib.Path) -> str:
-    """Returns the command that resumes in `directory` what this process began there, as it is typed."""
+    """Returns the command, as typed in a shell, that resumes what this process began in `directory`."""
     variables = [f"{name}={shlex.quote(value)}" for name, value in environment().items()]
     arguments = sys.orig_argv + ([] if flags.FLAGS.workdir else [f"--workdir={directory}"])
     return " ".join([*variables, shlex.join(arguments)])
 
 
 def parse(argv: list[str]) -> list[str]:
-    """Reads the command line, as `app.run` asks for it; every mistake in it, or in the config file, is a UserError."""
-    logging.set_verbosity(logging.ERROR)  # ml_collections would warn of what is refused below in better words.
+    """Parses the command line for `app.run`; raises UserError for a mistake in it or in the config file."""
+    logging.set_verbosity(logging.ERROR)  # ml_collections would warn about what is refused below in better words.
     try:
         rest = flags.FLAGS(argv)
     except SystemExit as error:
@@ -68,7 +68,7 @@ def parse(argv: list[str]) -> list[str]:
     except flags.IllegalFlagValueError as error:
         value = re.match(r"flag --(config\.([\w.]+)=.*?): ", str(error))
         if value and is_of_space(value[2]):
-            hint = f"it is an entry with parts of its own, such as config.{value[2]}.role"
+            hint = f"it is an entry: name one of its parts, such as config.{value[2]}.role"
             raise UserError(f"{value[1]} is not allowed: {hint}") from error
         if not str(error).startswith("flag --config"):
             raise UserError(str(error)) from error
@@ -79,7 +79,7 @@ def parse(argv: list[str]) -> list[str]:
         raise UserError(str(error)) from error
     except (AttributeError, KeyError) as error:
         raise _not_there(argv, error) from error
-    except Exception as error:  # The config file is somebody's program: it may raise anything.
+    except Exception as error:  # A config file is a program, which may raise anything.
         raise _unreadable(error) from error
     if not flags.FLAGS["config"].present:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
@@ -96,7 +96,7 @@ def parse(argv: list[str]) -> list[str]:
 
 
 def config_arguments(argv: list[str]) -> list[str]:
-    """Returns --config and what it changes, as they were typed, of a command line that was parsed."""
+    """Returns --config and its overrides, as they were typed, from a parsed command line."""
     found = []
     arguments = iter(argv[1:])
     for argument in arguments:
@@ -115,15 +115,15 @@ def _check_environment() -> None:
 
 
 def _check_flags(argv: list[str]) -> None:
-    """Refuses what absl and ml_collections would answer with many lines, or not at all."""
+    """Refuses what absl and ml_collections would report in many lines, or not at all."""
     seen = set()
     for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
         if argument.startswith(("--flagfile", "-flagfile")):
-            raise UserError(f"{argument} is not allowed: a config file is the place for many values")
+            raise UserError(f"{argument} is not allowed: put many values into a config file instead")
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
             if named[1] not in FIELDS and not is_of_space(named[1]):
                 raise unknown_key(named[1])
-            # Of a tuple, absl would join both to one that is longer.
+            # absl would join the two tuples into a longer one.
             if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
@@ -134,18 +134,18 @@ def _check_flags(argv: list[str]) -> None:
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
-            # So that a config that starts from another of its folder works from anywhere.
+            # A config may import another one from its own folder, whatever the current directory is.
             sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
 
 
 def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
-    """Returns the error for a flag of a sweep's key that the config lacks, or that its file raised another."""
+    """Returns the error for a flag that names a key of a sweep which the config lacks, or for a bug in its file."""
     missing = re.match(r"\W*(\w+)", str(error.args[0] if error.args else ""))
     for argument in argv:
         keys = re.match(r"--?(?:no)?config\.(sweep\.[^=]*)", argument)
         if missing and keys and missing[1] in keys[1].split("."):
             where = (
-                "config.sweep.space has no such entry, or the entry no such part"
+                "config.sweep.space has no such entry, or the entry has no such part"
                 if missing[1] != "sweep"
                 else "the config has no sweep"
             )

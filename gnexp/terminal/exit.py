@@ -12,7 +12,7 @@ from gnexp.terminal import command_line
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a command, and ends the process where it raises a `GnexpError` or an `OSError`, or Ctrl-C comes.
+    """Runs a command, and exits with one line on stderr after a `GnexpError`, an `OSError` or Ctrl-C.
 
     Gives the command --version, and lets --help end with 0, where absl ends with 1.
     """
@@ -26,7 +26,7 @@ def run(main: Callable[[], None]) -> None:
         if error.code == 1 and command_line.asks_for_help(sys.argv):
             sys.exit(0)
         raise
-    except KeyboardInterrupt:  # before anything was begun that would have to be saved
+    except KeyboardInterrupt:  # before there was anything to save
         print("gnexp: stopped by SIGINT", file=sys.stderr)
         sys.exit(130)
     except (GnexpError, OSError) as error:
@@ -38,7 +38,7 @@ def _message(error: GnexpError | OSError) -> str:
     if isinstance(error, InterruptedTrainingError):
         return f"{error}. To resume: {command_line.same_command(error.directory)}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full: what was saved stays good; make room and run the same command again"
+        return "the disk is full: what was saved is intact; free some space and run the same command again"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return one_line(error)

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def native_stderr(path: pathlib.Path) -> Iterator[None]:
-    """Sends what C++ code writes to stderr to the end of a file; Python's stderr stays what it is.
+    """Appends what C++ code writes to stderr to a file; Python's own stderr is not redirected.
 
-    TensorFlow 2.21 greets with a screenful whatever TF_CPP_MIN_LOG_LEVEL says (tensorflow/tensorflow#100442).
+    TensorFlow 2.21 prints a screenful when it starts, whatever TF_CPP_MIN_LOG_LEVEL says
+    (tensorflow/tensorflow#100442).
     """
     with path.open("ab") as file:
         sys.stderr.flush()
@@ -27,7 +28,7 @@ def native_stderr(path: pathlib.Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def everything(path: pathlib.Path) -> Iterator[None]:
-    """Sends all that this process writes to stdout and stderr, from C++ too, to the end of a file."""
+    """Appends everything that this process writes to stdout and stderr, its C++ code included, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     streams = {1: sys.stdout, 2: sys.stderr}
     former = {descriptor: os.dup(descriptor) for descriptor in streams}

@@ -14,7 +14,7 @@ def short(value: object) -> str:
 
 
 def with_spread(mean: float | None, interval: float | None) -> str:
-    """Returns a mean, with half the width of its 95% interval where that is known."""
+    """Returns a mean, with half the width of its 95% interval if that is known; "" for None."""
     if mean is None:
         return ""
     return f"{mean:.4f}" + ("" if interval is None else f" \N{PLUS-MINUS SIGN} {interval:.4f}")

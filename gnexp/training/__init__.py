@@ -1,1 +1,1 @@
-"""One training: its computation, and what it shows in TensorBoard and in the terminal."""
+"""One training: its computation, its workdir, and what it shows in TensorBoard and in the terminal."""

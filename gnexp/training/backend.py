@@ -1,10 +1,10 @@
-"""All that is special to one Keras backend: many steps in one call, predictions, determinism, memory, devices."""
+"""Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
 import gc
 import os
 from collections.abc import Callable
 
-# JAX otherwise takes three quarters of a GPU at once; read when its first device is touched.
+# Otherwise JAX reserves three quarters of a GPU's memory. It reads this when it first uses a device.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
@@ -37,7 +37,7 @@ def prepare(deterministic: bool) -> None:
 
 
 def forget() -> None:
-    """Frees what the trainings of this process have left behind; none may be going on."""
+    """Frees what earlier trainings in this process have left behind; none may still be running."""
     keras.backend.clear_session(free_memory=False)  # One collection, at the end, is enough: each takes a while.
     if keras.backend.backend() == "jax":
         import jax
@@ -46,8 +46,8 @@ def forget() -> None:
     else:
         from tensorflow.python.framework import ops
 
-        # Keras's optimizer sums gradients over replicas through tf.custom_gradient, which notes a function for each
-        # step that is traced, for ever, and with it the step's graph: 8 MB for a small network.
+        # Keras's optimizer sums gradients over replicas through tf.custom_gradient, which registers a function for each
+        # traced step, forever, and thereby keeps the step's graph: 8 MB for a small network.
         registry = ops._gradient_registry._registry
         for name in [name for name in registry if name.startswith("CustomGradient-")]:
             del registry[name]
@@ -55,7 +55,7 @@ def forget() -> None:
 
 
 def devices() -> list[str]:
-    """Returns the devices that training runs on, by their makers' names where those are known."""
+    """Returns the devices that training runs on, with their makers' names if those are known."""
     if keras.backend.backend() == "jax":
         import jax
 
@@ -74,21 +74,21 @@ def train_steps(
 ) -> TrainSteps:
     """Returns a function that trains a model for many steps inside one compiled graph.
 
-    It holds the data on the device. Its steps are those of `model.fit` for the same batches, without what Keras spends
-    on data, metrics and sample weights.
+    It holds the data on the device. Its steps are those of `model.fit` for the same batches, without Keras's overhead
+    for data, metrics and sample weights.
 
     Args:
-      model: compiled with its optimizer, which is built.
-      task: what it learns.
+      model: the model, compiled with an optimizer that is built.
+      task: what the model learns.
       images: array of shape (n, ...), of the model's input dtype.
       labels: int32 array of shape (n,).
       jit_compile: compile with XLA on TensorFlow; JAX always does.
 
     Returns:
       A function of (order, start, stop): trains on the images `order[i]` for each i from start up to stop, where
-      order is an int32 array of shape (steps, batch size). It stops early, behind the first step whose loss is NaN or
+      order is an int32 array of shape (steps, batch size). It stops early, after the first step whose loss is NaN or
       infinite. It returns the loss of each step that it ran, regularization included, as a float32 array, and how many
-      of their images the model had right.
+      images of these steps the model had right.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
     return make(model, task, images, labels, jit_compile)
@@ -115,7 +115,7 @@ def _tensorflow_steps(
         def going_well(index, loss, *_):
             return (index < stop) & tf.math.is_finite(loss)
 
-        # XLA must know the size beforehand; without it each call would pay for a size that it does not fill.
+        # XLA needs a size that is known beforehand. Without XLA, a call pays only for the steps that it runs.
         losses = tf.TensorArray(tf.float32, order.shape[0] if jit_compile else stop - start, element_shape=())
         index, _, losses, correct = tf.while_loop(going_well, step, (start, 0.0, losses, 0), parallel_iterations=1)
         return index - start, losses.stack(), correct
@@ -172,12 +172,12 @@ def _jax_steps(model: keras.Model, task: Task, images: np.ndarray, labels: np.nd
 
 
 def predict(model: keras.Model, jit_compile: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that gives a model's outputs, as arrays (n, ...), for images in memory.
+    """Returns a function that returns a model's outputs, as arrays (n, ...), for images in memory.
 
-    It is `model.predict`, traced once for all calls, and without the cost of a pipeline of data.
+    It computes what `model.predict` does, but is traced only once and has no data pipeline to pay for.
 
     Args:
-      model: as it stands at each call.
+      model: the model; each call uses its weights at that time.
       jit_compile: compile with XLA on TensorFlow; JAX always does.
     """
     if keras.backend.backend() == "tensorflow":

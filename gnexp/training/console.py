@@ -12,26 +12,26 @@ from gnexp.workdir.result import Result
 
 
 class Console(Protocol):
-    """Where a training says how far it is."""
+    """Where a training reports its progress."""
 
     def steps(self, epoch: int, done: int, total: int) -> None:
-        """Hears how many steps of an epoch are done."""
+        """Reports how many steps of an epoch are done."""
 
     def resumed(self, epochs: int, step: int) -> None:
-        """Hears where a training resumes: after whole epochs, and steps of the next."""
+        """Reports where a training resumes: the whole epochs done, and the steps of the next."""
 
     def epoch(self, figures: Epoch, best: bool) -> None:
-        """Hears the figures of an epoch, and whether it is the best so far."""
+        """Reports the figures of an epoch, and whether it is the best so far."""
 
     def clear(self) -> None:
-        """Makes room for other output: the training has ended, or failed."""
+        """Makes room for other output, because the training has ended or failed."""
 
 
 class TerminalConsole:
     """Shows a training's progress: a bar with the time left while an epoch runs, a line when it has ended.
 
     Args:
-      epochs: how many there are in all.
+      epochs: the number of epochs in the whole training.
       objective: the name of the figure that chooses the best epoch.
     """
 
@@ -44,24 +44,24 @@ class TerminalConsole:
         """Moves the bar; there is none where the output is not a terminal."""
         if self._bar is None:
             name = f"epoch {epoch}/{self._epochs}"
-            # From `done` on: what the first call took went into compiling, and says nothing of the time left.
+            # The bar starts at `done`: the first call compiles, and its time says nothing about the time left.
             self._bar = tqdm(
                 desc=name, initial=done, total=total, unit="step", leave=False, disable=None, file=sys.stdout
             )
         self._bar.update(done - self._bar.n)
 
     def clear(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
     def resumed(self, epochs: int, step: int) -> None:
-        """Says where a training resumes."""
+        """Prints where a training resumes."""
         print(f"resuming after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
 
     def epoch(self, figures: Epoch, best: bool) -> None:
-        """Prints the line of an epoch, marked where it is the best so far."""
+        """Prints the line of an epoch, marked if it is the best so far."""
         self.clear()
         width = len(str(self._epochs))
         print(
@@ -75,12 +75,12 @@ class TerminalConsole:
 
 
 def fell_back(asked: str, used: str, why: str = "") -> None:
-    """Says loudly that another dataset is trained on than the one asked for."""
+    """Warns loudly on stderr that the training uses another dataset than the one asked for, and why."""
     print(f"\n*** THIS TRAINING USES {used}, NOT {asked} ***\n{why}", file=sys.stderr, flush=True)
 
 
 def summary(result: Result, directory: pathlib.Path) -> None:
-    """Prints the end of a training from its result: the figures, the workdir and how to look at it."""
+    """Prints a finished training's figures, its workdir, and how to see it in TensorBoard."""
     best, last = result.history[result.best_epoch - 1], result.history[-1]
     print()
     for name, figures in (("best", best), ("final", last)):

@@ -1,7 +1,7 @@
 """What a training shows in TensorBoard, tag by tag.
 
-Runs and tags are those of Keras's TensorBoard callback, so that the curves of `train` and `validation` lie over each
-other: `epoch_loss`, `epoch_accuracy`, `epoch_learning_rate`, with the epoch, counted from 0, as the step.
+Runs and tags are those of Keras's TensorBoard callback, so that the curves of `train` and `validation` share a plot:
+`epoch_loss`, `epoch_accuracy`, `epoch_learning_rate`, with the epoch, counted from 0, as the step.
 """
 
 import json
@@ -19,13 +19,13 @@ from gnexp.training.loop import Training
 
 
 def start(events: EventFiles, training: Training, session: Summary) -> None:
-    """Notes the session's start (`hparams.session_start`) and the config."""
+    """Adds the session's start (`hparams.session_start`) and the config to the events."""
     events.add("", session)
     events.add("", summaries.text("config", _code(json.dumps(to_json(training.config), indent=2))))
 
 
 def network(events: EventFiles, training: Training) -> None:
-    """Notes what the network looks like."""
+    """Adds Keras's summary of the network to the events."""
     lines: list[str] = []
     training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
     events.add("", summaries.text("model", _code("\n".join(lines))))
@@ -36,7 +36,7 @@ def _code(text: str) -> str:
 
 
 def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
-    """Notes the curves of a finished epoch."""
+    """Adds the points of a finished epoch to the curves."""
     step = figures.epoch - 1
     best = training.best(figures.epoch)
     scalars = {
@@ -46,8 +46,8 @@ def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
             "epoch_learning_rate": figures.learning_rate,
         },
         "validation": {"epoch_loss": figures.val_loss, "epoch_accuracy": figures.val_accuracy},
-        # The dashboard's table shows the last value of a tag, hence tags for the best epoch so far; both figures
-        # whichever chose it, so that trainings of different objectives compare.
+        # The dashboard's table shows a tag's last value, so the best epoch so far has tags of its own. Both are there
+        # for either objective, so that trainings with different objectives can be compared.
         "": {"best_val_accuracy": best.val_accuracy, "best_val_loss": best.val_loss},
     }
     for run, values in scalars.items():
@@ -56,7 +56,7 @@ def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
 
 
 def details(events: EventFiles, training: Training, figures: Epoch) -> None:
-    """Notes the histograms of an epoch that has just ended, and its mistakes where it is the best."""
+    """Adds the histograms of the epoch that has just ended, and pictures of its mistakes if it is the best so far."""
     step = figures.epoch - 1
     for layer in training.model.layers:
         for name in ("gamma", "beta"):
@@ -69,7 +69,7 @@ def details(events: EventFiles, training: Training, figures: Epoch) -> None:
 
 
 def end(events: EventFiles, training: Training, test: Evaluation, more: Mapping[str, float]) -> None:
-    """Notes the session's end in success, with the test figures of the best epoch's weights and `more` figures."""
+    """Adds the session's successful end, with the test figures of the best epoch's weights and `more` figures."""
     step = training.best_epoch - 1
     for tag, value in {"test_accuracy": test.accuracy, "test_loss": test.loss, **more}.items():
         events.add("", summaries.scalar(tag, value), step)

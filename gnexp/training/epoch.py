@@ -9,10 +9,10 @@ class Epoch:
 
     Attributes:
       epoch: its number, from 1.
-      loss, accuracy: means over the epoch's images as each step found them, dropout on, as Keras gives them.
-      val_loss, val_accuracy: over the validation set after the epoch. Both losses include the L2 terms.
-      learning_rate: behind the epoch's last step, before the plateau rule.
-      seconds: training and validation.
+      loss, accuracy: means over the epoch's images, taken during its steps, with dropout, as in Keras.
+      val_loss, val_accuracy: means over the validation set after the epoch. Both losses include the L2 terms.
+      learning_rate: the learning rate after the epoch's last step, before the plateau rule.
+      seconds: time spent on training and validation.
     """
 
     epoch: int

@@ -1,10 +1,10 @@
 """Keras's optimizers for the TensorFlow backend, with TensorFlow's single-pass kernels for their updates.
 
-An update is memory traffic: Keras's formulas walk over a variable and its slots many times, a kernel once. All else is
-Keras's own: variables, names, configuration, weight decay. So is the update of a sparse gradient, for which there is no
-kernel, and of other floats than float32: in 16 bits little or nothing is left of a kernel's 1 - beta_2.
+The cost of an update is memory traffic: Keras's formulas pass over a variable and its slots many times, a kernel once.
+Everything else is Keras's own: variables, names, configuration, weight decay. Keras also updates sparse gradients, for
+which there is no kernel, and other dtypes than float32: in 16 bits little or nothing is left of a kernel's 1 - beta_2.
 
-XLA fuses Keras's formulas by itself, and has no AMSGrad kernel: take Keras's optimizers there.
+XLA fuses Keras's formulas by itself and has no AMSGrad kernel: use Keras's optimizers there.
 """
 
 import keras
@@ -80,14 +80,14 @@ class RMSprop(keras.optimizers.RMSprop):
     """RMSprop; the centered form is Keras's own."""
 
     def build(self, variables):
-        """Makes the slots."""
+        """Creates the slots, and scratch memory for the kernel if there is no momentum."""
         import tensorflow as tf
 
         if self.built:
             return
         super().build(variables)
-        # The kernel writes to a slot for momentum even where there is none, and Keras then has no such slot. It must
-        # not be saved, so it is set past Keras and TensorFlow, which take note of the variables in attributes.
+        # The kernel always writes to a slot for momentum, which Keras lacks if there is no momentum. The scratch slot
+        # must not be saved, so it is set without Keras's and TensorFlow's __setattr__, which track variables.
         scratch = [] if self._momentums else [tf.Variable(tf.zeros(v.shape, v.dtype), False) for v in variables]
         object.__setattr__(self, "_scratch", scratch)
 

@@ -1,4 +1,4 @@
-"""One training as computation alone: it reads and writes no file, and can be put down and taken up after any step."""
+"""The computation of one training: it reads and writes no files, and can be stopped and resumed after any step."""
 
 import dataclasses
 import math
@@ -20,17 +20,17 @@ from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
 from gnexp.training.epoch import Epoch
 
-# Long enough that a call's cost vanishes in it, short enough that Ctrl-C is answered and the bar moves.
+# Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
 _PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
 
 
 class StoppedError(Exception):
-    """The training was asked to stop, and did so after a step."""
+    """The training was asked to stop, and stopped after a step."""
 
 
 def kernel(config: ConfigDict) -> Callable[..., Any] | None:
-    """Returns the C++ kernel that the norms of a config's training are computed by, or None."""
+    """Returns the C++ kernel that computes the norms of a config's training, or None if it is not used."""
     wanted = config.native and not config.jit_compile and config.model.norm in ("group", "layer", "instance")
     return native.load() if wanted else None
 
@@ -39,24 +39,26 @@ def kernel(config: ConfigDict) -> Callable[..., Any] | None:
 class _Progress:
     """Where a training stands, apart from its variables; plain values that JSON gives back unchanged."""
 
-    step: int = 0  # of the epoch under way
-    loss: float = 0.0  # the sum over its images, added step by step: it must not depend on the steps in a call
-    correct: int = 0  # of its images
-    epoch_seconds: float = 0.0  # spent on the epoch under way
+    step: int = 0  # steps done in the current epoch
+    loss: float = 0.0  # sum over its images; added step by step, so that it does not depend on the steps in a call
+    correct: int = 0  # how many of its images were right
+    epoch_seconds: float = 0.0  # time spent on the current epoch
     history: list[Epoch] = dataclasses.field(default_factory=list)
     best_value: float | None = None
     best_epoch: int = 0
 
 
 class Training:
-    """A network on its way from the first step of a config to the last.
+    """The training of one config, from its first step to its last.
+
+    Args:
+      config: the config of the training.
+      splits: its dataset.
 
     Attributes:
-      task: what it learns.
+      task: what the network learns.
       model: the compiled keras.Model, with the weights of the last step.
-      history: an `Epoch` for each epoch finished.
-      best_value: the objective's best value over them (None before the first), and `best_epoch`, where it was reached.
-      validation: the `Evaluation` behind the last epoch's figures (None after `restore`, until an epoch has ended).
+      validation: the `Evaluation` of the last epoch (None after `restore`, until an epoch has ended).
     """
 
     def __init__(self, config: ConfigDict, splits: Splits):
@@ -80,7 +82,7 @@ class Training:
             config.jit_compile,
         )
         optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer)  # only so that it has its place in the model
+        self.model.compile(optimizer)  # only to attach the optimizer to the model
         self._train = backend.train_steps(self.model, self.task, images, labels, config.jit_compile)
         self._predict = backend.predict(self.model, config.jit_compile)
         self._plateau = optimizers.plateau(config.schedule)
@@ -92,27 +94,27 @@ class Training:
 
     @property
     def history(self) -> list[Epoch]:
-        """The finished epochs."""
+        """The figures of each finished epoch."""
         return self._progress.history
 
     @property
     def best_value(self) -> float | None:
-        """The objective's best value so far."""
+        """The objective's best value so far, None before the first epoch has ended."""
         return self._progress.best_value
 
     @property
     def best_epoch(self) -> int:
-        """The number of the epoch that reached it, 0 before the first."""
+        """The number of the epoch that reached `best_value`, 0 before the first epoch has ended."""
         return self._progress.best_epoch
 
     def best(self, epochs: int) -> Epoch:
-        """Returns the best of the first so many finished epochs, by the objective."""
+        """Returns the best of the first `epochs` finished epochs, by the objective."""
         objective = OBJECTIVES[self.config.objective]
         return objective.best(self.history[:epochs], key=lambda epoch: getattr(epoch, objective.name))
 
     @property
     def step(self) -> int:
-        """Steps done of the epoch under way."""
+        """The number of steps done in the current epoch."""
         return self._progress.step
 
     def epochs(
@@ -124,13 +126,13 @@ class Training:
         """Trains, and yields each epoch's figures when it has ended.
 
         Args:
-          on_steps: called with (epoch from 1, steps done, steps in all) some times a second.
-          stop: asked between steps whether to stop.
-          until: the last epoch, where it is not the config's.
+          on_steps: called several times a second with (epoch from 1, steps done, steps in the epoch).
+          stop: called between steps; the training stops when it returns True.
+          until: the number of the last epoch, by default the config's `epochs`.
 
         Raises:
           DivergedError: the loss is NaN or infinite.
-          StoppedError: `stop` said so; `state` gives what is needed to go on from the very next step.
+          StoppedError: `stop` returned True; `state` returns what is needed to resume with the next step.
         """
         while len(self._progress.history) < (until or self.config.epochs):
             yield self._epoch(on_steps, stop)
@@ -187,7 +189,7 @@ class Training:
             on_steps(number, progress.step, self.steps_per_epoch)
             if not math.isfinite(losses[-1]):
                 raise DivergedError(f"the loss is {losses[-1]} at step {progress.step} of epoch {number}")
-            # The first call compiles, so what it took says nothing: grow at most eightfold at a time.
+            # The first call compiles, so its time says nothing: grow at most eightfold at a time.
             many = max(1, min(8 * many, int(many * _SECONDS_PER_CALL / took)))
 
     def _finish(self, epoch: Epoch) -> None:
@@ -203,7 +205,7 @@ class Training:
             self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-        """Evaluates the model as it stands; figures in float64, the loss with the L2 terms, as Keras has it.
+        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras.
 
         Args:
           images: uint8 array of shape (n, 28, 28, 1).
@@ -214,7 +216,7 @@ class Training:
         return dataclasses.replace(found, loss=found.loss + penalty)
 
     def take_best_weights(self) -> None:
-        """Gives the model the weights of the best epoch."""
+        """Sets the model's weights to those of the best epoch."""
         self.model.set_weights(self._best_weights)
 
     def best_model(self) -> keras.Model:
@@ -230,7 +232,7 @@ class Training:
         }
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Returns all that `restore` needs: arrays by name, and values that JSON can hold."""
+        """Returns everything that `restore` needs: arrays by name, and values that JSON can hold."""
         arrays = {
             f"{kind}.{index}": keras.ops.convert_to_numpy(variable)
             for kind, variables in self._variables().items()
@@ -241,7 +243,7 @@ class Training:
         return arrays, {**dataclasses.asdict(self._progress), "plateau": plateau}
 
     def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
-        """Takes up a training of the same config where `state` was called."""
+        """Resumes a training of the same config from what `state` returned."""
         for kind, variables in self._variables().items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}.{index}"])

@@ -19,14 +19,14 @@ def build(
     Args:
       config: a config's `optimizer` section.
       schedule: its `schedule` section. "plateau" acts between epochs (see `plateau`), so the optimizer starts at the
-        learning rate given.
+        config's learning rate.
       steps_per_epoch: training steps in an epoch.
       epochs: epochs in the whole training.
       precision: the layers' dtype policy. Under mixed_float16 the loss is scaled, as in Keras's `compile`, so that
         small gradients do not vanish.
       jit_compile: whether XLA compiles the steps on TensorFlow; it then fuses Keras's own updates.
     """
-    rate = float(config.learning_rate)  # Keras refuses whole numbers
+    rate = float(config.learning_rate)  # Keras refuses an int
     if schedule.name == "cosine":
         rate = _cosine(rate, schedule, steps_per_epoch, epochs)
     fused = keras.backend.backend() == "tensorflow" and not jit_compile

@@ -1,4 +1,4 @@
-"""One training from its config to its result, in a workdir, resumable after whatever stops it."""
+"""Runs one training in a workdir, from its config to its result; it can be resumed whatever stops it."""
 
 import contextlib
 import dataclasses
@@ -24,15 +24,15 @@ from gnexp.workdir.result import Result
 
 @dataclasses.dataclass(frozen=True)
 class Execution:
-    """What a training is told beyond its config when it is one execution of a sweep's trial.
+    """What a training needs beyond its config if it is one execution of a sweep's trial.
 
     Attributes:
       group: the session group in the dashboard.
-      hparams: what the group's row shows.
-      command: the sweep's, for the provenance: a worker process only knows its own command.
-      epochs: after how many to end; schedules go by the config's, of which these may be the beginning.
+      hparams: the hyperparameters that the group's row shows.
+      command: the sweep's command, for the provenance: a worker process only knows its own.
+      epochs: the number of epochs to train; it may be less than the config's, on which the schedules depend.
       start: the checkpoint of another training of the same config to begin from, or None.
-      closing: gives further figures for the dashboard, by tag, from the objective's best value.
+      closing: takes the objective's best value, and returns further figures for the dashboard by tag.
     """
 
     group: str
@@ -50,23 +50,23 @@ def train(
     console: Console | None = None,
     execution: Execution | None = None,
 ) -> Result:
-    """Trains what `config` says in `directory`, from where an earlier call left off.
+    """Trains `config` in `directory`, from where an earlier call left off.
 
     The checkpoint stays; `folder.remove_checkpoint` removes it.
 
     Args:
-      config: what `folder.opened` gave for the directory.
+      config: the config that `folder.opened` yielded for the directory.
       splits: the config's dataset (`data.load.load`).
       directory: the workdir, opened by the caller.
-      console: where the progress goes; by default it is printed.
-      execution: where it is part of a sweep. The dashboard then gets its curves, but no histograms and pictures, of
-        which a sweep would have thousands.
+      console: where the progress is reported; by default it is printed.
+      execution: given if the training is part of a sweep. The dashboard then shows its curves, but no histograms and
+        pictures, because a sweep would have thousands of them.
 
     Raises:
       DivergedError: the loss is NaN or infinite.
-      InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
-      OSError: the disk is full, say; the last checkpoint stays good.
-      Of whatever is raised, the dashboard says FAILURE and `result.json` the message.
+      InterruptedTrainingError: SIGINT or SIGTERM stopped the training; everything is saved.
+      OSError: for example, the disk is full; the last checkpoint is intact.
+      After every error, the dashboard shows FAILURE and `result.json` holds the message.
     """
     (directory / files.RESULT).unlink(missing_ok=True)
     _append_provenance(directory, config, execution)
@@ -91,7 +91,7 @@ def train(
         raise
     finally:
         console.clear()
-    # From here on the training is over, and all that is left is made again from the checkpoint if need be.
+    # The training is over. If the process dies from here on, the next one makes the rest again from the checkpoint.
     with files.atomic(directory / files.MODEL) as temporary:
         training.best_model().save(temporary)
     result.write(directory, done)
@@ -99,7 +99,7 @@ def train(
 
 
 def _append_provenance(directory: pathlib.Path, config: ConfigDict, execution: Execution | None) -> None:
-    """Adds this process to those that worked on the training."""
+    """Adds this process to those that worked on the training, in `provenance.json`."""
     process = {
         **provenance(),
         "devices": backend.devices(),
@@ -118,12 +118,12 @@ def _session_start(config: ConfigDict, execution: Execution | None) -> Summary:
 
 
 def record_failure(directory: pathlib.Path, execution: Execution, error: Exception) -> None:
-    """Records a training's failure as `train` does, in place of a process that was killed before it could.
+    """Records a training's failure as `train` does, for a process that was killed before it could.
 
     Args:
       directory: the workdir, opened by the caller.
-      execution: as `train` got it.
-      error: why it failed.
+      execution: the execution that was given to `train`.
+      error: why the training failed.
     """
     saved = checkpoint.load(directory / files.CHECKPOINT)
     events = EventFiles(directory, saved.events if saved else None)
@@ -133,8 +133,8 @@ def record_failure(directory: pathlib.Path, execution: Execution, error: Excepti
 
 
 def _record_failure(directory: pathlib.Path, events: EventFiles, session: Summary | None, error: BaseException) -> None:
-    """Records a failure; `session` is the session's start, where that is not in the events yet."""
-    # Where even the record of a failure cannot be written, on a full disk say, the failure itself is what counts.
+    """Records a failure; `session` is the session's start if the events do not hold it yet, otherwise None."""
+    # If this record cannot be written either, for example on a full disk, the caller still raises the first error.
     with contextlib.suppress(OSError):
         events.write_failure(*([session] if session else []), hparams.session_end(hparams.FAILURE))
         result.write_failure(directory, error)
@@ -180,7 +180,7 @@ def _train(
     test = training.evaluate(*training.splits.test)
     dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
     done = _result(training, test)
-    # Of the last epoch, not of the best: another trial may go on from it.
+    # Saves the last epoch, not the best: another trial may continue from it.
     checkpoint.save(directory / files.CHECKPOINT, checkpoint.Checkpoint(*last, events.state(), done))
     events.write()
     return done

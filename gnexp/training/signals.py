@@ -14,10 +14,13 @@ _received: list[list[int]] = []  # of the outermost block, while there is one
 
 @contextlib.contextmanager
 def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
-    """Gives a list that gets the first SIGINT or SIGTERM; a later one does not wait for the step to end.
+    """Yields a list to which the first SIGINT or SIGTERM is added; a later one does not wait for the step to end.
 
-    Later means a second: whoever signals a whole group of processes may well signal each of them as well. Inside of
-    another such block the list is that block's: a signal that comes when nobody asks any more must not be lost.
+    A signal counts as later after a second, because a process may be signalled twice: by itself, and with its process
+    group. A block inside another yields the outer block's list, so that no signal is lost when the inner one ends.
+
+    Raises:
+      InterruptedTrainingError: a later signal came.
     """
     if _received:
         yield _received[-1]
@@ -45,10 +48,13 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def interruptions(received: list[int], directory: pathlib.Path) -> Iterator[None]:
-    """Takes what is raised after a signal came for an interruption, and not for a failure of the training.
+    """Treats an error after a signal as an interruption, not as a failure of the training.
 
-    What a later signal raises in a layer's call leaves Keras as another error; and of a cluster that is shut down parts
-    may be gone that a training still needs.
+    What a later signal raises inside a layer's call leaves Keras as another error, and a cluster that is shut down may
+    lack parts that a training still needs.
+
+    Raises:
+      InterruptedTrainingError: a signal had come before the error.
     """
     try:
         yield

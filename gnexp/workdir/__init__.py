@@ -1,1 +1,1 @@
-"""Where things lie: the names in a workdir, atomic writes, the lock, checkpoints and results."""
+"""The workdir: the names of its files, atomic writes, the lock, checkpoints and results."""

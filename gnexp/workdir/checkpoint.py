@@ -1,7 +1,7 @@
-"""A training's checkpoint: one file that holds all of it, replaced in one instant.
+"""A training's checkpoint: one file that holds everything and is replaced atomically.
 
-Weights, optimizer, seeds, figures, the best epoch's weights and the events not yet written stand or fall together, so
-no crash can leave a checkpoint whose parts are of different epochs.
+Weights, optimizer, seeds, figures, the best epoch's weights and the events not yet written are saved together, so that
+no crash can leave a checkpoint with parts from different epochs.
 """
 
 import dataclasses
@@ -20,12 +20,12 @@ _PENDING = "events."
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a training goes on from.
+    """What a training resumes from.
 
     Attributes:
-      arrays, progress: of `Training.state`.
-      events: of `EventFiles.state`.
-      result: once the training is over and its last events are noted; None before.
+      arrays, progress: as `Training.state` returns them.
+      events: as `EventFiles.state` returns it.
+      result: the training's result, once it is over and its last events are in `events`; None before.
     """
 
     arrays: dict[str, np.ndarray]
@@ -35,7 +35,7 @@ class Checkpoint:
 
 
 def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
-    """Saves a checkpoint; whole, or not at all."""
+    """Saves a checkpoint atomically."""
     events = dict(checkpoint.events)
     pending = {_PENDING + run: np.frombuffer(content, np.uint8) for run, content in events.pop("pending").items()}
     result = checkpoint.result and dataclasses.asdict(checkpoint.result)
@@ -45,7 +45,7 @@ def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
 
 
 def load(path: pathlib.Path) -> Checkpoint | None:
-    """Returns what was saved, or None where there is no checkpoint."""
+    """Returns the checkpoint at `path`, or None if there is none."""
     if not path.exists():
         return None
     with np.load(path) as file:

@@ -2,8 +2,8 @@
 
 A training's workdir holds `config.json`, `provenance.json`, `result.json` (once it has ended), `checkpoints/` and
 TensorBoard's event files. A sweep's holds a training's workdir for each seed, `trials/0007/seed-0/`, and keras-tuner's
-files in `oracle/`. Every file that matters is written beside its place, flushed to the disk and renamed, so that
-whatever dies, each one is whole.
+files in `oracle/`. Every file that matters is written under a temporary name, flushed to disk and renamed, so that no
+crash leaves an incomplete one.
 """
 
 import contextlib
@@ -29,9 +29,9 @@ KEPT = "trials.csv"  # a sweep's trials, as a repository keeps them
 
 @contextlib.contextmanager
 def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a temporary path beside `path`, whose file takes `path`'s place, whole, when the block ends well."""
+    """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: Keras and NumPy go by it.
+    # The suffix must stay last: Keras chooses the format by it, and NumPy appends its own to any other.
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
     try:
         yield temporary
@@ -44,7 +44,7 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def _sync(folder: pathlib.Path) -> None:
-    """Makes a rename in `folder` outlast a power cut."""
+    """Makes a rename in `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,7 +60,7 @@ def write_json(path: pathlib.Path, value: Any) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any | None:
-    """Returns what a JSON file holds, or None where there is no such file; UserError where it cannot be read."""
+    """Returns what a JSON file holds, or None if there is no such file; raises UserError if it cannot be read."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
@@ -70,10 +70,10 @@ def read_json(path: pathlib.Path) -> Any | None:
 
 
 def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:
-    """Returns where a trial of the sweep in `directory` lies; each of its executions has a folder in it."""
+    """Returns the folder of a trial of the sweep in `directory`, which holds a folder for each execution."""
     return directory / TRIALS / trial_id
 
 
 def execution_folder(trial: pathlib.Path, seed: int) -> pathlib.Path:
-    """Returns where the execution with a seed lies in the folder of its trial."""
+    """Returns the workdir of the execution with a seed, in the folder of its trial."""
     return trial / f"seed-{seed}"

@@ -19,13 +19,13 @@ _LOCK = ".lock"
 
 
 def check(directory: pathlib.Path) -> dict[str, Any] | None:
-    """Checks, writing nothing, that a training could start or go on in `directory`.
+    """Checks, without writing anything, that a training or a sweep can start or resume in `directory`.
 
     Returns:
-      The config of the training that lies there, as plain nested dicts, or None where there is none yet.
+      The config that is stored there, as plain nested dicts, or None if there is none yet.
 
     Raises:
-      UserError: it cannot be written to, or it holds something else than a training.
+      UserError: the folder cannot be written to, or it holds something other than a training or a sweep.
     """
     if directory.name.startswith("-") or str(directory) == ".":
         raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
@@ -39,7 +39,7 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
             raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
         stored = read_json(directory / CONFIG)
         inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
-    except OSError as error:  # a name that is too long, say
+    except OSError as error:  # for example, the name is too long
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
     if stored is None and inhabited:
         raise UserError(
@@ -51,7 +51,7 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
 
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
-    """Makes a new folder in `parent`, named for the time and for what is trained; UserError where that fails."""
+    """Creates a folder in `parent`, named after the time and what is trained; raises UserError if that fails."""
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
     if "sweep" in config:
         what = f"sweep-{config.sweep.tuner}"
@@ -73,19 +73,19 @@ def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
 
 @contextlib.contextmanager
 def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> Iterator[ConfigDict]:
-    """Holds `directory` for this process alone, and gives the config that is trained there.
+    """Locks `directory` for this process, and yields the config that is trained there.
 
-    Makes the folder and its `config.json` where they are not there. The kernel lets go of the lock when the process
-    ends, however it ends, so that no stale lock is ever left behind.
+    Creates the folder and its `config.json` if they are missing. The kernel releases the lock when the process ends,
+    however it ends, so that no stale lock is left behind.
 
     Args:
       directory: the workdir.
-      config: a config's `record`.
-      patience: for how many seconds to wait for another process that holds it.
+      config: the config, as `record` returns it.
+      patience: for how many seconds to wait for another process that holds the lock.
 
     Raises:
-      InUseError: another process holds it.
-      UserError: it cannot be made, or a training of another config lies there.
+      InUseError: another process holds the lock.
+      UserError: the folder cannot be created, or it holds a training or a sweep of another config.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -114,5 +114,5 @@ def _locked(file: TextIO) -> bool:
 
 
 def remove_checkpoint(directory: pathlib.Path) -> None:
-    """Removes what only an unfinished training needs."""
+    """Removes the checkpoint, which only an unfinished training needs."""
     (directory / CHECKPOINT).unlink(missing_ok=True)

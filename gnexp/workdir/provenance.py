@@ -1,4 +1,4 @@
-"""Where a training came from: source, versions, machine and command line."""
+"""Where a training comes from: source, versions, machine and command line."""
 
 import contextlib
 import datetime
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Returns where a training comes from: source, versions, machine and command line."""
+    """Returns the provenance of a training that starts now in this process, as values that JSON can hold."""
     packages = ("gnexp", "keras", "tensorflow", "jax", "numpy", "tensorboard", "ml-collections")
     versions = {"python": platform.python_version()}
     for package in packages:
@@ -39,14 +39,14 @@ def _processor() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Returns the commit of the source that runs, or None where it is not in a git checkout."""
+    """Returns the commit of the running source, or None if it is not in a git checkout."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        # An installed copy may lie inside somebody else's checkout, in a virtual environment say.
+        # An installed copy may be inside another project's checkout, for example in a virtual environment.
         git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):

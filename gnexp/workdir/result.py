@@ -18,12 +18,13 @@ class Result:
 
     Attributes:
       status: SUCCESS.
-      dataset: the one really used.
-      validation: the config's `data.validation`; "test" says that the best epoch was chosen on the test set.
-      objective: the figure that chose the best epoch, its `best_value`, and `best_epoch`, counted from 1.
-      test_accuracy, test_loss: of the best epoch's weights, measured once.
-      seconds: spent in epochs, over all the processes that it took.
-      history: the figures of each epoch (`training.Epoch` as a dict).
+      dataset: the dataset actually used.
+      validation: the config's `data.validation`; "test" means that the best epoch was chosen on the test set.
+      objective: the figure that chose the best epoch.
+      best_value, best_epoch: the objective's best value, and its epoch, counted from 1.
+      test_accuracy, test_loss: figures of the best epoch's weights, measured once.
+      seconds: time spent in epochs, over all processes that worked on the training.
+      history: the figures of each epoch (`gnexp.training.epoch.Epoch` as a dict).
     """
 
     status: str
@@ -44,19 +45,19 @@ def write(directory: pathlib.Path, result: Result) -> None:
 
 
 def write_failure(directory: pathlib.Path, error: BaseException) -> None:
-    """Writes why a training ended without a result: it was STOPPED from outside, or is a FAILURE of its own."""
+    """Writes why a training ended without a result: as STOPPED if the cause was outside it, otherwise as FAILURE."""
     outside = isinstance(error, (InterruptedTrainingError, OSError, KeyboardInterrupt, SystemExit))
     message = f"{type(error).__name__}: {error}"
     files.write_json(directory / files.RESULT, {"status": STOPPED if outside else FAILURE, "message": message})
 
 
 def finished(directory: pathlib.Path) -> Result | None:
-    """Returns the result of the training in `directory`, or None where it has not ended, or not well."""
+    """Returns the result of the training in `directory`, or None if it has not ended, or has failed."""
     values = files.read_json(directory / files.RESULT)
     return Result(**values) if values and values["status"] == SUCCESS else None
 
 
 def failed(directory: pathlib.Path) -> str | None:
-    """Returns why the training in `directory` failed, or None where it did not."""
+    """Returns why the training in `directory` failed, or None if it did not."""
     values = files.read_json(directory / files.RESULT)
     return values["message"] if values and values["status"] == FAILURE else None

@@ -1,7 +1,7 @@
-"""The figures of a small training and of a small sweep of each tuner, to the last bit, as they were once kept.
+"""The figures of a small training and of a small sweep with each tuner must equal the recorded ones to the last bit.
 
-Another processor rounds sums differently, and what follows from them may then differ: there the test only compares what
-the figures do not decide. To keep new figures, after a change that is meant to change them:
+Another processor rounds sums differently, and what follows from them may then differ. There the test only compares what
+does not depend on the figures. To record new figures, after a change that is meant to change them:
 
     KERAS_BACKEND=tensorflow python -m tests.commands.golden_test
     KERAS_BACKEND=jax python -m tests.commands.golden_test
@@ -52,7 +52,7 @@ def _sweep(tuner: str, directory: pathlib.Path) -> None:
 
 
 def figures(case: str, directory: pathlib.Path) -> dict[str, Any]:
-    """Runs one case and returns every figure it gives: in its records, its oracle and TensorBoard's files."""
+    """Runs one case and returns every figure in its records, its oracle and TensorBoard's files."""
     _smoke(directory) if case == "smoke" else _sweep(case, directory)
     found: dict[str, Any] = {}
     for path in sorted(directory.rglob("*.json")):
@@ -93,7 +93,7 @@ def _events(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _shape(value: Any) -> Any:
-    """Returns what no rounding changes: names, steps, counts and kinds."""
+    """Returns what rounding does not change: names, steps, counts and kinds."""
     if isinstance(value, dict):
         return {key: _shape(inner) for key, inner in value.items()}
     return [_shape(inner) for inner in value] if isinstance(value, list) else type(value).__name__

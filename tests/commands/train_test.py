@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_file_loader import EventFileLoad
 
 from gnexp.workdir import checkpoint, files
 
-# Connections are refused at once there: no network, on any machine.
+# Nothing listens there, so connections are refused at once: no network, on any machine.
 _NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"

@@ -1,4 +1,4 @@
-"""What a config may hold: every refusal is one line that names key, value and what is allowed."""
+"""What a config may hold: every refusal is one line that names the key, the value and what is allowed."""
 
 import functools
 import json
@@ -75,12 +75,12 @@ BAD = [(path, value, allowed) for path, (_, bad, allowed) in VALUES.items() for 
 
 @pytest.fixture
 def sweep() -> ConfigDict:
-    """A sweep, which has every key that there is."""
+    """A sweep's config, which has every key."""
     return fmnist_sweep.get_config()
 
 
 def changed(config: ConfigDict, values: dict) -> ConfigDict:
-    """Returns a copy of `config` with other values, of whatever type, at some dotted paths."""
+    """Returns a copy of `config` with other values, of any type, at some dotted paths."""
     plain = config.to_dict()
     for path, value in values.items():
         *sections, key = path.split(".")
@@ -237,7 +237,7 @@ def test_json_gives_filters_back_as_a_tuple(config):
     assert from_json(to_json(config)).model.filters == (32, 64)
 
 
-def test_the_same_config_goes_on(config):
+def test_the_same_config_resumes(config):
     assert to_json(resume_config(config, to_json(config))) == to_json(config)
 
 
@@ -272,7 +272,7 @@ def test_a_training_that_fell_back_stays_with_its_dataset(config):
 
 
 @pytest.mark.parametrize(("asked_then", "used", "asked_now", "fallback_now"), [
-    ("fashion_mnist", "digits", "fashion_mnist", ""),  # fell back, and is now told not to
+    ("fashion_mnist", "digits", "fashion_mnist", ""),  # fell back, which the command no longer allows
     ("digits", "digits", "fashion_mnist", "digits"),  # nothing was missing then
     ("fashion_mnist", "fashion_mnist", "digits", "digits"),
 ])  # fmt: skip
@@ -288,11 +288,11 @@ def test_the_data_may_have_moved(config):
     assert resume_config(changed(config, {"data.directory": "/now"}), stored).data.directory == "/now"
 
 
-def test_a_sweep_goes_on_elsewhere(sweep):
+def test_a_sweep_resumes_elsewhere(sweep):
     stored = to_json(sweep)
     elsewhere = {"sweep.executor": "ray", "sweep.parallel": 4, "sweep.resources.gpus": 0.5}
     assert flatten(resume_config(changed(sweep, elsewhere), stored)).items() >= elsewhere.items()
-    for key in ("executor", "parallel", "resources"):  # as sweeps had none at first
+    for key in ("executor", "parallel", "resources"):  # as in the first version of sweeps
         del stored["sweep"][key]
     assert resume_config(sweep, stored).to_dict() == sweep.to_dict()
 

@@ -1,4 +1,4 @@
-"""The datasets: whole, split right, found where they lie, and never trained on where a file is damaged."""
+"""The datasets: complete, split correctly, found in every place, and never used with a damaged file."""
 
 import functools
 import gzip
@@ -35,7 +35,7 @@ FASHION_MNIST, DIGITS = 60_000, 1437  # training images
 
 @pytest.fixture
 def section(config, monkeypatch, tmp_path):
-    """Gives a config's `data` section that finds nothing on this machine, wherever Fashion-MNIST may lie on it."""
+    """Returns a config's `data` section that finds nothing on this machine, wherever Fashion-MNIST may be on it."""
     monkeypatch.delenv("GNEXP_DATA_DIR", raising=False)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     return config.data
@@ -43,7 +43,7 @@ def section(config, monkeypatch, tmp_path):
 
 @pytest.fixture
 def offline(monkeypatch):
-    """Makes every download fail, at once, and gives the list of what was asked for."""
+    """Makes every download fail at once, and returns the list of what was asked for."""
     import keras
 
     asked = []
@@ -57,7 +57,7 @@ def offline(monkeypatch):
 
 
 def place(folder: pathlib.Path, real: pathlib.Path) -> pathlib.Path:
-    """Links the four real files into a folder, which it makes."""
+    """Creates a folder with links to the four real files."""
     folder.mkdir(parents=True)
     for name in FILES:
         (folder / name).symlink_to(real / "fashion-mnist" / name)
@@ -65,7 +65,7 @@ def place(folder: pathlib.Path, real: pathlib.Path) -> pathlib.Path:
 
 
 def flip_a_byte(path: pathlib.Path) -> None:
-    """Puts a copy in the place of a link, with one bit in the middle changed."""
+    """Replaces a link with a copy that has one bit in the middle changed."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.unlink()
@@ -173,7 +173,7 @@ def test_digits_are_the_same_in_every_process(section):
     assert process.stdout.split() == [hashlib.sha256(part.tobytes()).hexdigest() for part in parts]
 
 
-def test_digits_are_always_to_be_had(section, offline):
+def test_digits_are_always_available(section, offline):
     section.name = "digits"
     assert available(section) == ("digits", "")
     assert offline == []
@@ -356,7 +356,7 @@ def test_a_folder_that_is_not_there_is_a_mistake_and_no_reason_to_fall_back(sect
 
 @pytest.fixture
 def get_file(section, monkeypatch, tmp_path):
-    """Gives Keras's own download, watched, with this test's cache: Keras read KERAS_HOME when it was imported."""
+    """Watches Keras's own download, and gives it this test's cache: Keras read KERAS_HOME when it was imported."""
     import keras
 
     original = keras.utils.get_file
@@ -386,7 +386,7 @@ def test_a_network_that_refuses_leads_to_the_fallback(section, get_file, monkeyp
 
 @pytest.fixture
 def server(get_file, monkeypatch, tmp_path):
-    """Serves a folder on loopback, where `get_file` then finds its files; gives the folder."""
+    """Serves a folder on loopback, from which `get_file` then downloads; yields the folder."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def log_message(self, *arguments):

@@ -1,4 +1,4 @@
-"""Event files: TensorBoard reads back what was noted, once, wherever the writer died."""
+"""Event files: TensorBoard reads back every added event once, wherever the writer died."""
 
 import io
 import itertools
@@ -41,7 +41,7 @@ def test_tensorboard_reads_back_what_was_written(tmp_path):
 
 
 def test_no_event_is_lost_or_written_twice_wherever_the_writing_stopped(tmp_path):
-    """Cuts the files at every length that a death in the middle of write() could leave, and takes them up."""
+    """Cuts the files to every length that a death in the middle of write() could leave, and resumes from there."""
     whole = tmp_path / "whole"
     events = EventFiles(whole)
     _note(events, range(2))
@@ -78,7 +78,7 @@ def test_a_failure_is_read_after_the_rest_and_can_be_taken_back(tmp_path):
     assert _read(tmp_path) == [(0, "loss", 0.0)]
 
 
-def test_a_full_disk_in_the_middle_of_writing_is_mended_later(tmp_path, monkeypatch):
+def test_a_full_disk_in_the_middle_of_writing_is_repaired_later(tmp_path, monkeypatch):
     events = EventFiles(tmp_path)
     _note(events, [0])
     state = events.state()

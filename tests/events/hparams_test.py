@@ -1,4 +1,4 @@
-"""The HParams plugin's own reader must understand what we tell it."""
+"""The HParams plugin's own reader must understand our records."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The network against one written out in float64 NumPy, norm by norm, and against the original's numbers."""
+"""The network against a float64 NumPy version, norm by norm, and against the original's numbers."""
 
 import keras
 import numpy as np
@@ -16,14 +16,14 @@ MOMENTUM = 0.99  # of Keras's batch normalization
 
 @pytest.fixture
 def no_kernels(monkeypatch):
-    """Starts every kernel at zero: JAX compiles the random ones for seconds, a shape each."""
+    """Starts every kernel at zero, because JAX takes seconds to compile a random initializer for each shape."""
     for initializer in (keras.initializers.HeNormal, keras.initializers.GlorotUniform):
         monkeypatch.setattr(initializer, "__call__", lambda self, shape, dtype=None: keras.ops.zeros(shape, dtype))
 
 
 @pytest.fixture
 def section(config, no_kernels):
-    """Gives a config's `model` section: a small network with an epsilon that shows, and no dropout."""
+    """Returns a config's `model` section: a small network without dropout, and with an epsilon large enough to show."""
     config.model.update(filters=(8, 12), groups=4, units=16, epsilon=0.1, conv_dropout=0.0, dense_dropout=0.0)
     return config.model
 
@@ -37,7 +37,7 @@ def images(count: int, size: int = 12, seed: int = 0) -> np.ndarray:
 
 
 def randomized(model: keras.Model) -> keras.Model:
-    """Gives every weight, the norms' included, a random value; variances stay positive."""
+    """Sets every weight, the norms' included, to a random value; variances stay positive."""
     rng = np.random.default_rng(1)
     for weight in model.weights:
         values = rng.normal(0.0, 0.3, weight.shape)
@@ -161,7 +161,7 @@ def test_weights_start_as_he_and_glorot_say(config):
 
 
 @pytest.mark.parametrize("l2", [0.0, 1e-5, 0.5])
-def test_l2_lies_on_the_convolution_kernels_alone(section, l2):
+def test_l2_is_on_the_convolution_kernels_only(section, l2):
     section.l2 = l2
     model = randomized(build(section, (12, 12, 1), CLASSES))
     kernels = [as_float64(model.get_layer(name).kernel) for name in ("conv_1", "conv_2")]

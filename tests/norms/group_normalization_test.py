@@ -22,7 +22,7 @@ needs_float64 = pytest.mark.skipif(BACKEND == "jax", reason="JAX has no float64 
 
 @pytest.fixture(scope="module", params=["plain", *(["native"] if BACKEND == "tensorflow" else [])])
 def kernel(request):
-    """Computes every layer of a test by keras.ops and, in a second run of it, by the C++ kernel."""
+    """Runs a test twice: its layers compute with keras.ops, then with the C++ kernel."""
     if request.param == "plain":
         yield request.param
         return
@@ -94,7 +94,7 @@ def gradients(layer, x, dy):
 
 
 def built(x, *, seed=0, **arguments):
-    """Returns a layer built for x, with a gamma and a beta that tell every channel from every other."""
+    """Returns a layer built for x, with a gamma and a beta that differ in every channel."""
     layer = GroupNormalization(**arguments)
     layer.build(x.shape)
     scatter(layer, seed)
@@ -157,7 +157,7 @@ def test_values_and_gradients_are_those_of_float64_numpy(case):
     gamma, beta = gamma_and_beta(layer)
     arguments["groups"] = len(gamma) if case["groups"] == -1 else case["groups"]
 
-    # A shift of all inputs changes none of these, so NumPy is spared the rounding of large numbers.
+    # A shift of all inputs changes none of these, so NumPy need not round large numbers.
     y, dx, dgamma, dbeta = gradients(layer, keras.ops.cast(x + case["mean"], case["dtype"]), dy)
 
     assert keras.backend.standardize_dtype(y.dtype) == layer.compute_dtype
@@ -264,7 +264,7 @@ def test_long_sums_are_those_of_float64_numpy(shape, mean, groups):
 @on_both_paths
 @pytest.mark.parametrize("mean", [0, 100, 10_000])
 def test_one_position_far_from_all_others_costs_no_digits(mean):
-    """A black or padded corner, which a variance about it would be lost in."""
+    """For example a black or padded corner: a variance computed relative to it would lose its digits."""
     x = np.random.default_rng(19).normal(mean, 1.0, size=(2, 100, 100, 8)).astype("float32")
     x[:, 0, 0] = 0 if mean else 1000
     dy = np.random.default_rng(20).normal(size=x.shape).astype("float32")
@@ -300,7 +300,7 @@ def test_epsilon_is_one_millionth_unless_given():
 
 @on_both_paths
 def test_a_sample_alone_gives_what_it_gives_in_a_batch(kernel):
-    """The C++ kernel divides one sample among threads and a batch by samples: neither may change a bit."""
+    """The C++ kernel splits one sample by blocks and a batch by samples: neither may change a bit."""
     x = np.random.default_rng(16).normal(size=(16, 30, 30, 24)).astype("float32")
     layer = built(x, groups=4)
     together = [as_float64(tensor) for tensor in gradients(layer, x, x)[:2]]
@@ -440,7 +440,7 @@ def test_a_mask_passes_through():
 
 
 def regression(**compile_arguments):
-    """Returns a compiled model of this layer alone, inputs and targets."""
+    """Returns a compiled model with only this layer, inputs and targets."""
     random = np.random.default_rng(11)
     x, target = random.normal(size=(2, 16, 4, 4, 8)).astype("float32")
     layer = built(x, groups=4)

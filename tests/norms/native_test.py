@@ -1,6 +1,6 @@
-"""Building and keeping the C++ kernel, with faults. What it computes is in group_normalization_test.py.
+"""Building and caching the C++ kernel, with faults. group_normalization_test.py tests what it computes.
 
-The "compiler" here is mostly a script that hands over the library that this machine has already compiled.
+The "compiler" here is mostly a script that copies the library that this machine has already compiled.
 """
 
 import os
@@ -48,7 +48,7 @@ def compiled() -> pathlib.Path:
 
 @pytest.fixture
 def compiler(tmp_path):
-    """Gives a function that makes a script of a compiler; it notes in a file each time that it is run."""
+    """Returns a function that makes a compiler from a script; the compiler adds a line to a file for each run."""
 
     def make(body: str) -> str:
         path = tmp_path / "compiler"
@@ -151,7 +151,7 @@ def test_a_compiler_that_was_killed_is_asked_again(tmp_path, loaded, compiler):
     assert list((tmp_path / "cache" / "gnexp").iterdir()) == []
 
 
-@pytest.mark.slow  # On a new machine the tests of the layer have it built, too.
+@pytest.mark.slow  # On a new machine, the tests of the layer build it, too.
 def test_the_compiler_that_is_there_builds_it(tmp_path):
     if not any(map(shutil.which, ("c++", "g++", "clang++"))):
         pytest.skip("there is no C++ compiler here")

@@ -402,7 +402,7 @@ def test_what_is_no_sweep_is_refused_and_nothing_written(tmp_path, kind):
             "--workdir is missing: it must be the folder of a sweep, such as runs/sweep, or of several trainings",
         ),
         (["--workdir=runs", "--top=3"], "Unknown command line flag 'top'"),
-        (["runs"], "'runs' is not a flag: there are --workdir=FOLDER and --out=FOLDER"),
+        (["runs"], "'runs' is not a flag: the flags are --workdir=FOLDER and --out=FOLDER"),
     ],
 )
 def test_a_mistake_in_the_command_line_is_one_line(monkeypatch, capsys, arguments, message):

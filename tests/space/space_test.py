@@ -20,7 +20,7 @@ pytestmark = pytest.mark.any_backend
 
 
 def _sweep(tuner="random", **sections):
-    """Returns a sweep of the smoke training over a table given by section."""
+    """Returns the config of a sweep of the smoke training over a table given by section."""
     config = smoke.get_config()
     config.sweep = fmnist_sweep.get_config().sweep
     config.sweep.tuner = tuner

@@ -1,4 +1,4 @@
-"""A real TensorBoard on loopback, for the tests to ask what it shows."""
+"""A real TensorBoard on loopback, so that tests can query what it shows."""
 
 import json
 import logging
@@ -12,7 +12,7 @@ _ALL = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
 
 class TensorBoard:
-    """A server over a folder of runs, at `url`; it stays until the process ends."""
+    """A server for a folder of runs, at `url`; it runs until the process ends."""
 
     def __init__(self, logdir: pathlib.Path):
         """Starts the server, which may take seconds to read everything."""
@@ -22,12 +22,12 @@ class TensorBoard:
         self.url = server.launch()
 
     def get(self, path: str) -> Any:
-        """Returns what a GET request below /data answers."""
+        """Returns the response to a GET request below /data."""
         with urllib.request.urlopen(f"{self.url}data/{path}") as answer:
             return json.load(answer)
 
     def hparams(self, path: str, **body: Any) -> dict[str, Any]:
-        """Returns what a POST request to the HParams plugin answers."""
+        """Returns the response to a POST request to the HParams plugin."""
         request = urllib.request.Request(
             f"{self.url}data/plugin/hparams/{path}",
             json.dumps({"experimentName": "", **body}).encode(),

@@ -1,4 +1,4 @@
-"""Finds and stops the processes of a sweep's trials, and compares it with a sweep that nothing happened to."""
+"""Finds and stops the processes of a sweep's trials, and compares a sweep with an undisturbed one."""
 
 import os
 import pathlib
@@ -16,7 +16,7 @@ HAS_PROC = pathlib.Path("/proc/self/fd").exists()
 
 
 def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """Returns what `condition` gives, once it is something."""
+    """Waits until `condition` returns something true, and returns that."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "waited in vain"
@@ -25,12 +25,12 @@ def until(condition: Callable[[], Any], seconds: float = 120) -> Any:
 
 
 def folder(directory: pathlib.Path, trial: str) -> pathlib.Path:
-    """Returns where the first execution of a trial lies."""
+    """Returns the workdir of a trial's first execution."""
     return files.execution_folder(files.trial_folder(directory, trial), 0)
 
 
 def processes_of(directory: pathlib.Path, trial: str) -> int:
-    """Returns how many processes worked on a trial so far."""
+    """Returns how many processes have worked on a trial so far."""
     return len(files.read_json(folder(directory, trial) / files.PROVENANCE) or [])
 
 
@@ -52,11 +52,11 @@ def parent(process: int) -> int:
 
 
 def hold(directory: pathlib.Path, before: Mapping[str, int]) -> dict[str, int]:
-    """Stops the process of each trial in its epochs, so that all are in flight however slow the machine is.
+    """Stops the process of each trial during its epochs, so that all are in flight however slow the machine is.
 
     Args:
       directory: the sweep's workdir.
-      before: how many processes worked on each trial before.
+      before: how many processes had worked on each trial before.
 
     Returns:
       Process ids by trial.
@@ -77,13 +77,13 @@ def hold(directory: pathlib.Path, before: Mapping[str, int]) -> dict[str, int]:
 
 
 def let_go(held: dict[str, int]) -> None:
-    """Lets the processes that `hold` stopped go on."""
+    """Continues the processes that `hold` stopped."""
     for process in held.values():
         os.kill(process, signal.SIGCONT)
 
 
 def assert_same(found: Sequence[Outcome], expected: Sequence[Outcome]) -> None:
-    """Compares trials, figures up to rounding: sums come out differently where threads share them differently."""
+    """Compares trials, with figures only up to rounding, because threads may split sums differently."""
     for one, other in zip(found, expected, strict=True):
         assert (one.trial_id, one.values, one.status) == (other.trial_id, other.values, other.status)
         assert one.message == other.message

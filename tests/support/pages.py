@@ -1,4 +1,4 @@
-"""Sweeps made up without a training, and what their pages say, for the tests of the reports."""
+"""Made-up sweeps without trainings, and the text of their pages, for the tests of the reports."""
 
 import json
 import pathlib
@@ -27,7 +27,7 @@ HEADINGS = [
 
 
 def capture(monkeypatch: pytest.MonkeyPatch, drawn: list) -> None:
-    """Puts each figure that is saved from now on into `drawn`."""
+    """Adds each figure that is saved from now on to `drawn`."""
     savefig = matplotlib.figure.Figure.savefig
 
     def save(figure, *arguments, **options):
@@ -38,7 +38,7 @@ def capture(monkeypatch: pytest.MonkeyPatch, drawn: list) -> None:
 
 
 def sweep(directory: pathlib.Path, space: dict, tuner="random", executions=1, **changes) -> pathlib.Path:
-    """Makes the workdir of a sweep without trials."""
+    """Creates the workdir of a sweep without trials."""
     config = smoke.get_config()
     config.update_from_flattened_dict(changes)
     table = {}
@@ -109,7 +109,7 @@ def table(text: str, heading: str, number: int = 0) -> list[dict[str, str]]:
 
 
 def spread(scores) -> str:
-    """Returns mean and interval by scipy's own routine."""
+    """Returns mean and interval, computed by SciPy's own routine."""
     mean = np.mean(scores)
     if len(scores) < 2:
         return f"{mean:.4f}"

@@ -1,4 +1,4 @@
-"""Sweeps whose trials take a second, for the tests to run in their own process."""
+"""Sweeps whose trials take a second, so that tests can run them in their own process."""
 
 import pathlib
 
@@ -14,16 +14,16 @@ from gnexp.space import by, choice, floats
 from gnexp.sweeps import sweep
 from gnexp.workdir.folder import opened
 
-TOO_FAST = 1e25  # a learning rate at which the loss is no number any more
+TOO_FAST = 1e25  # a learning rate at which the loss becomes NaN
 
 
 def tiny(
     tuner: str = "grid", trials: int = 6, executions: int = 1, epochs: int = 2, parallel: int = 1, **space: dict
 ) -> ConfigDict:
-    """Returns a sweep of tiny trainings over a table given by section; by default it searches epsilon."""
+    """Returns the config of a sweep of tiny trainings over a table given by section; by default of epsilon."""
     config = smoke_sweep.get_config()
     config.epochs = epochs
-    # Batches that all have one size, or else each training compiles its step twice.
+    # All batches have one size; otherwise each training would compile its step twice.
     config.data.train_size, config.data.validation, config.data.batch_size = 96, 48, 32
     config.model.filters, config.model.units, config.model.groups = (4,), 8, 1
     config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
@@ -34,9 +34,9 @@ def tiny(
 
 
 def with_failures() -> ConfigDict:
-    """Returns a sweep of six trials with two seeds each, of which the third and the fourth diverge.
+    """Returns the config of a sweep of six trials with two seeds each, of which the third and the fourth diverge.
 
-    Its momentum hangs on the optimizer's name.
+    Its momentum depends on the optimizer's name.
     """
     return tiny(
         executions=2,

@@ -1,4 +1,4 @@
-"""The pictures of a classifier's mistakes: whole PNG files, with the numbers and images that belong in them."""
+"""The pictures of a classifier's mistakes: complete PNG files, with the right numbers and images."""
 
 import io
 
@@ -18,7 +18,7 @@ NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt
 
 @pytest.fixture
 def figures(monkeypatch) -> list[matplotlib.figure.Figure]:
-    """Gives the list of what matplotlib draws: numbers cannot be read back from pixels."""
+    """Returns the list of figures that matplotlib draws, because numbers cannot be read back from pixels."""
     drawn, savefig = [], matplotlib.figure.Figure.savefig
 
     def save(figure, *arguments, **options):
@@ -30,7 +30,7 @@ def figures(monkeypatch) -> list[matplotlib.figure.Figure]:
 
 
 def predictions(count: int, accuracy: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns images, labels, and probabilities of a classifier that is right in about that share of them."""
+    """Returns images, labels, and probabilities of a classifier that is right for about the given share of them."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 10, count).astype(np.int32)
     taken = np.where(rng.random(count) < accuracy, labels, rng.integers(0, 10, count))

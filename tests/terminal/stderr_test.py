@@ -1,4 +1,4 @@
-"""The noise of C++ goes to a file, and Python still speaks to the terminal."""
+"""C++'s noise goes to a file, and Python still writes to the terminal."""
 
 import contextlib
 import pathlib

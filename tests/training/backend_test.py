@@ -71,7 +71,7 @@ def test_steps_are_those_of_keras_fit(small, images_and_labels, optimizer, norm,
     flat = order.reshape(-1)
     history = theirs.fit(images[flat], labels[flat], batch_size=8, shuffle=False, verbose=0).history
 
-    # Where a gradient is next to nothing, AMSGrad makes much of its rounding; a step is of 1e-3.
+    # AMSGrad amplifies the rounding of a gradient near zero; a step is about 1e-3.
     for a, b in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=5e-6, err_msg=a.path)
     losses = np.concatenate([some[0], others[0]])

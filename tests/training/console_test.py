@@ -1,4 +1,4 @@
-"""What the terminal shows: bars only on a terminal, lines that a reader can trust, and none of C++'s noise."""
+"""What the terminal shows: bars only on a terminal, correct lines, and none of C++'s noise."""
 
 import contextlib
 import dataclasses
@@ -30,10 +30,10 @@ FIGURES = {
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what it was sent."""
+    """A terminal that keeps what was written to it."""
 
     def isatty(self) -> bool:
-        """Says yes, as a terminal does."""
+        """Returns True, as a terminal does."""
         return True
 
     def screen(self) -> str:
@@ -47,7 +47,7 @@ class Terminal(io.StringIO):
 # Progress
 
 
-def test_a_terminal_shows_a_bar_with_the_time_left_and_then_the_epochs_line_alone():
+def test_a_terminal_shows_a_bar_with_the_time_left_and_then_only_the_epochs_line():
     shown = TerminalConsole(epochs=13, objective="val_accuracy")
     with contextlib.redirect_stdout(Terminal()) as terminal:
         for done in (1, 100, 200):
@@ -77,7 +77,7 @@ def test_clearing_leaves_nothing_of_the_bar():
         assert terminal.screen() == ""
 
 
-def test_without_a_terminal_there_are_lines_alone(capsys):
+def test_without_a_terminal_there_are_only_lines(capsys):
     shown = TerminalConsole(epochs=3, objective="val_loss")
     for done in range(1, 5):
         shown.steps(3, done, 4)
@@ -114,7 +114,7 @@ def test_another_dataset_than_the_one_asked_for_is_said_loudly_on_stderr(capsys)
 
 @pytest.fixture
 def result() -> Result:
-    """Gives the result of three epochs, the second of which was the best."""
+    """Returns the result of three epochs, of which the second was the best."""
     return Result(
         status=SUCCESS,
         dataset="digits",

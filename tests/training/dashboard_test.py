@@ -1,4 +1,4 @@
-"""A real TensorBoard on loopback must show trainings, their hyperparameters, figures and ends."""
+"""A real TensorBoard on loopback must show trainings, their hyperparameters, figures and statuses."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The kernels must do what Keras's own optimizers do, and leave all else to them."""
+"""The kernels must do what Keras's own optimizers do, and leave everything else to them."""
 
 import functools
 
@@ -44,7 +44,7 @@ def _variables(dtype: str = "float32") -> list[keras.Variable]:
 
 
 def _gradients(steps: int) -> list[np.ndarray]:
-    """Returns gradients for each step that tell every constant: of all sizes, to that of epsilon, and waning."""
+    """Returns gradients for each step that reveal every constant: of all sizes down to epsilon's, and shrinking."""
     random = np.random.default_rng(1)
     waning = np.geomspace(1, 1e-3, steps)
     sizes = [10.0 ** random.uniform(-8, 1, shape) for shape in SHAPES]
@@ -102,7 +102,7 @@ def test_each_is_one_kernel_where_there_is_one(case):
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("saved", ["by Keras", "by ours"])
-def test_a_state_goes_on_in_the_other(case, saved):
+def test_a_state_resumes_in_the_other(case, saved):
     ours, theirs = _pair(case)
     first, second = (theirs, ours) if saved == "by Keras" else (ours, theirs)
     variables, gradients = _variables(), _gradients(8)

@@ -1,4 +1,4 @@
-"""A training put down after any step and taken up again must end as if it had never been."""
+"""A training that is stopped after any step and resumed must end as if it had never stopped."""
 
 import contextlib
 import dataclasses
@@ -43,7 +43,7 @@ def _finish(training: Training) -> Training:
 
 
 def _stop_after(calls: int):
-    """Returns a `stop` that lets so many calls for steps through."""
+    """Returns a `stop` that first returns False as many times as `calls`."""
     left = iter([False] * calls)
     return lambda: next(left, True)
 

@@ -167,7 +167,7 @@ def test_other_schedules_start_at_the_rate_given_and_stay(config, schedule):
 
 @pytest.fixture
 def after_epochs(config):
-    """Gives a function of validation losses, which returns the learning rate after each epoch."""
+    """Returns a function from validation losses to the learning rate after each epoch."""
 
     def run(losses, **schedule):
         config.schedule.update(schedule, name="plateau")
@@ -198,7 +198,7 @@ def test_plateau_counts_anew_after_every_fall(after_epochs):
 
 
 def test_plateau_cuts_an_epoch_before_the_keras_of_the_original_project_did(after_epochs):
-    # Of its gn8_bs1, whose training loss fell from 0.448 in epoch 8 to 0.365 in epoch 9 (configs/original.py says why).
+    # The original's gn8_bs1: training loss 0.448 in epoch 8, 0.365 in epoch 9 (configs/original.py says why).
     losses = [0.4563, 0.3852, 0.3678, 0.3338, 0.6092, 0.3525, 0.3579, 0.3695]
     assert after_epochs(losses, patience=3, factor=0.2, min_learning_rate=1e-5) == pytest.approx([1.0] * 6 + [0.2] * 2)
 

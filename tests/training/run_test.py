@@ -1,4 +1,4 @@
-"""One training in its workdir: what lies there afterwards, and what is recorded of one that fails."""
+"""One training in its workdir: what is there afterwards, and what is recorded when it fails."""
 
 import json
 import signal
@@ -131,7 +131,7 @@ def test_a_death_at_any_point_of_the_end_is_made_good(small, tmp_path, monkeypat
         "result": (result, "write"),
     }[dies_in]
     real, calls = getattr(target, name), []
-    # Before the end come one save and write for the start and one for the epoch; EventFiles writes when made, too.
+    # Before the end, the start and the epoch each save and write once; EventFiles also writes when it is made.
     harmless = {"save": 2, "write": 3, "model": 0, "result": 0}[dies_in]
 
     def dying(*arguments, **options):
@@ -142,7 +142,7 @@ def test_a_death_at_any_point_of_the_end_is_made_good(small, tmp_path, monkeypat
 
     with monkeypatch.context() as patched:
         patched.setattr(target, name, dying)
-        # A kill runs no handlers: leave no record of a failure.
+        # A kill runs no handlers, so that no failure is recorded.
         patched.setattr(EventFiles, "write_failure", lambda *_: None)
         patched.setattr(result, "write_failure", lambda *_: None)
         with pytest.raises(Killed):

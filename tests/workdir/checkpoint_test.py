@@ -1,4 +1,4 @@
-"""A checkpoint comes back as it was, and is whole or not there."""
+"""A checkpoint is loaded as it was saved, and is either complete or absent."""
 
 import numpy as np
 import pytest

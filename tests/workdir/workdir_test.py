@@ -1,4 +1,4 @@
-"""What lies in a workdir stays whole: through kill -9, a full disk, two processes at once and damaged files."""
+"""A workdir stays intact through kill -9, a full disk, two processes at once and damaged files."""
 
 import contextlib
 import datetime
@@ -28,7 +28,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 @contextlib.contextmanager
 def child(code: str, *arguments: object):
-    """Runs Python code in a process of its own, which is killed with -9 when the block ends."""
+    """Runs Python code in its own process, which is killed with SIGKILL when the block ends."""
     setup = (
         f"import pathlib, sys; sys.path[:0] = {sys.path!r}\n"
         "from gnexp.workdir import files\n"
@@ -55,7 +55,7 @@ def tree(folder: pathlib.Path) -> dict[str, tuple]:
 
 @pytest.fixture
 def mounted(tmp_path):
-    """Gives a function that mounts a tmpfs with some options over a new folder."""
+    """Returns a function that mounts a tmpfs with the given options over a new folder."""
     folders = []
 
     def mount(options: str) -> pathlib.Path:
@@ -243,7 +243,7 @@ def test_a_refused_workdir_is_named_and_nothing_is_written(tmp_path, place):
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, mounted, below):
     locked = tmp_path / "locked"
     locked.mkdir(mode=0o500)
-    if os.access(locked, os.W_OK):  # as root, whom modes do not stop
+    if os.access(locked, os.W_OK):  # as root, whom file modes do not stop
         locked = mounted("ro")
     with pytest.raises(UserError, match=f"--workdir={locked / below} .*{locked} cannot be written to"):
         folder.check(locked / below)
