@@ -431,5 +431,5 @@ def test_the_real_command_line(known, tmp_path):
     assert all(line.startswith("import time:") for line in stderr.splitlines())
     stdout, stderr = bad.communicate(timeout=100)
     assert (bad.returncode, stdout) == (2, "")
-    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds no sweep, and no folders with a training each\n"
+    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds neither a sweep nor folders with trainings\n"
     assert not list(tmp_path.iterdir())
