@@ -1,4 +1,4 @@
-"""The layer alone, forward and backward, against Keras's, Flax's and PyTorch's.
+"""The layer by itself, forward and backward, against Keras's, Flax's and PyTorch's.
 
 Run:      python -m benchmarks.layer                       # TensorFlow, by keras.ops and by the C++ kernel
           KERAS_BACKEND=jax python -m benchmarks.layer     # JAX, on a GPU where it has one

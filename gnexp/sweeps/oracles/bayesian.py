@@ -26,7 +26,7 @@ class Bayesian(Durable, BayesianOptimizationOracle):
         self.gpr = self._make_gpr()
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns the values of which the Gaussian process expects most, among those not tried yet."""
+        """Returns the untried values that the Gaussian process rates best."""
         self._random_state = np.random.RandomState((self.seed, len(self.trials)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # from scikit-learn, about kernels at the edge of their bounds
