@@ -1,4 +1,4 @@
-# Sets up .venv from the lock files and runs what is to be run in it. `make` alone lists the commands.
+# Sets up .venv from the lock files and runs commands in it. `make` without a target lists them.
 #   make train ARGS=--config.model.groups=4    flags for the command
 #   make train CONFIG=configs/smoke.py         another experiment
 #   make train PYTHON=python3.12               another Python, for a new .venv
@@ -9,11 +9,13 @@ ARGS ?=
 
 PEERS := torch==2.13.0 flax==0.12.8
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
-# By file: the tests of one file share what they train, and TensorFlow is imported once in each of the two processes. The
-# file that takes longest comes first.
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/commands/train_test.py tests
+# Distributed by file, because the tests of one file share what they train, and TensorFlow is imported only once in each
+# of the two processes. The files that take longest come first.
+PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/commands tests/launch tests/sweeps tests
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
+# What the fast tests compile runs for a moment: to optimize it would take longer.
+JAX_QUICK := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 
 .PHONY: help train test test-slow docs peers lock
 .DELETE_ON_ERROR:
@@ -27,22 +29,23 @@ train: .venv/requirements.ready ## train what CONFIG says, configs/fmnist.py
 test: .venv/requirements-test.ready ## check the style and run the fast tests, on JAX and on TensorFlow
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
-	KERAS_BACKEND=jax $(JAX_CACHE) $(PYTEST) -m "not slow and not any_backend" $(ARGS)
+	KERAS_BACKEND=jax $(JAX_CACHE) $(JAX_QUICK) $(PYTEST) -m "not slow and not any_backend" $(ARGS)
 	KERAS_BACKEND=tensorflow $(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: .venv/requirements-test.ready ## run the tests that take minutes
-	$(PYTEST) -m slow $(ARGS)
+	KERAS_BACKEND=jax $(PYTEST) -m "slow and not any_backend" $(ARGS)
+	KERAS_BACKEND=tensorflow $(PYTEST) -m slow $(ARGS)
 
 docs: .venv/requirements.ready ## write the table of docs/configs.md
 	.venv/bin/python -m docs.configs
 
-peers: .venv/requirements-test.ready ## install PyTorch and Flax, for what compares with them
+peers: .venv/requirements-test.ready ## install PyTorch and Flax, for comparisons with them
 	$(PIP) install $(PEERS)
 
 # Pins that still fit stay as they are; `make lock ARGS=--upgrade` takes the newest of everything.
 UV_COMPILE := build/uv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command "make lock"
-lock: ## pin the dependencies of pyproject.toml anew
+lock: ## pin the dependencies of pyproject.toml again
 	@$(PYTHON) -c "$$CHECK_PYTHON"
 	@rm -rf build/uv && $(PYTHON) -m venv build/uv
 	@build/uv/bin/python -m pip --disable-pip-version-check -qq install uv
@@ -50,8 +53,8 @@ lock: ## pin the dependencies of pyproject.toml anew
 	$(UV_COMPILE) --extra test -c requirements.lock pyproject.toml -o requirements-test.lock $(ARGS)
 	@rm -rf build/uv
 
-# The set-up. `.venv/NAME.ready` says that .venv holds what NAME.lock asks for. While pip works there is `.venv/unfinished`:
-# where it is found, pip was killed half-way, and .venv begins anew.
+# The set-up. `.venv/NAME.ready` says that .venv holds what NAME.lock asks for. While pip works there is `.venv/unfinished`.
+# If it is found later, pip was killed half-way, and .venv is made again.
 
 define CHECK_PYTHON
 import sys
@@ -65,7 +68,7 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-# The Python that .venv was made with may be gone, after an upgrade say.
+# The Python that .venv was made with may be gone, for example after an upgrade.
 ifneq ($(shell .venv/bin/python -c "import pip" 2>/dev/null && test ! -e .venv/unfinished && echo good),good)
 $(shell rm -f .venv/*.ready)
 endif

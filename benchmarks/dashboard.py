@@ -1,10 +1,10 @@
-"""TensorBoard's HParams dashboard for one and the same sweep, as gnexp writes it and as plain keras-tuner writes it.
+"""TensorBoard's HParams dashboard for the same sweep, as gnexp writes it and as plain keras-tuner writes it.
 
 Run:      python -m benchmarks.dashboard
 Time:     7 to 8 minutes on 2 CPU cores that also do other work.
 
-The sweep is that of configs/fmnist_sweep.py; benchmarks/sweeps.py says how it is written without training. Both are in
-the page cache when TensorBoard reads them.
+The sweep is that of configs/fmnist_sweep.py; benchmarks/made_up_sweep.py says how it is written without training. The
+files of both are in the page cache when TensorBoard reads them.
 """
 
 import contextlib
@@ -31,7 +31,7 @@ flags.DEFINE_integer("sessions", 3000, "How many trainings the sweep has.", lowe
 flags.DEFINE_integer("epochs", 10, "How many points each curve has.", lower_bound=1)
 flags.DEFINE_string("out", "build/benchmarks/dashboard.json", "Where the figures go.")
 
-_ROUNDS = 3  # each one a new server for either sweep, in turn
+_ROUNDS = 3  # in each, both sweeps have a new server in turn
 _REQUESTS = 5  # of each kind in a round
 _PATIENCE = 900  # seconds
 _STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
@@ -54,7 +54,7 @@ _COLUMNS = {
 
 @contextlib.contextmanager
 def _server(logdir: pathlib.Path) -> Iterator[str]:
-    """Gives the address of a TensorBoard on `logdir` once it has one."""
+    """Gives the address of a TensorBoard on `logdir` as soon as it has one."""
     where = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", "--reload_interval", "1"]
     with tempfile.NamedTemporaryFile() as said:
         process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *where], stdout=said, stderr=said)
@@ -70,7 +70,7 @@ def _server(logdir: pathlib.Path) -> Iterator[str]:
 
 
 def _ask(address: str, what: str, **body: Any) -> tuple[float, bytes]:
-    """Returns how long the HParams plugin takes to answer, in seconds, and the answer."""
+    """Returns how many seconds the HParams plugin takes to answer, and the answer."""
     request = urllib.request.Request(
         f"{address}data/plugin/hparams/{what}",
         json.dumps({"experimentName": "", **body}).encode(),
@@ -105,7 +105,7 @@ def _round(logdir: pathlib.Path, sessions: int, metric: dict[str, str]) -> dict[
                 raise RuntimeError(f"TensorBoard does not find the {sessions} sessions")
             time.sleep(0.05)
         loaded = time.perf_counter() - began
-        time.sleep(2)  # By then it has looked for more.
+        time.sleep(2)  # TensorBoard looks for more every second.
         if not _loaded(address, sessions, metric):
             raise RuntimeError(f"the {sessions} sessions do not stay")
         by_metric = {"metric": metric, "order": "ORDER_DESC"}
@@ -115,7 +115,7 @@ def _round(logdir: pathlib.Path, sessions: int, metric: dict[str, str]) -> dict[
             seconds, answer = _groups(address, 100)
             found["groups"].append(seconds)
             found["sorted"].append(_groups(address, 100, by_metric)[0])
-        # A server's start is the same work for either sweep, and the longer part of loading it.
+        # The start of a server is the same work for both sweeps, and takes longer than loading either.
         return {"loaded": [loaded], "loading": [loaded - up], **found, "answer": [len(answer)]}
 
 
@@ -147,9 +147,9 @@ def main(argv: list[str]) -> None:
     """Runs the command line; see the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
-    # keras-tuner logs on this backend alone, and nothing here is work for a GPU.
+    # keras-tuner logs only on this backend, and nothing here needs a GPU.
     os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    from benchmarks import made_up_sweep  # Costs seconds: TensorFlow.
+    from benchmarks import made_up_sweep  # Takes seconds: it imports TensorFlow.
 
     asked = fmnist_sweep.get_config()
     asked.epochs, asked.sweep.max_trials = flags.FLAGS.epochs, flags.FLAGS.sessions

@@ -1,11 +1,11 @@
-"""The layer alone, forward and backward, against Keras's, Flax's and PyTorch's.
+"""The layer by itself, forward and backward, against Keras's, Flax's and PyTorch's.
 
 Run:      python -m benchmarks.layer                       # TensorFlow, by keras.ops and by the C++ kernel
           KERAS_BACKEND=jax python -m benchmarks.layer     # JAX, on a GPU where it has one
 Time:     3 minutes on 2 CPU cores.
 
-Each step feeds its outputs to the next, (x, dy) <- (y, dx), inside one compiled loop where the peer has such a thing:
-so nothing can be left out, and what a call costs from Python is no part of it. float32, channels last.
+Each step feeds its outputs to the next, (x, dy) <- (y, dx), inside one compiled loop if the peer has such a thing. So
+no work can be optimized away, and the cost of a call from Python is not measured. float32, channels last.
 """
 
 import math

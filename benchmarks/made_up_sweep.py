@@ -1,7 +1,7 @@
-"""One and the same sweep in TensorBoard's files, as gnexp leaves it and as plain keras-tuner leaves it.
+"""The same sweep in TensorBoard's files, as gnexp leaves it and as plain keras-tuner leaves it.
 
-Nothing is trained: the curves are made up. What is written is up to gnexp's own functions on one side, and to the
-callbacks of keras-tuner and Keras on the other.
+Nothing is trained: the curves are made up. gnexp's own functions write one side, and the callbacks of keras-tuner and
+Keras the other.
 """
 
 import functools
@@ -75,16 +75,16 @@ def _curve(rng: np.random.Generator, epochs: int) -> list[dict[str, float]]:
 
 
 def write_gnexp(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Trial]) -> None:
-    """Writes what gnexp.sweep leaves in its workdir, but for each session's result and provenance.
+    """Writes what a sweep of gnexp leaves in its workdir, without the result and provenance of each session.
 
     Args:
       directory: the sweep's workdir.
-      config: the sweep's, as `gnexp.config.record` gives it.
+      config: the sweep's, as `gnexp.config.stored.record` gives it.
       trials: of that config.
     """
     searched = parse_space(config)
     found = hyperparameters.of(searched)
-    with mock.patch("os.fsync"), opened(directory, config):  # Nothing here has to outlast a power cut.
+    with mock.patch("os.fsync"), opened(directory, config):  # Nothing here has to survive a power cut.
         experiment = SweepDashboard(directory, config, searched)
         for number, values, curve in trials:
             name, of_trial = f"{number:04d}", searched.config(config, values)
@@ -101,7 +101,7 @@ def write_gnexp(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Tr
 
 
 def _trained(config: ConfigDict, curve: list[dict[str, float]]) -> types.SimpleNamespace:
-    """Returns what stands in for a `Training` that has ended."""
+    """Returns a stand-in for a `Training` that has ended."""
     rate = config.optimizer.learning_rate
     history = [
         Epoch(epoch=number, learning_rate=rate, seconds=1.0, **figures) for number, figures in enumerate(curve, 1)
@@ -113,7 +113,7 @@ def _trained(config: ConfigDict, curve: list[dict[str, float]]) -> types.SimpleN
 
 
 def _write_session(folder: pathlib.Path, training: types.SimpleNamespace, start) -> None:
-    # The calls of gnexp.trial, except that it writes after every epoch; the files come out the same.
+    # The same calls as in gnexp.training.run, which also writes after every epoch; the files come out the same.
     events = EventFiles(folder)
     dashboard.start(events, training, start)
     for epoch in training.history:
@@ -126,13 +126,13 @@ def _write_session(folder: pathlib.Path, training: types.SimpleNamespace, start)
 def write_keras_tuner(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Trial]) -> None:
     """Writes what `keras_tuner.RandomSearch(...).search(..., callbacks=[keras.callbacks.TensorBoard(directory)])` does.
 
-    Compared with such a search of one trial: the same files, and in each the same tags in the same order with as many
-    bytes, but for the digits of numbers and of default names. By default the callback writes the network as JSON into
-    each run `train`, but not the graph of the training function, which Keras 3.15 no longer has where the callback
-    looks for it (`_write_keras_model_train_graph`).
+    A comparison with such a search of one trial found the same files, and in each the same tags in the same order with
+    the same number of bytes, apart from the digits of numbers and of default names. By default the callback writes the
+    network as JSON into each run `train`, but not the graph of the training function, which Keras 3.15 no longer has
+    where the callback looks for it (`_write_keras_model_train_graph`).
 
     Args:
-      directory: the callback's `log_dir`. keras-tuner's own files lie elsewhere, unless the user has it otherwise.
+      directory: the callback's `log_dir`. keras-tuner's own files are elsewhere, as they are by default.
       config: the sweep's.
       trials: of that config.
     """
@@ -155,7 +155,7 @@ def write_keras_tuner(directory: pathlib.Path, config: ConfigDict, trials: Seque
 def flat(searched: Space) -> keras_tuner.HyperParameters:
     """Returns a space in the only form that keras-tuner can log, with one domain for each name.
 
-    Where a learning rate has a range for each optimizer, its search ends with "multiple values specified for hparam".
+    If a learning rate has a range for each optimizer, its search ends with "multiple values specified for hparam".
     """
     found = keras_tuner.HyperParameters()
     for path in searched.paths:

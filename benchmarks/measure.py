@@ -1,8 +1,8 @@
-"""How the benchmarks measure, and how they say what they found.
+"""How the benchmarks measure, and how they show what they found.
 
-Contestants take turns, round after round, so that whatever else the machine does meets them all; each round begins with
-another one. A ratio is the median of the rounds' ratios, each of two turns of one round. A spread is half of the range
-that holds the middle half of the rounds.
+Contestants take turns, round after round, so that whatever else the machine does affects them all. Each round begins
+with another contestant. A ratio is the median, over the rounds, of the ratio of two turns of the same round. A spread
+is half the interquartile range over the rounds.
 """
 
 import datetime
@@ -20,23 +20,23 @@ from tabulate import tabulate
 from gnexp.workdir import files
 from gnexp.workdir.provenance import provenance
 
-_FEWEST = 3  # rounds that have a spread
+_FEWEST = 3  # rounds for a spread to be shown
 _PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
 
 
 def peer(module: str) -> Any:
-    """Imports a module that is no dependency of gnexp's; ModuleNotFoundError where it is not installed."""
+    """Imports a module that gnexp does not depend on; raises ModuleNotFoundError if it is not installed."""
     return importlib.import_module(module)
 
 
 def turns_of(
     makers: Mapping[str, Callable[[], Callable[[int], Any]]], seconds: float
 ) -> dict[str, Callable[[], float]]:
-    """Returns the contestants that can be made, and says which are left out.
+    """Returns the contestants that can be made, and prints which are left out. A turn returns its seconds per step.
 
     Args:
       makers: return functions that do a number of steps, or raise ModuleNotFoundError.
-      seconds: about how long a turn takes. It gives the seconds per step.
+      seconds: about how long a turn takes.
     """
     turns = {}
     for name, make in makers.items():
@@ -48,7 +48,7 @@ def turns_of(
 
 
 def _turn(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:
-    """Returns a contestant that gives the seconds per step of a function of a number of steps."""
+    """Returns a contestant that measures the seconds per step of `run`, which takes a number of steps."""
 
     def timed(steps: int) -> float:
         began = time.perf_counter()
@@ -109,7 +109,7 @@ def in_words(figure: Mapping[str, Any], unit: float = 1e-3) -> str:
 
 
 def show(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> None:
-    """Prints a table, its first column to the left."""
+    """Prints a table with its first column aligned to the left."""
     print(tabulate(rows, headers, disable_numparse=True, colalign=["left"] + ["right"] * (len(headers) - 1)))
 
 

@@ -1,12 +1,12 @@
-"""What logging, checkpoints, progress and pictures cost of a training of configs/fmnist.py.
+"""The share of logging, checkpoints, progress and pictures in the time of a training of configs/fmnist.py.
 
 Run:      python -m benchmarks.overhead
 Time:     2 minutes on 2 CPU cores.
 
 A training of few epochs as `gnexp.train` runs it, on random images of Fashion-MNIST's number and size. Work is what
-the training itself does: building the network, its steps, the evaluations. All else that `training.run.train` takes is
-overhead. Some of it is done once, at the start and the end, so that it weighs less with the config's
-own number of epochs.
+the training itself does: building the network, its steps, the evaluations. All other time in `training.run.train` is
+overhead. Some of it is spent once, at the start and the end, so that it weighs less with the config's own number of
+epochs.
 """
 
 import os
@@ -24,7 +24,7 @@ _EPOCHS = flags.DEFINE_integer("epochs", 2, "How many epochs are trained.", lowe
 
 
 def _timed():
-    """Returns a `Training` that notes its seconds of work, those of the progress bar within them, and the notes."""
+    """Returns a `Training` class that measures its work and, as a part of it, the progress bar; and the seconds."""
     from gnexp.training.loop import Training
 
     notes = {"work": 0.0, "progress": 0.0}
@@ -99,8 +99,8 @@ def main(argv: list[str]) -> None:
         [f"{_EPOCHS.value} epochs", f"{total:.1f}"],
         ["an epoch, validation included", f"{epoch:.1f}"],
         ["overhead", f"{overhead:.2f}"],
-        ["of it progress", f"{notes['progress']:.3f}"],
-        ["overhead / the whole", f"{overhead / total:.1%}"],
+        ["progress, a part of it", f"{notes['progress']:.3f}"],
+        ["overhead / total", f"{overhead / total:.1%}"],
     ]
     measure.show(rows, ["", "seconds"])
     measure.write(

@@ -1,11 +1,11 @@
-"""How long the command takes to answer a mistake, to print its help, and to come to the first training step.
+"""How long the command takes to answer a mistake, to print its help, and to reach the first training step.
 
 Run:      python -m benchmarks.startup
 Time:     2 minutes on 2 CPU cores.
 
-Each turn is a process of its own, from its start. What the first step is held against is plain Keras: importing it,
+Each turn is a new process, measured from its start. The reference for the first step is plain Keras: importing it,
 building and compiling configs/fmnist.py's network and, in the first line, its first step, which traces the graph, on
-images of zeros. gnexp's first step comes after its data is loaded and its workdir, event files and checkpoint made.
+images of zeros. gnexp's first step comes after it has loaded its data and made its workdir, event files and checkpoint.
 """
 
 import os
@@ -80,7 +80,7 @@ def main(argv: list[str]) -> None:
     found = measure.take_turns(contestants, _ROUNDS.value + 1)
     figures = measure.compare(
         {name: turns[1:] for name, turns in found.items()}, _REFERENCE
-    )  # the first finds cold caches
+    )  # the first round has cold caches
     print("From the start of the process to its end")
     rows = [
         [name, f"{each['median']:.2f} ±{each['spread']:.2f}", f"{1 / each['ratio']:.2f}"]

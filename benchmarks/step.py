@@ -6,8 +6,8 @@ Time:     6 minutes on 2 CPU cores.
 
 Plain Keras is `fit` with keras.layers.GroupNormalization, keras.optimizers.Adam and the metric accuracy, all with their
 defaults; the second line lets Keras do many steps per call. PyTorch is eager, in each of two memory layouts, with its
-native group norm and fused Adam, on data that lies in memory. Images are random, for none gets anything from what is on
-them; every step counts its loss and hits.
+native group norm and fused Adam, on data in memory. Images are random, because what they show does not change the
+speed; every step counts its loss and hits.
 """
 
 import functools
@@ -23,7 +23,7 @@ from configs import fmnist
 _OUT = flags.DEFINE_string("out", "build/benchmarks/step.json", "Where the figures go.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How many turns each contestant has.", lower_bound=1)
 
-_SECONDS = {1: 2.0, 128: 4.0}  # of a turn: what `fit` spends on an epoch as such is little of it
+_SECONDS = {1: 2.0, 128: 4.0}  # of a turn, so that the fixed cost of an epoch of `fit` is a small part of it
 _MOST = {1: 4096, 128: 64}  # steps before the same images come again
 _KERAS = "Keras fit"
 
@@ -54,7 +54,7 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
     config = _config(batch)
     model = build(config.model, (28, 28, 1), 10)
-    # The same network, but for whose layer it is.
+    # The same network with Keras's own layer.
     model = keras.models.clone_model(
         model,
         clone_function=lambda layer: (

@@ -3,10 +3,10 @@
 Run:      python -m benchmarks.sweep
 Time:     15 minutes on 2 CPU cores.
 
-A random search over groups, epsilon and learning rate, drawn by each for itself: none of them changes what a step of
-configs/fmnist.py's network costs. One epoch a trial, Adam. Plain keras-tuner has keras.layers.GroupNormalization,
+A random search over groups, epsilon and learning rate, which each draws for itself: none of them changes what a step of
+configs/fmnist.py's network costs. One epoch per trial, Adam. Plain keras-tuner has keras.layers.GroupNormalization,
 keras.optimizers.Adam and no TensorBoard callback; gnexp logs as it always does, and evaluates each trial on the 10,000
-test images. Counted is the time from the second trial's end to the last one's: no start of a process, no first import.
+test images. The time runs from the end of the second trial to that of the last, without the start and the imports.
 """
 
 import os

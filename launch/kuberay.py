@@ -3,8 +3,8 @@
   python -m launch.kuberay --config=configs/fmnist_sweep.py --config.sweep.parallel=32 --workdir=/shared/runs/sweep
     --image=example.com/gnexp:1 --claim=experiments --max_workers=8 --cpus=4
 
-A sweep is a RayJob of the KubeRay operator, with as many pods as it has trials for at the time; a single training is a
-Job, and needs no operator. Either goes on from its workdir when a pod is lost.
+A sweep is a RayJob of the KubeRay operator, with as many pods as its running trials need; a single training is a Job,
+and needs no operator. Either one resumes from its workdir when a pod is lost.
 """
 
 import math
@@ -21,12 +21,12 @@ from launch import launcher
 from launch.launcher import COUNT, COUNT_OR_NONE, Order
 
 _SHARED = pathlib.PurePosixPath("/shared")
-# KubeRay asks for it where there is a token; tests/launch_test.py holds it to the lock file.
+# KubeRay requires it with a token; tests/launch/launch_test.py compares it with the lock file.
 RAY_VERSION = "2.60.0"
 _RETRIES = 3
 # A sweep sends settings and figures, for which 256 MiB are plenty.
 _OBJECT_STORE = str(256 * 2**20)
-# Ray and the sweep itself; no trial runs in the head.
+# The head runs Ray and the sweep itself, but no trial.
 _HEAD = {"cpu": "2", "memory": "4Gi"}
 
 _NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
@@ -34,14 +34,14 @@ _NAME = r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?"
 
 def _define() -> None:
     launcher.option(
-        "image", None, (r"[^\s]+", "an image with gnexp and Ray"), "What the pods run; see launch/README.md."
+        "image", None, (r"[^\s]+", "an image with gnexp and Ray"), "The image of the pods; see launch/README.md."
     )
-    launcher.option("claim", None, (_NAME, "a persistent volume claim"), f"What is mounted at {_SHARED} in all pods.")
-    launcher.option("max_workers", "4", COUNT, "The most pods of a sweep, without its head.")
-    launcher.option("cpus", "4", COUNT, "Of each pod.")
-    launcher.option("gpus", "0", COUNT_OR_NONE, "Of each pod.")
-    launcher.option("memory", "8Gi", (r"[1-9]\d*[MGT]i", "a size such as 8Gi"), "Of each pod.")
-    launcher.option("namespace", "", (f"({_NAME})?", "a namespace"), "Where it goes; by default kubectl's own.")
+    launcher.option("claim", None, (_NAME, "a persistent volume claim"), f"The claim at {_SHARED} in all pods.")
+    launcher.option("max_workers", "4", COUNT, "The most pods of a sweep, not counting its head.")
+    launcher.option("cpus", "4", COUNT, "The CPUs of each pod.")
+    launcher.option("gpus", "0", COUNT_OR_NONE, "The GPUs of each pod.")
+    launcher.option("memory", "8Gi", (r"[1-9]\d*[MGT]i", "a size such as 8Gi"), "The memory of each pod.")
+    launcher.option("namespace", "", (f"({_NAME})?", "a namespace"), "The job's namespace; by default kubectl's own.")
 
 
 def _manifest(order: Order) -> str:
@@ -49,13 +49,13 @@ def _manifest(order: Order) -> str:
     launcher.check_fits(order, "max_workers", "cpus", "gpus")
     if _SHARED not in order.workdir.parents or ".." in order.workdir.parts:
         raise UserError(
-            f"--workdir={order.workdir} is not allowed: it must lie below {_SHARED}, where the pods have --claim"
+            f"--workdir={order.workdir} is not allowed: it must be below {_SHARED}, where the pods mount --claim"
         )
     if "GNEXP_DATA_DIR" in order.environment and not order.config.data.directory:
         order.notes.append(
-            f"GNEXP_DATA_DIR stays here; for the pods, --config.data.directory names a folder below {_SHARED}"
+            f"GNEXP_DATA_DIR is not passed on to the pods; set --config.data.directory to a folder below {_SHARED}"
         )
-    # Every time another name: the former run of a sweep may still be there to be looked at.
+    # Each submission gets a new name, because an earlier run of the sweep may still be there to look at.
     name = re.sub(r"[^a-z0-9]+", "-", order.workdir.name.lower()).strip("-")[:30]
     metadata = {"generateName": f"gnexp-{name}-" if name else "gnexp-"}
     if flags.FLAGS.namespace:
@@ -81,11 +81,11 @@ def _ray_job(order: Order) -> tuple[str, str, dict[str, Any]]:
     }
     spec = {
         "entrypoint": shlex.join([*order.command, "--ray_address=auto"]),
-        # The other mode sends the command through a second shell, which takes brackets and quotes for its own.
+        # The other mode sends the command through a second shell, which would interpret brackets and quotes.
         "submissionMode": "HTTPMode",
         "backoffLimit": _RETRIES,
         "shutdownAfterJobFinishes": True,
-        # The sweep's last words are in the head.
+        # The head keeps the last output of the sweep.
         "ttlSecondsAfterFinished": 600,
         "rayClusterSpec": {
             "rayVersion": RAY_VERSION,
@@ -108,7 +108,7 @@ def _job(order: Order) -> tuple[str, str, dict[str, Any]]:
             "rules": [
                 # A pod that is taken away uses up no retry.
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                # 1 is a training that failed and 2 a mistake: neither is mended by another pod.
+                # 1 is a training that failed and 2 a mistake: another pod fixes neither.
                 {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [1, 2]}},
             ]
         },
@@ -118,13 +118,13 @@ def _job(order: Order) -> tuple[str, str, dict[str, Any]]:
 
 
 def _size() -> dict[str, str]:
-    """Returns what a pod in which something is trained may use."""
+    """Returns the resources of a pod that trains."""
     size = {"cpu": flags.FLAGS.cpus, "memory": flags.FLAGS.memory}
     return size if flags.FLAGS.gpus == "0" else {**size, "nvidia.com/gpu": flags.FLAGS.gpus}
 
 
 def _pod(order: Order, name: str, size: dict[str, str]) -> dict[str, Any]:
-    # The backend alone of what belongs to the command: this machine's folders are none of the pods'.
+    # Of the command's environment only the backend: the pods do not have this machine's folders.
     environment = {
         "RAY_USAGE_STATS_ENABLED": "0",
         "KERAS_BACKEND": order.environment.get("KERAS_BACKEND", "tensorflow"),

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from gnexp.errors import GnexpError, UserError
 from gnexp.terminal import command_line, exit
 
-# A flag belongs to the launcher for which it is defined here, so that --help shows it.
+# Flags that are defined here count as the launcher's own, so that its --help shows them.
 flags.disclaim_key_flags()
 
 _EXECUTOR = "config.sweep.executor"
@@ -22,14 +22,14 @@ _EXECUTOR = "config.sweep.executor"
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """What is to be run on a cluster.
+    """What to run on a cluster.
 
     Attributes:
       config: of the training or the sweep.
-      workdir: as it was typed, for it may be a path of the cluster.
-      command: the trainer's, for a sweep without the address of its Ray cluster.
-      environment: what of this environment belongs to the command.
-      notes: what is to be said beside what is printed or submitted.
+      workdir: as it was typed, because it may exist only on the cluster.
+      command: the trainer's; that of a sweep lacks the address of its Ray cluster.
+      environment: the variables of this environment that the command needs.
+      notes: messages for stderr, one line each.
     """
 
     config: ConfigDict
@@ -45,7 +45,7 @@ class Order:
 
 
 class _Pattern(flags.ArgumentParser):
-    """Takes what matches a pattern, as it stands."""
+    """Accepts text that matches a pattern, and leaves it as it is."""
 
     def __init__(self, pattern: str, allowed: str):
         self.pattern, self.allowed = pattern, allowed
@@ -65,7 +65,7 @@ def option(name: str, default: str | None, values: tuple[str, str], what: str) -
 
     Args:
       name: without dashes.
-      default: None where the user must give one.
+      default: None if the flag is required.
       values: a pattern of what is allowed, and the same in words.
       what: a line for --help.
     """
@@ -73,7 +73,11 @@ def option(name: str, default: str | None, values: tuple[str, str], what: str) -
 
 
 def check_alone(name: str, order: Order) -> None:
-    """Refuses a flag that says over how much a sweep is spread, given for a single training."""
+    """Refuses a flag that says how far a sweep is spread if it is given for a single training.
+
+    Raises:
+      UserError: it is.
+    """
     if flags.FLAGS[name].present and not order.sweep:
         raise UserError(
             f"--{name}={flags.FLAGS[name].value} is not allowed: the config has no sweep, so it is one training"
@@ -81,15 +85,18 @@ def check_alone(name: str, order: Order) -> None:
 
 
 def check_fits(order: Order, places: str, cpus: str, gpus: str) -> None:
-    """Refuses trials for which no place is large enough, which would wait for ever, and GPUs that no trial would use.
+    """Refuses trials that fit into no node or pod and would wait forever, and GPUs that no trial would use.
 
-    Says where `sweep.parallel` is another number than that of the trials for which there is room at a time.
+    Adds a note if `sweep.parallel` differs from the number of trials that there is room for.
 
     Args:
-      order: a training, which passes, or a sweep.
-      places: the name of the flag that says how many places there are, nodes or pods, at the most.
-      cpus: the name of the flag that says how many CPUs there are in each.
-      gpus: the same of GPUs.
+      order: of a sweep; that of a single training passes.
+      places: the name of the flag with the number of nodes, or the largest number of pods.
+      cpus: the name of the flag with the number of CPUs in each.
+      gpus: the name of the flag with the number of GPUs in each.
+
+    Raises:
+      UserError: trials and places do not fit together.
     """
     if not order.sweep:
         return
@@ -100,7 +107,7 @@ def check_fits(order: Order, places: str, cpus: str, gpus: str) -> None:
             raise UserError(f"config.sweep.resources.{key}={needed} is not allowed: it is more than --{name}={there}")
         if int(there) and not needed:
             raise UserError(
-                f"--{name}={there} is not allowed: trials would leave them alone; say what each gets, such as "
+                f"--{name}={there} is not allowed: no trial would use them; say what each trial gets, such as "
                 f"--config.sweep.resources.{key}=1, or 0.5"
             )
         if needed:
@@ -120,9 +127,9 @@ def launch(
 
     Args:
       define: defines the launcher's own flags, by `option`.
-      render: gives the text to submit; a UserError where the flags do not fit together.
-      submitter: the command that reads it from its standard input.
-      watch: gives the command to watch what was submitted, from what the submitter said.
+      render: returns the text to submit; raises a UserError if the flags do not fit together.
+      submitter: the command that reads this text from its standard input.
+      watch: returns the command that watches the job, given the output of the submitter.
     """
 
     def main() -> None:
@@ -133,7 +140,7 @@ def launch(
             (r"[^\0\n]+", "a folder on the file system that the whole cluster shares"),
             "Where everything goes.",
         )
-        flags.DEFINE_bool("submit", False, "Submit it; without this, print it.")
+        flags.DEFINE_bool("submit", False, "Submit the job instead of printing it.")
         define()
         command_line.show_in_help("config", "workdir", "submit", "version")
         app.run(lambda _: _launch(_order(), render, submitter, watch), flags_parser=_parse)
@@ -174,9 +181,11 @@ def _launch(
 
 def _submit(text: str, submitter: Sequence[str], watch: Callable[[str], str]) -> None:
     if not shutil.which(submitter[0]):
-        raise UserError(f"--submit needs {submitter[0]}, which is not installed here; without --submit it is printed")
+        raise UserError(
+            f"--submit needs {submitter[0]}, which is not installed here; leave --submit out to print the job"
+        )
     done = subprocess.run(submitter, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise GnexpError(f"{submitter[0]} refused it: {done.stderr.strip()}")
+        raise GnexpError(f"{submitter[0]} refused the job: {done.stderr.strip()}")
     print(done.stdout.strip())
     print(f"To watch it: {watch(done.stdout)}")

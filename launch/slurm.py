@@ -3,8 +3,8 @@
   python -m launch.slurm --config=configs/fmnist_sweep.py --config.sweep.parallel=32 --workdir=/shared/runs/sweep
     --nodes=4 --cpus_per_node=8 --time=1-00
 
-A sweep gets a Ray cluster on the job's nodes, a single training one node. After a preemption, the loss of a node or the
-end of its time the job is queued again, and the same command goes on.
+A sweep gets a Ray cluster on the job's nodes, a single training one node. After a preemption, the loss of a node or its
+time limit the job is queued again, and the same command resumes.
 """
 
 import pathlib
@@ -25,16 +25,16 @@ _TIME = r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}"
 
 
 def _define() -> None:
-    # Whatever else a site asks for, sbatch takes: `python -m launch.slurm ... | sbatch --account=physics --mem=64G`.
+    # sbatch takes whatever else a site asks for: `python -m launch.slurm ... | sbatch --account=physics --mem=64G`.
     launcher.option("nodes", "1", COUNT, "How many nodes a sweep is spread over.")
-    launcher.option("cpus_per_node", None, COUNT, "Of each node.")
-    launcher.option("gpus_per_node", "0", COUNT_OR_NONE, "Of each node.")
+    launcher.option("cpus_per_node", None, COUNT, "The CPUs of each node.")
+    launcher.option("gpus_per_node", "0", COUNT_OR_NONE, "The GPUs of each node.")
     times = (_TIME, "a time as Slurm writes it: MINUTES, HOURS:MINUTES:SECONDS or DAYS-HOURS, such as 1-12")
-    launcher.option("time", "", (f"|{_TIME}", times[1]), "After this it is queued again, and goes on.")
-    launcher.option("partition", "", (r"[\w.,-]*", "a partition, such as gpu"), "Where it is queued.")
+    launcher.option("time", "", (f"|{_TIME}", times[1]), "After this time the job is queued again and resumes.")
+    launcher.option("partition", "", (r"[\w.,-]*", "a partition, such as gpu"), "The partition of the job.")
     activate = f". {_ACTIVATE}" if pathlib.Path(_ACTIVATE).exists() else ""
     launcher.option(
-        "setup", activate, (r"[^\0\n]*", "one line of shell"), "Activates the environment, on the first node."
+        "setup", activate, (r"[^\0\n]*", "one line of shell"), "Activates the environment on the first node."
     )
 
 
@@ -54,7 +54,7 @@ def _script(order: Order) -> str:
 
 
 def _check_time(text: str) -> None:
-    """Refuses a time so short that the job would do nothing but queue itself again, two minutes before it is up."""
+    """Refuses a time so short that the job would only queue itself again, two minutes before its end."""
     days, _, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")] if text else [0]
     units = (60, 1, 1 / 60) if days or len(parts) == 3 else (1, 1 / 60)
@@ -83,7 +83,7 @@ def _head(order: Order) -> str:
 
 
 def _command(command: list[str]) -> list[str]:
-    """Returns a command as lines that give the array `command`, a flag a line."""
+    """Returns the lines of a bash array `command`, with one flag per line."""
     program, arguments = command[:3], command[3:]
     return ["command=(", f"  {shlex.join(program)}", *(f"  {shlex.quote(argument)}" for argument in arguments), ")"]
 

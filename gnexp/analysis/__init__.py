@@ -1,1 +1,1 @@
-"""What came of trainings and sweeps, read from their workdirs. Nothing here imports Keras or draws."""
+"""The results of trainings and sweeps, read from their workdirs. Nothing here imports Keras or draws."""

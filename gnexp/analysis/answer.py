@@ -1,8 +1,8 @@
-"""What a sweep answers, as Google's tuning playbook asks it.
+"""The answer to a sweep's question, in the terms of Google's tuning playbook.
 
-For every combination of the scientific hyperparameters, the nuisance ones are chosen by the objective on the validation
-set; only then do these trials' test figures count, and of them what seeds alone do not explain. The combination that
-the others are compared with is the config's own, lest the data choose the comparisons.
+For each combination of the scientific hyperparameters, the objective on the validation set chooses the nuisance ones.
+Only the chosen trials' test figures are compared, and a difference counts only if the spread over the seeds does not
+explain it. All combinations are compared with the config's own, so that the data does not choose the comparisons.
 """
 
 import dataclasses
@@ -19,21 +19,21 @@ from gnexp.config.paths import flatten
 from gnexp.space.domain import Entry, in_order, is_number
 
 _LEVEL = 0.05
-_EDGE = 0.1  # of a range, at either end
-_DIGITS = 9  # of an accuracy: what comes after these is the rounding of floats
+_EDGE = 0.1  # the share of a range, at either end, that counts as its edge
+_DIGITS = 9  # of an accuracy; later ones are rounding errors of floats
 NOISE, UNSURE, WORSE, BETTER = "inside the noise", "inside the noise after Holm's correction", "worse", "better"
 NO_SPREAD = "no spread among the seeds to judge by"
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What one combination of the scientific hyperparameters can do.
+    """The best that one combination of the scientific hyperparameters can do.
 
     Attributes:
       values: the combination, by dotted path.
-      completed, failed: how many trials with these values did.
-      chosen: the best of the completed by the objective's mean over its seeds; None where there is none.
-      edges: which of its nuisance hyperparameters lie at an edge of what was searched.
+      completed, failed: how many trials with these values completed and failed.
+      chosen: the completed trial with the best mean objective over its seeds; None if no trial completed.
+      edges: the nuisance hyperparameters whose chosen value is at an edge of what was searched.
     """
 
     values: dict[str, Any]
@@ -44,19 +44,19 @@ class Answer:
 
     @property
     def tests(self) -> list[float]:
-        """The test accuracy of each seed."""
+        """The test accuracy of each seed of the chosen trial."""
         return [done.test_accuracy for done in self.chosen.results] if self.chosen else []
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """An answer's test accuracy minus that of the one that it is compared with, paired over the seeds.
+    """The difference between the test accuracies of two answers, paired over the seeds.
 
     Attributes:
-      control, other: the two.
+      control, other: the two answers; the difference is `other` minus `control`.
       mean: the mean difference.
-      interval: half the width of its 95% interval; 0 where all seeds have the same difference.
-      p: of a paired t test, after Holm's correction for the number of comparisons; 1 where there is no spread.
+      interval: half the width of its 95% interval; 0 if all seeds have the same difference.
+      p: of a paired t test, after Holm's correction for the number of comparisons; 1 if there is no spread.
     """
 
     control: Answer
@@ -67,7 +67,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What may be said of it."""
+        """BETTER or WORSE, NOISE or UNSURE where the seeds may explain the difference, or NO_SPREAD."""
         if not self.interval:
             return NO_SPREAD
         if abs(self.mean) <= self.interval:
@@ -88,7 +88,7 @@ def nuisance(sweep: Swept) -> list[str]:
 
 
 def axis(found: Sequence[Answer]) -> str:
-    """Returns the path to draw along: one that all answers have, one with numbers, the one with the most values."""
+    """Returns the path for the horizontal axis; best is one that all answers have, then numbers, then many values."""
 
     def merits(path: str) -> tuple[bool, bool, int]:
         values = [each.values[path] for each in found if path in each.values]
@@ -98,12 +98,12 @@ def axis(found: Sequence[Answer]) -> str:
 
 
 def answers(sweep: Swept) -> list[Answer]:
-    """Returns an answer for each combination that a trial has ended with, in the order of their values."""
+    """Returns an answer for each combination that has an ended trial, in the order of their values."""
     paths, found = scientific(sweep), {}
     for trial in sweep.counted:
         if trial.status != outcomes.RUNNING:
             found.setdefault(tuple(trial.values.get(path) for path in paths), []).append(trial)
-    # Where one is not searched it has no value, which comes first.
+    # A path that is not searched in a combination has no value there; that comes first.
     ordered = sorted(found, key=lambda values: [() if value is None else in_order(value) for value in values])
     return [_answer(sweep, dict(zip(paths, values, strict=True)), found[values]) for values in ordered]
 
@@ -131,14 +131,15 @@ def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
 
 
 def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> list[Difference]:
-    """Returns how each answer differs from the one with the config's own values, in families that share a value.
+    """Returns how each answer differs from its control, the answer with the config's own values.
 
-    In a family that lacks those values, or where they failed, the control is the best by the objective.
+    Answers are compared in families that share the value of `within`. If a family lacks the config's own values, or
+    they failed, its control is its best answer by the objective. Answers with fewer than two seeds are left out.
 
     Args:
       sweep: the sweep.
       found: its answers.
-      within: a path; answers are compared with those alone that have the same value of it. None compares all.
+      within: a dotted path, or None for a single family of all answers.
     """
     families: dict[Any, list[Answer]] = {}
     for answer in found:
@@ -158,6 +159,6 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
 
 
 def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:
-    """Tells whether an answer's values are those of the sweep's config, but for `within`, which is a path or None."""
+    """Tells whether an answer's values are those of the sweep's config; the path `within`, if not None, is ignored."""
     own = flatten(sweep.config)
     return bool(each.values) and all(own[path] == value for path, value in each.values.items() if path != within)

@@ -1,4 +1,4 @@
-"""What a sweep's trials say of each hyperparameter, with its uncertainty."""
+"""The effect of each hyperparameter on the score of a sweep's trials, with its uncertainty."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,24 +13,24 @@ from gnexp.space.domain import in_order
 from gnexp.space.space import Space
 from gnexp.terminal.words import short, with_spread
 
-# What is searched over a range is divided into ranges with equal numbers of trials, of so many at least.
 HEADERS = ("hyperparameter", "value", "trials", "failed", "mean", "best")
+# A range that is searched is divided into parts with equal numbers of trials.
 _MOST_RANGES = 4
 _FEWEST_IN_RANGE = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """What came of the trials in which a hyperparameter had one value, or was in one range.
+    """The trials in which a hyperparameter had one value, or was in one range.
 
     Attributes:
       name: the value, or the two ends of the range.
-      center: the median of those in the range; None for a value.
-      scores: of the completed trials, each the mean over its executions.
-      failed: how many failed.
-      best: the best of the scores, or None. Where others are nuisance hyperparameters, this is what a level can do.
-      interval: half the width of the mean's 95% interval, over trials; None with fewer than two, and in a grid, whose
-        values of the other hyperparameters nobody drew.
+      center: the median of the values in the range; None for a single value.
+      scores: for each completed trial, the mean over its executions.
+      failed: how many trials failed.
+      best: the best of the scores, or None. If the others are nuisance hyperparameters, this is what a level can do.
+      interval: half the width of the mean's 95% interval, over trials; None with fewer than two, and in a grid, where
+        the other hyperparameters are not drawn at random.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Level:
 
     @property
     def mean(self) -> float | None:
-        """The mean score, over the values of the others that came with it."""
+        """The mean score over the trials, or None if none completed."""
         return float(np.mean(self.scores)) if self.scores else None
 
 
@@ -83,7 +83,7 @@ def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str,
             continue
         members = [ordered[index] for index in indices]
         inside = [member.values[path] for member in members]
-        ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # Both may be one.
+        ends = dict.fromkeys(map(short, (inside[0], inside[-1])))  # The two may be equal.
         parts.append((" to ".join(ends), float(np.median(inside)), members))
     return parts
 
@@ -97,7 +97,7 @@ def _level(objective: str, drawn: bool, name: str, center: float | None, members
 
 
 def rows(effects: Sequence[Effect]) -> list[list]:
-    """Returns a table, without its headers, of what each level of each effect gave."""
+    """Returns the rows of a table with the columns HEADERS: one for each level of each effect."""
     return [
         [
             "" if index else f"{effect.path} ({effect.role})",

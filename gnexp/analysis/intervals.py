@@ -1,4 +1,4 @@
-"""Intervals and tests: what a few values say of those that were not seen."""
+"""Confidence intervals and significance tests for a few values."""
 
 from collections.abc import Sequence
 
@@ -14,22 +14,22 @@ def interval95(values: Sequence[float]) -> float | None:
 
 
 def prediction95(values: Sequence[float]) -> float:
-    """Returns how far from the mean of two values or more another of their kind is, at most, 95 times in 100."""
+    """Returns half the width of the 95% interval of one more value, by Student's t, given two values or more."""
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * (1 + 1 / len(values)) ** 0.5)
 
 
 def paired_p(paired: Sequence[float]) -> float:
-    """Returns the two-sided p value of differences whose true mean is 0."""
+    """Returns the two-sided p value of a t test that the differences have the mean 0; 1 if they have no spread."""
     return float(stats.ttest_1samp(paired, 0).pvalue) if has_spread(paired) else 1.0
 
 
 def has_spread(values: Sequence[float]) -> bool:
-    """Tells whether not all of some values are the same."""
+    """Tells whether the values are not all the same."""
     return max(values) > min(values)
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """Returns p values after Holm's correction for how many they are."""
+    """Returns p values after Holm's correction (1979) for their number."""
     corrected, highest = [0.0] * len(values), 0.0
     for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         highest = max(highest, min(1.0, (len(values) - rank) * values[place]))

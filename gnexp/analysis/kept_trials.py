@@ -1,4 +1,4 @@
-"""A sweep's trials as one table, as a repository keeps them."""
+"""A sweep's trials as one CSV table, to be kept in a repository."""
 
 import csv
 import json
@@ -10,12 +10,18 @@ from gnexp.analysis.outcomes import Outcome
 from gnexp.workdir import files, result
 from gnexp.workdir.result import Result
 
-# One row for each execution that finished; a trial of which none did has one without figures.
+# Each finished execution has a row. A trial without any has one row, in which these columns are empty.
 _FIGURES = ("seed", "best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "history")
 
 
 def write(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int) -> None:
-    """Writes trials as one table, of which `read` makes them again; of each epoch it keeps the objective alone."""
+    """Writes trials as one table that `read` can read; of each epoch it keeps only the objective.
+
+    Args:
+      directory: where the table goes.
+      outcomes: the trials.
+      first_seed: the seed of each trial's first execution.
+    """
     paths = list(dict.fromkeys(path for outcome in outcomes for path in outcome.values))
     with files.atomic(directory / files.KEPT) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -79,5 +85,5 @@ def _cell(value: Any) -> str:
 def _value(cell: str) -> Any:
     try:
         return json.loads(cell)
-    except ValueError:  # a word
+    except ValueError:  # a string
         return cell

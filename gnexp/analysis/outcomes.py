@@ -1,4 +1,4 @@
-"""What came of a sweep's trials: read from its workdir, also while the sweep runs."""
+"""The outcomes of a sweep's trials, and their ranking."""
 
 import dataclasses
 import statistics
@@ -21,10 +21,10 @@ class Outcome:
 
     Attributes:
       trial_id: four digits.
-      values: the hyperparameters by dotted path; a hyperband trial has `tuner/...` entries besides.
+      values: the hyperparameters by dotted path; a hyperband trial also has `tuner/...` entries.
       status: COMPLETED, FAILED or RUNNING.
       message: why it failed, or None.
-      results: the `Result` of each execution that finished, in the order of their seeds.
+      results: the `Result` of each finished execution, in the order of the seeds.
     """
 
     trial_id: str
@@ -40,7 +40,7 @@ class Outcome:
 
     @property
     def mean(self) -> float | None:
-        """The trial's score: the mean over its executions; None where it did not complete."""
+        """The trial's score: the mean over its executions; None if it did not complete."""
         return statistics.fmean(self.scores) if self.status == COMPLETED else None
 
     @property
@@ -50,13 +50,13 @@ class Outcome:
 
 
 def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
-    """Returns the completed trials, the best first; of equals the earlier one."""
+    """Returns the completed trials, the best first; equal ones keep their order."""
     completed = (outcome for outcome in outcomes if outcome.mean is not None)
     return OBJECTIVES[objective].ranked(completed, key=lambda outcome: outcome.mean)
 
 
 def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
-    """Returns the trials without those that another one went on from to its end, as hyperband's do."""
+    """Returns the trials without those that another, completed one resumed, as hyperband's promotions do."""
     continued = {outcome.values.get(PROMOTED_FROM) for outcome in outcomes if outcome.status == COMPLETED}
     return [outcome for outcome in outcomes if outcome.trial_id not in continued]
 

@@ -1,4 +1,4 @@
-"""A sweep as it lies in a workdir."""
+"""Reads a sweep from its workdir, also while it runs."""
 
 import dataclasses
 import pathlib
@@ -16,15 +16,15 @@ from gnexp.workdir import files, result
 
 @dataclasses.dataclass(frozen=True)
 class Swept:
-    """A sweep, as far as it has got.
+    """A sweep, finished or not.
 
     Attributes:
       directory: its workdir.
       config: its config.
       space: its search space.
       trials: all of them.
-      counted: those that no other trial goes on from, so that hyperband's count once.
-      best: the completed ones of these, the best first.
+      counted: those that no completed trial resumed, so that one promoted by hyperband counts once.
+      best: the completed trials of `counted`, the best first.
     """
 
     directory: pathlib.Path
@@ -36,12 +36,16 @@ class Swept:
 
     @property
     def kept(self) -> bool:
-        """Whether only what a repository keeps of it is there: no models and no event files."""
+        """Whether the folder is a kept one (`reports.archive`), without models and event files."""
         return (self.directory / files.KEPT).exists()
 
 
 def read_sweep(directory: pathlib.Path) -> Swept:
-    """Returns the sweep in a workdir; UserError where there is none."""
+    """Returns the sweep in a workdir.
+
+    Raises:
+      UserError: there is no sweep, or it lacks a file.
+    """
     trials = read_trials(directory)
     config = from_json(files.read_json(directory / files.CONFIG))
     counted = outcomes.final(trials)
@@ -49,7 +53,7 @@ def read_sweep(directory: pathlib.Path) -> Swept:
 
 
 def is_sweep(directory: pathlib.Path) -> bool:
-    """Tells whether a folder is the workdir of a sweep, or what was kept of one."""
+    """Tells whether a folder is the workdir of a sweep, or a kept sweep."""
     config = files.read_json(directory / files.CONFIG)
     return isinstance(config, dict) and "sweep" in config
 
@@ -58,7 +62,7 @@ def read_trials(directory: pathlib.Path) -> list[Outcome]:
     """Returns the trials of the sweep in a workdir, in the order in which they were created.
 
     Raises:
-      UserError: there is no sweep.
+      UserError: there is no sweep, or a completed trial lacks its result.
     """
     if not is_sweep(directory):
         raise UserError(f"--workdir={directory} holds no sweep")

@@ -1,4 +1,4 @@
-"""Single trainings side by side, and another project's beside them: what lies in a folder of workdirs."""
+"""Compares the single trainings in a folder of workdirs with each other, and with those of another project."""
 
 import csv
 import dataclasses
@@ -15,7 +15,7 @@ from gnexp.workdir import checkpoint, files, result
 REFERENCE = "reference.csv"
 HISTORY = "history.csv"
 CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
-# Trainings that differ in these alone are one experiment; where the data lies is nobody's hyperparameter.
+# Trainings that differ only in these are one experiment. The folder of the data is not a hyperparameter.
 NO_MATTER = ("seed", "epochs", "data.directory")
 
 History = list[dict[str, Any]]
@@ -26,10 +26,10 @@ class Record:
     """One training.
 
     Attributes:
-      name: its folder's.
+      name: the name of its folder.
       config: by dotted path.
       history: the figures of each epoch so far.
-      ended: what `result.json` holds, without the history; empty where there is none.
+      ended: the content of `result.json` without the history; empty if there is no such file.
     """
 
     name: str
@@ -45,12 +45,12 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Trainings that differ by their seeds, and perhaps by how long they went on; of one seed's, the longest.
+    """Trainings that differ only in their seeds, and perhaps in their lengths.
 
     Attributes:
-      name: of the one with the lowest seed.
-      trainings: those with an epoch at least, by their seeds.
-      reference: the epochs of the run of that name in `reference.csv`; empty where it has none.
+      name: that of the training with the lowest seed.
+      trainings: the longest training of each seed, in the order of the seeds; those without an epoch are left out.
+      reference: the epochs of the run in `reference.csv` that has the name of one of the trainings; empty without one.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Group:
         return sorted((ends or every) | {max(every)}, reverse=True) if every else []
 
     def after(self, epochs: int) -> "Figures":
-        """Returns its figures after so many epochs."""
+        """Returns the figures after some number of epochs, of the seeds that have reached it."""
         reached = [training for training in self.trainings if len(training.history) >= epochs]
         to_the_end = all(training.finished and len(training.history) == epochs for training in reached)
         return Figures(
@@ -79,13 +79,13 @@ class Group:
 
 @dataclasses.dataclass(frozen=True)
 class Figures:
-    """What the seeds of a group that got so far had after some number of epochs.
+    """The figures of a group's seeds after some number of epochs.
 
     Attributes:
-      seeds: which these are.
-      last, best: of each, the validation accuracy of the last and of the best epoch.
-      test: of each, the test accuracy; empty where one of them was, or is to be, trained for longer.
-      seconds: of each epoch of each.
+      seeds: those that have reached this number.
+      last, best: for each seed, the validation accuracy of the last and of the best epoch.
+      test: for each seed, the test accuracy; empty if one of them was, or will be, trained for longer.
+      seconds: the duration of each epoch of each seed.
     """
 
     seeds: list[int]
@@ -100,9 +100,9 @@ class Compared:
     """What a folder of trainings holds.
 
     Attributes:
-      trainings: all, by name.
-      groups: with an epoch at least, or a reference.
-      source: what the comments at the head of `reference.csv` say.
+      trainings: all of them, in the order of their names.
+      groups: those with at least one epoch, or with a reference.
+      source: the comments at the head of `reference.csv`.
     """
 
     trainings: list[Record]
@@ -127,7 +127,7 @@ def read(directory: pathlib.Path) -> Compared:
         if isinstance(config, dict) and "sweep" not in config:
             found.append(_read(path.parent, config))
     if not found:
-        raise UserError(f"--workdir={directory} holds no sweep, and no folders with a training each")
+        raise UserError(f"--workdir={directory} holds neither a sweep nor folders with trainings")
     source, reference = _reference(directory / REFERENCE)
     return Compared(found, _grouped(found, reference), source)
 
@@ -175,21 +175,25 @@ def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
         runs.setdefault(str(row["run"]), []).append(row)
     for run, epochs in runs.items():
         if [row["epoch"] for row in epochs] != list(range(1, len(epochs) + 1)):
-            raise UserError(f"{path}: the epochs of {run} must be 1, 2 and so on, each once and in their order")
+            raise UserError(f"{path}: the epochs of {run} must be 1, 2 and so on, each once and in order")
     return source, runs
 
 
 def _finite(cell: str) -> float:
     if math.isfinite(number := float(cell)):
         return number
-    raise ValueError(f"{cell!r} is no finite number")
+    raise ValueError(f"{cell!r} is not a finite number")
 
 
 _CELLS = {"run": str, "epoch": int}  # all others are numbers
 
 
 def read_csv(path: pathlib.Path) -> tuple[str, History]:
-    """Returns the comments at the head of a table, and its rows: numbers, but for the column `run`."""
+    """Returns the comments at the head of a table, and its rows; all columns but `run` hold numbers.
+
+    Raises:
+      UserError: the file is not such a table.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))

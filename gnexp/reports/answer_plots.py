@@ -1,4 +1,4 @@
-"""The picture of what a sweep answers."""
+"""The picture of a sweep's answer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from gnexp.analysis.intervals import interval95
 from gnexp.space.domain import in_order, is_number
 from gnexp.terminal.words import in_words, short
 
-_WIDE = 2.5  # times the least value: where the greatest is that, the horizontal axis is logarithmic
-_REACH = 1.1  # times their range, so far beyond the seeds: as far as the interval over three can go
-_FAR = 1.75  # times the median error: what is above that is outside of the picture
-_MOST_LETTERS = 70  # of tick labels that stand beside each other
+_WIDE = 2.5  # the ratio of the largest to the smallest value from which the horizontal axis is logarithmic
+_REACH = 1.1  # times the seeds' range, to be shown beyond them: as far as the interval over three seeds can go
+_FAR = 1.75  # times the median error: an answer above that is left outside of the picture
+_MOST_LETTERS = 70  # that all tick labels may have together before they are slanted
 
 
 def error(found: Sequence[Answer], path: str) -> Figure:
@@ -57,7 +57,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
 
 
 def _places(values: set) -> Mapping[Any, float]:
-    """Returns each value's place on the axis: its size, its logarithm or, where one is no such number, its turn."""
+    """Returns each value's place on the axis: itself, its logarithm or, if one is negative or no number, its rank."""
     ordered = sorted(values, key=in_order)
     if not all(is_number(value) and value >= 0 for value in ordered):
         return {value: float(place) for place, value in enumerate(ordered)}
@@ -77,7 +77,7 @@ def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: st
 
 
 def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> None:
-    """Says at the upper edge what has no place in the picture."""
+    """Marks at the upper edge the answers that failed, or that are above the picture."""
     edge, top = axes.get_xaxis_transform(), axes.get_ylim()[1]
     for place, each in line:
         if not each.chosen:
@@ -87,7 +87,7 @@ def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> Non
         else:
             continue
         axes.plot([place], [0.97], marker, color=color, transform=edge)
-        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # over the line to the mean out there
+        paper = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # hides the line to the mean above the picture
         options = {"fontsize": 8, "rotation": 90, "ha": "center", "va": "top", "transform": edge, "bbox": paper}
         axes.text(place, 0.94, text, color=color, **options)
 
@@ -97,9 +97,10 @@ def _errors(each: Answer) -> list[float]:
 
 
 def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
-    """Fits the vertical axis to the seeds, and to intervals so far: that of a mean over few may reach far beyond.
+    """Fits the vertical axis to the seeds, and to their intervals up to `_REACH`.
 
-    So may the error of an answer that is far above the others.
+    The interval of a mean over few seeds may reach far beyond them. The same holds for an answer whose error is far
+    above the others.
     """
     every = [_errors(each) for each in found if each.chosen]
     far = _FAR * np.median([np.mean(errors) for errors in every])

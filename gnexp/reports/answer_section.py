@@ -13,12 +13,12 @@ from gnexp.reports.page import Section
 from gnexp.terminal.words import in_words, short, with_spread
 
 _HEADING = "What the sweep asks"
-# The others look where they expect good scores, so that a combination may have been tried hardly at all.
+# The other tuners look where they expect good scores, so that they may hardly have tried a combination.
 _FAIR = ("grid", "random")
 
 
 def section(sweep: Swept) -> Section:
-    """Returns the section; where it would be empty or unfair, it says why."""
+    """Returns the section; if it would be empty or unfair, it only says why."""
     paths = answer.scientific(sweep)
     if sweep.config.sweep.tuner not in _FAIR:
         return _left_out(f"the tuner {sweep.config.sweep.tuner} gives some combinations fewer trials than others")
@@ -107,7 +107,7 @@ def _table(sweep: Swept, found: Sequence[Answer]) -> str:
 
 def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
     paths = answer.scientific(sweep)
-    # Where some lack a path, as with `by`, there are no families in which all the others could be compared.
+    # If some answers lack a path, as with `by`, no family has all the others to compare.
     within = axis if len(paths) > 1 and all(len(each.values) == len(paths) for each in found) else None
     compared = answer.differences(sweep, found, within)
     if not compared:
@@ -118,8 +118,8 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> list[str]:
     text = (
         f"Against the config's own values{where}: the difference in test accuracy, paired over the seeds, with "
         "its 95% interval (Student's t). One such interval in twenty misses the truth by chance; p is after Holm's "
-        f"correction for their number, {len(compared)}. What another choice of training or test images would change, "
-        "seeds do not show."
+        f"correction for their number, {len(compared)}. Seeds do not show what another choice of training or test "
+        "images would change."
     )
     headers = ["control", "other", "other minus control", "p", ""]
     if answer.nuisance(sweep):

@@ -1,6 +1,6 @@
-"""What a repository keeps of trainings and sweeps: the figures and where they come from, no weights and no event files.
+"""Keeps trainings and sweeps for a repository: their figures and provenance, but no weights and no event files.
 
-A kept folder is one that a report can be made of again. It names no machine and none of its paths.
+A report can be made again from a kept folder. It names no machine, and no folder of one.
 """
 
 import csv
@@ -22,9 +22,9 @@ _FOLDERS = re.compile(r"(?<![\w.~/])~?/(?:[^\s/=,:'\"]+/)*(?=[^\s/])")
 
 
 def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
-    """Puts what is kept of the sweep in a workdir, or of the trainings in a folder of workdirs, into `out`.
+    """Keeps the sweep in a workdir, or the trainings in a folder of workdirs, in the folder `out`.
 
-    What `out` holds of other trainings stays.
+    Other trainings that `out` holds stay.
 
     Raises:
       UserError: there is nothing to keep, or `out` cannot take it; nothing is written.
@@ -83,7 +83,7 @@ def _write_history(path: pathlib.Path, history: History) -> None:
 
 
 def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
-    """Returns the processes of some trainings; of those that differ by nothing but when they began, the first."""
+    """Returns the processes of some trainings; of those that differ only in their start and host, the first."""
     kept: dict[str, dict[str, Any]] = {}
     for process in (process for path in paths for process in files.read_json(path) or []):
         same = {key: value for key, value in process.items() if key not in ("started", "host", "command")}
@@ -94,7 +94,7 @@ def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
 
 
 def _command(arguments: Sequence[str]) -> list[str]:
-    """Returns the command from its module on; empty for a program that calls gnexp itself."""
+    """Returns the command that started gnexp.train; empty if another program called gnexp."""
     for place, argument in enumerate(arguments):
         if argument == "gnexp.train" or argument.endswith("gnexp/train.py"):
             return ["python", "-m", "gnexp.train", *_without_folders(list(arguments[place + 1 :]))]
@@ -102,13 +102,13 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Returns a value, or those in it, with no path but its last part."""
+    """Returns a value in which every path is cut to its last part."""
     if isinstance(value, dict):
         return {key: _without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_without_folders(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    for folder in (pathlib.Path.cwd(), pathlib.Path.home()):  # Their names may have a space.
+    for folder in (pathlib.Path.cwd(), pathlib.Path.home()):  # `_FOLDERS` matches no spaces.
         value = value.replace(f"{folder}/", "~/")
     return _FOLDERS.sub("", value)

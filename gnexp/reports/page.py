@@ -1,4 +1,4 @@
-"""A page of sections, as a folder holds it: README.md, in Markdown, and a PNG file for each picture."""
+"""A page of sections: README.md, in Markdown, and a PNG file for each picture."""
 
 import dataclasses
 import io
@@ -19,7 +19,7 @@ _PAGE = "README.md"
 
 @dataclasses.dataclass(frozen=True)
 class Section:
-    """A part of the page: its picture, where it has one, comes before its paragraphs."""
+    """A part of the page: its picture, if it has one, comes before its paragraphs."""
 
     heading: str
     paragraphs: Sequence[str]
@@ -28,7 +28,7 @@ class Section:
 
 
 def write(directory: pathlib.Path, introduction: str, sections: Sequence[Section], board: bool) -> pathlib.Path:
-    """Writes the page of a workdir, in the place of an earlier one, and returns its path.
+    """Writes the page of a workdir, replacing an earlier one, and returns its path.
 
     Args:
       directory: the workdir.

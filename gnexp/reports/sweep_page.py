@@ -37,7 +37,7 @@ _CHOSEN = {
 
 
 def write(directory: pathlib.Path) -> pathlib.Path:
-    """Writes the page of the sweep in a workdir, in the place of an earlier one, and returns its path.
+    """Writes the page of the sweep in a workdir, replacing an earlier one, and returns its path.
 
     Raises:
       UserError: there is no sweep; nothing is written.
@@ -138,7 +138,7 @@ def _curves(sweep: Swept) -> Section:
     if len(sweep.best[0].results) > 1:
         text += " A trial is the mean over its seeds; the thin lines are the seeds of the best."
     if sweep.config.sweep.tuner == "hyperband":
-        text += " At later epochs only those trials count that were trained for so long."
+        text += " At later epochs only the trials count that were trained for that long."
     text += " Right: the trials in the order in which they were created."
     return Section(heading, [text], "curves", sweep_plots.curves(sweep))
 
@@ -193,7 +193,7 @@ def _importance(sweep: Swept) -> Section:
 
 
 def _ranks(values: Sequence[Any]) -> list[int]:
-    """Returns each value's place among those that occur, -1 for None: of a number, a tree sees only the order."""
+    """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
     ordered = sorted({value for value in values if value is not None})
     return [-1 if value is None else ordered.index(value) for value in values]
 

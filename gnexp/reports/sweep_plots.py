@@ -19,7 +19,7 @@ from gnexp.space.domain import Entry, in_order
 
 
 def curves(sweep: Swept) -> Figure:
-    """Returns the objective over the epochs and over the trials; one trial at least must have completed."""
+    """Returns the objective over the epochs and over the trials; at least one trial must have completed."""
     objective = sweep.config.objective
     figure = Figure(figsize=(11, 4), layout="constrained")
     over_epochs, over_trials = figure.subplots(1, 2)
@@ -43,7 +43,7 @@ def curves(sweep: Swept) -> Figure:
     _best_so_far(over_trials, sweep)
     for axes in (over_epochs, over_trials):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        # Below, where there is nothing to hide.
+        # Below the axes, where it hides nothing.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize=8, frameon=False)
     return figure
 
@@ -65,7 +65,7 @@ def _best_so_far(axes: Axes, sweep: Swept) -> None:
 
 
 def _fit_scores(axes: Axes, objective: str, scores: Sequence[float]) -> None:
-    """Fits the vertical axis to the scores: the interval of a mean over few may well reach beyond all of them."""
+    """Fits the vertical axis to the scores only: the interval of a mean over few may reach far beyond all of them."""
     low, high = min(scores), max(scores)
     if OBJECTIVES[objective].direction == "min" and high > 10 * low > 0:
         axes.set_yscale("log")
@@ -84,7 +84,7 @@ def _label_logarithmic(axis: Axis, low: float, high: float) -> None:
 
 
 def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
-    """Returns a panel for each hyperparameter; one trial at least must have completed."""
+    """Returns a panel for each hyperparameter; at least one trial must have completed."""
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(max(5, 4 * columns), 3.5 * rows), layout="constrained")
@@ -106,7 +106,7 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     completed = [trial for trial in ended if trial.mean is not None]
     entries = [entry for entry in sweep.space.entries if entry.path == path]
     if sweep.space.listed(path):
-        # A choice: its values, often powers of two, side by side, with their trials spread a little.
+        # The values of a choice, often powers of two, stand side by side, with their trials spread a little.
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
         values = sorted({trial.values[path] for trial in ended}, key=in_order)
         dots = [values.index(trial.values[path]) for trial in completed] + spread
@@ -124,7 +124,7 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     intervals = [math.nan if level.interval is None else level.interval for level in levels]
     known = not all(map(math.isnan, intervals))
     if len(levels) == 1 and not sweep.space.listed(path):
-        # The mean of all trials says nothing of the place in the range where it would be drawn.
+        # The mean of all trials says nothing about the point of the range at which it would be drawn.
         places, means, intervals = [math.nan], [math.nan], [math.nan]
     label = "mean over trials" + (", 95% interval" if known else "")
     axes.errorbar(
@@ -135,7 +135,7 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
 
 
 def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool) -> None:
-    """Lets the horizontal axis show the whole range that is searched."""
+    """Fits the horizontal axis to the whole range that is searched."""
     ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
     low, high = min(ends), max(ends)
     if logarithmic and low > 0:

@@ -25,7 +25,7 @@ _REFERENCE_HEADERS = tuple(f"reference: {what}" for what in ("epochs", "last", "
 
 
 def write(directory: pathlib.Path) -> pathlib.Path:
-    """Writes the page of the trainings in a folder, in the place of an earlier one, and returns its path.
+    """Writes the page of the trainings in a folder, replacing an earlier one, and returns its path.
 
     Raises:
       UserError: there are none; nothing is written.
@@ -86,7 +86,7 @@ def _figures(compared: Compared) -> Section:
         if not group.trainings:
             rows.append([group.name, *[""] * (len(_HEADERS) - 1), *_reference(group.reference)])
     text = (
-        "Each row is of those seeds that got so far, each counted once: the mean with its 95% interval (Student's t) "
+        "Each row is of the seeds that got that far, each counted once: the mean with its 95% interval (Student's t) "
         "where there are several. Seconds are the median over the epochs, training and validation together, with the "
         "lowest and the highest."
     )

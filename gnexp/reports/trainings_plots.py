@@ -13,7 +13,7 @@ from gnexp.analysis.trainings import CURVES, Group, History
 
 _TITLES = ("Training loss", "Training accuracy", "Validation loss", "Validation accuracy")
 _DISTINCT = 10  # colours
-_REACH = 2  # times the span of nearly all values: what lies further from them is left outside of a picture
+_REACH = 2  # times the span of nearly all values: values further away from them are left outside of a picture
 
 
 def colors(groups: Sequence[Group]) -> dict[str, object]:
@@ -65,12 +65,12 @@ def _values(history: History, curve: str) -> list[float]:
 
 
 def _line(axes: Axes, values: Sequence[float], **options: object) -> None:
-    # A line of one epoch would be invisible.
+    # Without a marker, a line with one epoch would be invisible.
     axes.plot(range(1, len(values) + 1), values, marker="." if len(values) == 1 else "", **options)
 
 
 def _fit_most(axes: Axes, shown: Sequence[float]) -> None:
-    # Not between two values, one of which may be the one that is far off.
+    # No interpolation between two values, because one of them may be the one that is far off.
     low, high = np.percentile(shown, 2, method="higher"), np.percentile(shown, 98, method="lower")
     reach = _REACH * (high - low) or np.inf
     inside = [value for value in shown if low - reach <= value <= high + reach]

@@ -1,4 +1,4 @@
-"""What a sweep says in the terminal."""
+"""What a sweep prints in the terminal."""
 
 import functools
 import math
@@ -22,14 +22,14 @@ from gnexp.space.space import Space
 from gnexp.sweeps.trial_console import TrialConsole
 from gnexp.terminal.words import in_words, short, with_spread
 
-_MOST_SHOWN = 2  # running trials that have room in one line
+_MOST_SHOWN = 2  # running trials that fit into one line
 
 
 class SweepConsole:
     """Shows a sweep's progress: two lines that change while a trial runs, and a line for each that has ended.
 
     Args:
-      trials: how many there are to be.
+      trials: how many trials the sweep will have.
       objective: the name of the figure that is optimized.
     """
 
@@ -43,7 +43,7 @@ class SweepConsole:
         self._bars: list[tqdm] = []
 
     def __enter__(self):
-        """Shows the lines, where the output is a terminal."""
+        """Shows the two lines if the output is a terminal."""
         # The second bar is only a line of text.
         count = "{n_fmt}/{total_fmt} trials |{bar:20}| {desc}"
         self._bars = [
@@ -54,21 +54,21 @@ class SweepConsole:
         return self
 
     def __exit__(self, *error):
-        """Takes the lines away."""
+        """Removes the two lines."""
         for bar in reversed(self._bars):
             bar.close()
 
     def show(self, completed: int, failed: int, best: tuple[str, float, dict] | None) -> None:
-        """Takes note of where the sweep stands; `best` is a trial's id, score and values."""
+        """Sets what the lines show of the sweep; `best` is a trial's id, score and values."""
         self._completed, self._failed, self._best = completed, failed, best
 
     def trial(self, trial_id: str, epochs: int) -> TrialConsole:
-        """Returns the console of a trial that begins."""
+        """Returns the console for a trial that starts."""
         self.progress(trial_id, "")
         return TrialConsole(functools.partial(self.progress, trial_id), epochs)
 
     def progress(self, trial_id: str, text: str) -> None:
-        """Says how far a running trial is."""
+        """Shows how far a running trial is."""
         self._running[trial_id] = text
         self._refresh()
 
@@ -78,7 +78,14 @@ class SweepConsole:
         sys.stdout.flush()
 
     def ended(self, trial_id: str, values: dict, score: str, seconds: float) -> None:
-        """Prints the line of a trial that has ended: `score` is its figure in words, or why it failed."""
+        """Prints the line of a trial that has ended.
+
+        Args:
+          trial_id: the trial's name.
+          values: its hyperparameters by dotted path.
+          score: its score in words, or why it failed.
+          seconds: how long it took.
+        """
         self._running.pop(trial_id, None)
         self._ended_here += 1
         line = f"trial {trial_id}   {score}   {in_words(values)}   {seconds:.1f} s"
@@ -163,7 +170,7 @@ def summary(
       directory: its workdir.
       objective: the name of the figure that was optimized.
       best: the best trials.
-      failures: why each failed trial did.
+      failures: the message of each failed trial, by its id.
       found: the effect of each hyperparameter.
       trials: how many there are in all.
     """

@@ -1,4 +1,4 @@
-"""What a sweep shows at its root in TensorBoard: the experiment record, and the best so far as a curve."""
+"""The run of a sweep itself in TensorBoard: the experiment record, and a curve of the best score so far."""
 
 import base64
 import pathlib
@@ -17,20 +17,20 @@ from gnexp.space.space import Space
 from gnexp.workdir import files
 
 _FILE = "experiment.json"
-# What hyperband says of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
+# What hyperband records of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
 _RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
 
 
 def sweep_name(directory: pathlib.Path) -> str | None:
-    """Returns the name of the sweep in a workdir, which no other has, or None where there is none."""
+    """Returns the unique name of the sweep in a workdir, or None if there is no sweep."""
     saved = files.read_json(directory / _FILE)
     return saved and saved["name"]
 
 
 class SweepDashboard:
-    """A sweep in the dashboard. Its events outlast any kill as a training's do; `experiment.json` is their checkpoint.
+    """A sweep in the dashboard: resumes the one in the workdir, or writes the record of a new one.
 
-    Resumes what lies in the workdir, or writes the experiment's record.
+    Its events survive any kill, as those of a training do; `experiment.json` is their checkpoint.
 
     Args:
       directory: the sweep's workdir, opened by the caller.
@@ -49,7 +49,7 @@ class SweepDashboard:
             self._name, self._noted = saved["name"], saved["noted"]
             return
         self._events = EventFiles(directory)
-        # TensorBoard merges groups of one name, and sweeps in different folders may well have one name.
+        # TensorBoard merges groups with the same name, and sweeps in different folders may have the same name.
         self._name, self._noted = f"{directory.resolve().name}-{secrets.token_hex(3)}", 0
         self._events.add("", hparams.experiment_record(self._columns(), self._metrics()))
         self._save()
@@ -60,11 +60,11 @@ class SweepDashboard:
         return f"{trial_id} {self._name}"
 
     def hparams(self, config: ConfigDict, values: dict[str, Any]) -> dict[str, bool | int | float | str]:
-        """Returns what a trial's row shows.
+        """Returns what the row of a trial shows.
 
         Args:
           config: the trial's.
-          values: the oracle's.
+          values: those that the oracle chose.
         """
         shown = {**hparams.of(config), **columns.row(self._space, values)}
         del shown["seed"]  # Each session of the group has its own.
@@ -98,10 +98,10 @@ class SweepDashboard:
         return metrics | best | {"test_accuracy": "test accuracy", "test_loss": "test loss"}
 
     def note(self, scores: Sequence[float | None]) -> None:
-        """Adds to the curve of the best so far.
+        """Extends the curve of the best score so far.
 
         Args:
-          scores: of every trial that has ended, in the order of their ends; None where it failed.
+          scores: of all ended trials, in the order in which they ended; None for a failed one.
         """
         curve = outcomes.best_so_far(scores, self._config.objective)
         for step in range(self._noted, len(curve)):

@@ -1,4 +1,4 @@
-"""A sweep: trials from an oracle to an executor, until the oracle has no more, whatever dies on the way."""
+"""Runs a sweep: hands trials from an oracle to an executor until there are no more, whatever dies on the way."""
 
 import collections
 import contextlib
@@ -51,23 +51,23 @@ def get_config():
 def run(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None = None) -> None:
     """Runs the trials that a sweep still lacks.
 
-    What came of a trial is first in its own folder, then in the oracle's files, and last in the dashboard and in
-    `best.py`; whatever is missing after a kill is made good when the sweep resumes.
+    The result of a trial is written first to its own folder, then to the oracle's files, and last to the dashboard and
+    `best.py`. Whatever is missing after a kill is written when the sweep resumes.
 
     Args:
-      config: what `folder.opened` gave for the directory.
+      config: as `folder.opened` gives it for the directory.
       splits: the config's dataset (`data.load.load`).
       directory: the workdir, opened by the caller.
-      ray_address: of a Ray cluster, for the executor of that name, which otherwise starts one here.
+      ray_address: of a Ray cluster, for the executor "ray"; with None it starts one on this machine.
 
     Raises:
       GnexpError: every one of the first `sweep.max_failures` trials failed.
       InterruptedTrainingError: SIGINT or SIGTERM came; everything is saved.
-      OSError: the disk is full, say; what was saved stays good.
+      OSError: for example, the disk is full; what was saved stays valid.
     """
     (directory / files.RESULT).unlink(missing_ok=True)
     if config.sweep.executor != "ray":
-        kernel(config)  # compiled once, before the table is drawn and there are processes of which each would do it
+        kernel(config)  # Compiled here, before the progress is shown, and not once in every process.
     with stop_signals(directory) as received:
         sweep = _Sweep(config, directory)
         sweep.greet()
@@ -107,14 +107,14 @@ def _executor(
         case "processes":
             return Processes(config, directory, shown, received)
         case "ray":
-            from gnexp.sweeps.executors.ray import Ray  # which not every machine has, and which takes a second
+            from gnexp.sweeps.executors.ray import Ray  # optional, and takes a second
 
             return Ray(config, directory, shown, received, ray_address)
     raise ValueError(f"sweep.executor={config.sweep.executor!r}")
 
 
 class _Sweep:
-    """The oracle with all that follows from what it says; resumes a sweep where it was left."""
+    """The oracle, and all that is kept in step with it; resumes a sweep where it stopped."""
 
     def __init__(self, config: ConfigDict, directory: pathlib.Path):
         self._config = config
@@ -123,17 +123,17 @@ class _Sweep:
         self._oracle = create(config, self._space)
         self._oracle.open(directory / files.ORACLE)
         self._dashboard = SweepDashboard(directory, config, self._space)
-        self._tuners: dict[str, str] = {}  # the oracle's names for the slots, by the trial that each runs
+        self._tuners: dict[str, str] = {}  # trial id -> the oracle's name for the slot that runs it
         self._with_checkpoints = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
         self.console = SweepConsole(self._trials(), config.objective)
         self._catch_up()
         self._show()
 
     def _trials(self) -> int:
-        """Returns how many trials there are to be."""
+        """Returns how many trials the sweep will have."""
         tuner, most = self._config.sweep.tuner, self._config.sweep.max_trials
         match tuner:
-            case "hyperband":  # which trains a configuration more than once
+            case "hyperband":  # The space does not limit it: it trains a configuration more than once.
                 return most
             case "grid":
                 return min(most, self._space.grid_size())
@@ -145,7 +145,7 @@ class _Sweep:
             self.console.say(f"resuming: {len(self._oracle.end_order)} of {self._trials()} trials have ended already")
 
     def next(self) -> Task | None:
-        """Returns the next trial to run, first of all those that were interrupted, or None where there is none now."""
+        """Returns the next trial to run, interrupted ones first, or None if there is none at the moment."""
         tuner = self._free_tuner()
         trial = self._oracle.create_trial(tuner)
         if trial.status != TrialStatus.RUNNING:
@@ -168,7 +168,7 @@ class _Sweep:
         )
 
     def _free_tuner(self) -> str:
-        """Returns the oracle's name for a slot: of an interrupted trial first, otherwise one that no trial has."""
+        """Returns the oracle's name for a slot: that of an interrupted trial first, otherwise a free one."""
         busy = set(self._tuners.values())
         for name in self._oracle.ongoing_trials:
             if name not in busy:
@@ -176,7 +176,7 @@ class _Sweep:
         return next(name for number in itertools.count() if (name := f"tuner{number}") not in busy)
 
     def end(self, trial_id: str, done: Done) -> None:
-        """Tells the oracle what came of a trial, and everybody else."""
+        """Records the result of a trial in the oracle, and in all that follows it."""
         del self._tuners[trial_id]
         trial = self._oracle.get_trial(trial_id)
         for each in done.results:
@@ -193,7 +193,7 @@ class _Sweep:
         self.console.ended(trial_id, trial.hyperparameters.values, said, seconds)
 
     def _catch_up(self) -> None:
-        """Does whatever the oracle's files say has happened, and the rest does not show yet."""
+        """Brings the dashboard, `best.py` and the checkpoints up to date with the oracle."""
         ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
         self._dashboard.note([trial.score for trial in ended])
         best = self._best()
@@ -220,7 +220,7 @@ class _Sweep:
         raise error
 
     def _best(self) -> Trial | None:
-        """Returns the first of `outcomes.ranked(outcomes.final(...))`, by what the oracle knows: no file is read."""
+        """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
         completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
         continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
         final = (trial for trial in completed if trial.trial_id not in continued)
@@ -252,7 +252,7 @@ class _Sweep:
         )
 
     def finish(self) -> None:
-        """Says what came of the sweep, in the terminal and in `result.json`."""
+        """Reports the results of the sweep, in the terminal and in `result.json`."""
         self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
         found, objective = read_trials(self._directory), self._config.objective
         final = outcomes.final(found)

@@ -1,4 +1,4 @@
-"""One trial of a sweep: all its executions, one training for each seed, as a task that any process can do."""
+"""One trial of a sweep: all its executions, one training for each seed, as a task that any process can run."""
 
 import dataclasses
 import pathlib
@@ -20,7 +20,7 @@ from gnexp.workdir.folder import opened
 from gnexp.workdir.result import Result
 
 _LONGEST_MESSAGE = 300
-# Seconds for the process that had a trial before, of a node that was lost say, to notice that it is no longer wanted.
+# Seconds that an earlier process of a trial, for example on a lost node, may take to notice that it must end.
 _PATIENCE = 60
 
 
@@ -31,12 +31,13 @@ class Task:
     Attributes:
       trial_id: its name.
       directory: its folder in the sweep's workdir.
-      config: of its first execution (`config.to_json`); those after it have the seeds after its seed.
+      config: of its first execution (`config.to_json`); each later one has the next seed.
       executions: how many there are.
-      epochs: after how many each ends.
-      promoted_from: the folder of the trial that it goes on from, or None.
-      group: its session group in the dashboard, with the `hparams` of its row.
-      command: the sweep's.
+      epochs: after how many each execution ends.
+      promoted_from: the folder of the trial that it resumes, or None.
+      group: its session group in the dashboard.
+      hparams: what its row in the dashboard shows.
+      command: the command line of the sweep.
     """
 
     trial_id: str
@@ -52,23 +53,28 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Done:
-    """What a task came to: the `Result` of each execution, or in one line why the trial failed."""
+    """The result of a task.
+
+    Attributes:
+      results: the `Result` of each finished execution.
+      failure: why the trial failed, in one line, or None.
+    """
 
     results: tuple[Result, ...]
     failure: str | None
 
 
-# What came of one execution, or why it failed; and what trains one, given its config, its folder and the results of
-# those before it.
+# The result of one execution, or why it failed.
 _Attempted = tuple[Result | None, str | None]
+# Trains one execution, given its config, its folder and the results of the earlier ones.
 _Attempt = Callable[[ConfigDict, pathlib.Path, list[Result]], _Attempted]
 
 
 def run(task: Task, splits: Splits, console: Console) -> Done:
-    """Runs the executions that have not finished, each from where it was left off.
+    """Runs the executions that have not finished, each from where it stopped.
 
-    After one that fails, those after it are not run. What comes from outside of the trial is raised: a signal, a full
-    disk, a folder that is in use.
+    The first one that fails ends the trial. What comes from outside of the trial is raised: a signal, a full disk, a
+    folder that is in use.
 
     Raises:
       InterruptedTrainingError, OSError, UserError: as from `training.run.train`.
@@ -84,14 +90,14 @@ def run(task: Task, splits: Splits, console: Console) -> Done:
             result.write_failure(directory, error)
             return None, _shortened(result.failed(directory))
         finally:
-            # Otherwise every trial's graphs and compiled functions stay for as long as the process.
+            # Otherwise the graphs and compiled functions of every trial stay until the process ends.
             backend.forget()
 
     return _each(task, attempt)
 
 
 def fail(task: Task, error: Exception) -> Done:
-    """Records that an execution failed which no process came to the end of: the first that has not finished.
+    """Records a failure of the first execution that has not finished, because its processes died.
 
     Raises:
       OSError, UserError: as from `run`.

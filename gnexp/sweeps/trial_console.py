@@ -1,4 +1,4 @@
-"""What one of a sweep's trainings says: to its sweep, and not to the terminal."""
+"""The console of a training in a sweep, which reports to the sweep and not to the terminal."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,11 @@ from gnexp.training.epoch import Epoch
 
 
 class TrialConsole:
-    """A training's `Console`, where it is one of a sweep's: it hands on how far the training is.
+    """A training's `Console` that only passes on how far the training is.
 
     Args:
-      progress: is told, in a few words, how far the trial is.
-      epochs: how many there are in all.
+      progress: called with a few words on how far the trial is.
+      epochs: how many epochs the trial has in all.
     """
 
     def __init__(self, progress: Callable[[str], None], epochs: int):
@@ -18,15 +18,15 @@ class TrialConsole:
         self._epochs = epochs
 
     def steps(self, epoch: int, done: int, total: int) -> None:
-        """Says how far the epoch is."""
+        """Reports how far the epoch is."""
         self._progress(f"epoch {epoch}/{self._epochs} step {done}/{total}")
 
     def resumed(self, epochs: int, step: int) -> None:
-        """Says where the training resumes."""
+        """Reports where the training resumes."""
         self._progress(f"resuming after epoch {epochs}")
 
     def epoch(self, figures: Epoch, best: bool) -> None:
         """Prints no line: only whole trials have one."""
 
     def clear(self) -> None:
-        """There is no bar to take away."""
+        """Does nothing: there is no bar to remove."""

@@ -1,4 +1,4 @@
-"""What a sweep answers: its choices, intervals and differences against SciPy's, and what it says where it has none."""
+"""What a sweep answers: choices, intervals and differences against SciPy's, and what is said if there are none."""
 
 import itertools
 
@@ -37,7 +37,7 @@ def norms(tmp_path, figures):
         if (norm, size) == ("batch", 1):
             trial(directory, number, values, status="FAILED", message="DivergedError: the loss is NaN")
             continue
-        # The test set would choose otherwise than the validation set: the highest rate is its best.
+        # The test set would choose differently from the validation set: the highest rate is its best.
         scores = (0.8 - 0.05 * abs(np.log10(rate) + 3) + 0.02 * (norm == "group") + rng.normal(0, 0.002, 4)).tolist()
         tests = (0.7 + 5 * rate + 0.03 * (norm == "group") * (size > 1) + rng.normal(0, 0.01, 4)).tolist()
         trial(directory, number, values, scores, tests=tests)

@@ -28,7 +28,7 @@ HOST, FOLDER = "some-host", "/home/somebody/gnexp"
 
 
 def epochs(count: int, start: float) -> list[dict]:
-    """Returns the figures of some epochs; the validation accuracy is best in the last but one."""
+    """Returns the figures of some epochs; the validation accuracy is best in the second to last."""
     return [
         {
             "epoch": epoch,
@@ -228,7 +228,7 @@ def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):
     archive.keep(compared, out)
     archive.keep(out, tmp_path / "again")
     assert (tmp_path / "again/gn8_bs1/history.csv").read_text() == (out / "gn8_bs1/history.csv").read_text()
-    (compared / "gn8_amsgrad_bs1/result.json").unlink()  # as when it goes on
+    (compared / "gn8_amsgrad_bs1/result.json").unlink()  # as when it is resumed
     archive.keep(compared, out)
     states = {row["training"]: row["state"] for row in table(report.report(out).read_text(), "What was trained")}
     assert states["gn8_amsgrad_bs1"] == "not finished"
@@ -261,7 +261,7 @@ def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_pat
     [
         ("run,epoch,seconds,loss,accuracy,val_loss\na,1,1,1,1,1\n", "has no column 'val_accuracy'"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,1,high\n", "could not convert .* 'high'"),
-        ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,nan,1\n", "'nan' is no finite number"),
+        ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1,1,1,nan,1\n", "'nan' is not a finite number"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\na,1,1\n", "must hold numbers"),
         ("run,epoch,seconds,loss,accuracy,val_loss,val_accuracy\n\xe4,1,1,1,1,1,1\n", "'utf-8' codec can't decode"),
         (

@@ -21,8 +21,8 @@ command=(
   --config.sweep.executor=ray
 )
 
-# How it ends. Before Slurm takes the nodes away it sends SIGTERM, and two minutes before the time is up USR1: the training
-# saves and ends with 143. After USR1 the job has itself queued again; after a preemption Slurm does so.
+# How the job ends. Slurm sends SIGTERM before it takes the nodes away, and USR1 two minutes before the time limit. Then
+# the training saves and exits with 143. After USR1 the job has itself queued again; after a preemption Slurm does so.
 trainer='' ray='' requeue=''
 
 stop() {
@@ -35,7 +35,7 @@ finish() {
   local code=$?
   trap '' TERM USR1
   if [[ $ray ]]; then
-    # The job's only step. Of a signal to srun itself SIGKILL would come for Ray, which then leaves its files.
+    # The job's only step. A signal to srun itself would reach Ray as SIGKILL, which leaves Ray's files behind.
     scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null || kill "$ray" 2>/dev/null
     wait "$ray"
   fi
@@ -53,22 +53,22 @@ run() {
   exit
 }
 
-# A Ray cluster of this job alone: its ports come from the job's number, and nobody else has its token.
+# A Ray cluster for this job only: its ports come from the job's number, and nobody else has its token.
 port=$((20000 + 2 * (SLURM_JOB_ID % 5000)))
 address=$(hostname):$port
 RAY_AUTH_TOKEN=$(< /proc/sys/kernel/random/uuid)
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
-# At the end Ray would give a service 30 seconds to drain; nothing waits for ours.
+# Otherwise Ray waits 30 seconds at the end for services to drain, which nothing needs here.
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 
-# Runs on every node, and gives Ray what Slurm gave the job there. A worker waits for its head. A sweep sends settings and
-# figures, for which 256 MiB of memory are plenty. What Ray says is shown only where it ends by itself, which is a failure.
+# Runs on every node, and gives Ray what Slurm gave the job there. A worker waits for its head. A sweep sends settings
+# and figures, for which 256 MiB of memory are plenty. Ray's output is shown only if Ray fails, that is, ends by itself.
 ray_node() {
   local role=(--address="$address") stopped=''
   if ((SLURM_NODEID == 0)); then
     role=(--head --port="$port" --ray-client-server-port="$((port + 1))" --include-dashboard=false)
   fi
-  # Short, for the paths of Ray's sockets have at most 107 characters.
+  # A short path, because those of Ray's sockets have at most 107 characters.
   folder=$(mktemp -d /tmp/gnexp-ray.XXXXXX)
   trap 'rm -rf "$folder"' EXIT
   trap 'stopped=yes' TERM
@@ -98,14 +98,14 @@ while joined < nodes:
     time.sleep(1)
     try:
         ray.init(address, ignore_reinit_error=True, log_to_driver=False, logging_level="ERROR")
-    except Exception:  # It is not up yet: Ray raises this and that.
+    except Exception:  # It is not up yet: Ray raises various exceptions.
         continue
     joined = sum(node["Alive"] for node in ray.nodes())
 PYTHON
 joined=$!
 if ! wait -n "$ray" "$joined"; then
   kill "$joined" 2>/dev/null
-  echo "gnexp: the Ray cluster did not come up; what its nodes say stands above" >&2
+  echo "gnexp: the Ray cluster did not start; see the output of its nodes above" >&2
   exit 1
 fi
 

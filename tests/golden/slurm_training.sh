@@ -18,8 +18,8 @@ command=(
   --workdir=runs/gn
 )
 
-# How it ends. Before Slurm takes the nodes away it sends SIGTERM, and two minutes before the time is up USR1: the training
-# saves and ends with 143. After USR1 the job has itself queued again; after a preemption Slurm does so.
+# How the job ends. Slurm sends SIGTERM before it takes the nodes away, and USR1 two minutes before the time limit. Then
+# the training saves and exits with 143. After USR1 the job has itself queued again; after a preemption Slurm does so.
 trainer='' ray='' requeue=''
 
 stop() {
@@ -32,7 +32,7 @@ finish() {
   local code=$?
   trap '' TERM USR1
   if [[ $ray ]]; then
-    # The job's only step. Of a signal to srun itself SIGKILL would come for Ray, which then leaves its files.
+    # The job's only step. A signal to srun itself would reach Ray as SIGKILL, which leaves Ray's files behind.
     scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null || kill "$ray" 2>/dev/null
     wait "$ray"
   fi

@@ -45,7 +45,7 @@ EXAMPLES = {
     ],
     "kuberay_training.yaml": [*KUBERAY, TRAINING, "--config.model.groups=4", "--memory=4Gi", "--namespace=lab"],
 }
-# What a shell would make something else of.
+# A shell would interpret these.
 ODD = ['--config.data.directory=it\'s $HOME (x); `y` \\ "z" *', "--config.model.filters=(32,64)"]
 
 
@@ -176,7 +176,7 @@ def test_what_may_be_a_mistake_is_noted_beside_the_job():
     assert done.returncode == 0 and done.stdout.startswith("#!/usr/bin/env bash\n")
     assert done.stderr == ("gnexp: note: config.sweep.parallel is 1, and there is room for 32 trials at a time\n")
     done = launch(*EXAMPLES["kuberay_sweep.yaml"], GNEXP_DATA_DIR="/data")
-    assert done.returncode == 0 and done.stderr.startswith("gnexp: note: GNEXP_DATA_DIR stays here;")
+    assert done.returncode == 0 and done.stderr.startswith("gnexp: note: GNEXP_DATA_DIR is not passed on to the pods;")
 
 
 def test_a_refusal_is_one_line(tmp_path):
@@ -186,12 +186,12 @@ def test_a_refusal_is_one_line(tmp_path):
     program(tmp_path, "sbatch", "echo 'sbatch: error: invalid partition' >&2; echo 'sbatch: failed' >&2; exit 1")
     done = launch(*EXAMPLES["slurm_sweep.sh"], "--submit", PATH=in_front(tmp_path))
     assert done.returncode == 1
-    assert done.stderr == "gnexp: sbatch refused it: sbatch: error: invalid partition; sbatch: failed\n"
+    assert done.stderr == "gnexp: sbatch refused the job: sbatch: error: invalid partition; sbatch: failed\n"
 
 
 @pytest.fixture
 def job(tmp_path):
-    """Starts a job's script where Slurm and Python are programs that only say what they were asked."""
+    """Starts a job's script with programs for Slurm and Python that only record what they are asked."""
     program(tmp_path, "srun", "sleep 60")
     program(tmp_path, "scancel", "exit 1")
     program(tmp_path, "scontrol", f"echo \"$@\" > '{tmp_path}/asked'")
@@ -228,7 +228,7 @@ def test_where_ray_does_not_start_a_job_fails(job, tmp_path):
     (tmp_path / "srun").write_text("#!/usr/bin/env bash\nexit 1")
     process = job("touch begun", SWEEP, f"--workdir={tmp_path / 'run'}", stderr=subprocess.PIPE)
     assert process.wait(timeout=20) == 1
-    assert process.stderr.read() == "gnexp: the Ray cluster did not come up; what its nodes say stands above\n"
+    assert process.stderr.read() == "gnexp: the Ray cluster did not start; see the output of its nodes above\n"
     assert not (tmp_path / "begun").exists()
 
 

@@ -1,4 +1,4 @@
-"""A sweep on a real Slurm, which this starts on the loopback interface: two nodes, both of them this machine."""
+"""A sweep on a real Slurm, which the test starts on the loopback interface: two nodes, both of them this machine."""
 
 import contextlib
 import os
@@ -98,7 +98,7 @@ class _Slurm:
 @pytest.fixture
 def slurm():
     """A cluster of two nodes."""
-    # A job's socket lies in its node's folder, and the path of a socket has at most 107 characters.
+    # A job's socket is in its node's folder, and the path of a socket has at most 107 characters.
     folder = pathlib.Path(tempfile.mkdtemp(prefix="gnexp-slurm.", dir="/tmp"))
     folder.chmod(0o755)
     (folder / "state").mkdir()
@@ -152,7 +152,7 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
     nodes = [command for command in commands if "/ray start " in command]
     assert len([command for command in nodes if "--head" in command]) == 1 and len(nodes) == 2
     slurm.run("scontrol", "requeue", str(number))
-    # Slurm keeps it back for two minutes.
+    # Slurm holds the job back for two minutes.
     until(lambda: slurm.job(number)["Reason"] == "BeginTime", seconds=60)
     kept = (folders[0] / files.RESULT).stat().st_mtime_ns
     assert (folders[1] / files.CHECKPOINT).exists() and not result.finished(folders[1])

@@ -65,7 +65,7 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
     directory = sweep(tmp_path / "sweep", {})
     with pytest.raises(UserError, match="must be another folder than --workdir"):
         archive.keep(directory, pathlib.Path(f"{directory}/../sweep"))
-    with pytest.raises(UserError, match="holds no sweep, and no folders with a training each"):
+    with pytest.raises(UserError, match="holds neither a sweep nor folders with trainings"):
         archive.keep(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "trainings/a").mkdir(parents=True)

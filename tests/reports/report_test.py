@@ -37,7 +37,7 @@ def levels(text: str) -> dict[tuple[str, str], dict[str, str]]:
     return found
 
 
-# The whole of it, where the truth is known: the score hangs on the groups alone
+# The whole page of a sweep with a known truth: the score depends only on the groups
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +243,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
             assert inside.x0 <= text.get_window_extent(renderer).x0
 
 
-# Where less is known
+# Sweeps of which less is known
 
 
 def test_failures_are_told(tmp_path, figures):
@@ -324,7 +324,7 @@ def test_a_sweep_without_a_completed_trial_has_a_page(tmp_path, count):
         trial(directory, number, {"model.groups": 2}, status="FAILED", message="DivergedError: the loss is NaN")
     trial(directory, count, {"model.groups": 4}, status="RUNNING")
     (directory / "report").mkdir()
-    (directory / "report" / "importance.png").touch()  # of an earlier sweep, say
+    (directory / "report" / "importance.png").touch()  # from an earlier page
     text = page(directory)
     assert (
         f"trained on all of its training images for 3 epochs. Tuner random: 0 trials completed, {count} failed, 1"
@@ -431,5 +431,5 @@ def test_the_real_command_line(known, tmp_path):
     assert all(line.startswith("import time:") for line in stderr.splitlines())
     stdout, stderr = bad.communicate(timeout=100)
     assert (bad.returncode, stdout) == (2, "")
-    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds no sweep, and no folders with a training each\n"
+    assert stderr == f"gnexp: --workdir={tmp_path / 'absent'} holds neither a sweep nor folders with trainings\n"
     assert not list(tmp_path.iterdir())

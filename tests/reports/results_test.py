@@ -1,4 +1,4 @@
-"""What results/ keeps is what the commands on its page ask for, and its pages hold no more."""
+"""results/ keeps what the commands on its page ask for, and its pages hold no more than that."""
 
 import json
 import pathlib

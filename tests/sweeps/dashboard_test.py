@@ -203,7 +203,7 @@ def browser(board):
 
 
 def _until(browser, script, wanted):
-    """Returns what a script gives once it is what is wanted, or after half a minute whatever it gives."""
+    """Returns what a script gives as soon as it is what is wanted, or after half a minute in any case."""
     deadline = time.monotonic() + 30
     while True:
         found = browser.execute_script(_FIND + script)
@@ -258,6 +258,6 @@ def test_the_scatter_plot_draws_its_points(browser, sweep):
         return [...plot.shadowRoot.querySelectorAll("circle")].map(point => point.getAttribute("cx"));"""
     completed = sum(outcome.status == outcomes.COMPLETED for outcome in found)
     drawn = _until(browser, points, lambda found: len(found) >= completed)
-    # A point for every trial in each of the cells.
+    # Each of the cells has a point for every trial.
     assert drawn and len(drawn) % completed == 0
     assert not any(place in (None, "NaN") for place in drawn)

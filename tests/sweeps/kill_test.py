@@ -14,7 +14,7 @@ from gnexp.analysis.sweep import read_trials
 pytestmark = pytest.mark.any_backend
 
 _TINY = (
-    # Batches that all have one size, or else each training compiles its step twice.
+    # All batches have one size. Otherwise each training compiles its step twice.
     "--config.data.train_size=96",
     "--config.data.validation=48",
     "--config.model.filters=4",
@@ -62,7 +62,7 @@ def _tags(directory):
 
 
 def _account(directory):
-    """Returns everything about a finished sweep that must not hang on how often it was killed."""
+    """Returns everything about a finished sweep that must not depend on how often it was killed."""
     trials = [
         {
             "id": outcome.trial_id,
@@ -100,7 +100,7 @@ class _Watch:
 
 
 def _fuzz(gnexp_train, tuner, kills, seed, folder):
-    """Kills so often, over as many sweeps as that takes, and compares each with one that was never killed."""
+    """Kills as many times as `kills`, over several sweeps, and compares each with one that was never killed."""
     began = time.monotonic()
     done = gnexp_train(*_command(tuner, folder / "unbroken"), config="configs/smoke_sweep.py")
     assert done.returncode == 0, done.stderr

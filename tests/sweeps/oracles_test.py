@@ -216,7 +216,7 @@ def test_random_search_has_all_of_a_small_space(tmp_path):
 
 
 def test_bayesian_finds_what_random_search_does_not(tmp_path):
-    # An independent reference for that the Gaussian process is at work: 12 trials on a smooth bowl.
+    # An independent check that the Gaussian process works: 12 trials on a smooth bowl.
     best = {}
     for tuner in ("random", "bayesian"):
         config = _small(tuner, epsilon=floats(1e-7, 1e-2, sampling="log"), l2=floats(0.0, 1.0))
@@ -395,7 +395,7 @@ def test_bayesian_leaves_the_place_of_its_failures(tmp_path):
     config = _small("bayesian", l2=floats(1e-4, 10.0, sampling="log"), epsilon=floats(1e-7, 1e-2, sampling="log"))
     config.sweep.max_trials = 12
 
-    def score(values):  # the better, the nearer to where it fails
+    def score(values):  # scores get better towards the values that fail
         return None if values["model.l2"] > 1 else math.log10(values["model.l2"])
 
     ran = _Driver(config, tmp_path, score).run()
@@ -420,7 +420,7 @@ def test_random_search_has_all_whole_numbers_of_a_logarithmic_range(tmp_path):
 
 
 def _side_by_side(config, folder, slots):
-    """Returns the values of every trial of a sweep with so many at a time, of which the youngest ends first."""
+    """Returns the values of every trial of a sweep with `slots` trials at a time; the youngest ends first."""
     driver, running = _Driver(config, folder), {}
     while True:
         for slot in set(range(slots)) - set(running):

@@ -36,14 +36,14 @@ def _workers(directory):
 
 
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
-    """One story, for each chapter of its own would start TensorFlow three times more."""
+    """One long test, because each part by itself would start TensorFlow three more times."""
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, 3e-2, TOO_FAST)}}
     config, directory = tiny("grid", trials=4, epochs=60, parallel=2, **rates), tmp_path / "sweep"
 
     def start():
         return gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
 
-    # Killed as often as that, trial 0000 is given up.
+    # After three kills trial 0000 has failed.
     process, killed = start(), set()
     while len(killed) < 3:
         worker = faults.until(lambda: _workers(directory).get(0))
@@ -69,7 +69,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     process.communicate()
     faults.until(lambda: not _workers(directory), seconds=2)
 
-    # Once is not too often.
+    # One kill does not fail a trial.
     process = start()
     os.kill(faults.hold(directory, {"0001": 2})["0001"], signal.SIGKILL)
     stdout, stderr = process.communicate(timeout=200)

@@ -1,4 +1,4 @@
-"""The same sweep on Ray: whatever is lost, a process, a node or the driver, no finished epoch is."""
+"""The same sweep on Ray: no finished epoch is lost with a process, a node or the driver."""
 
 import importlib.util
 import os
@@ -54,7 +54,7 @@ def test_a_sweep_is_the_same_on_ray_as_one_trial_after_the_other(tmp_path):
 @needs_proc
 @pytest.mark.slow
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
-    """One story, for each chapter of its own would start Ray and TensorFlow anew."""
+    """One long test, because each part by itself would start Ray and TensorFlow again."""
     config, directory = on_ray(tiny("grid", trials=3, epochs=60, **_RATES)), tmp_path / "sweep"
 
     def start():
@@ -81,7 +81,7 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     for trial in held:
         assert files.read_json(faults.folder(directory, trial) / files.RESULT)["status"] == "stopped"
 
-    # It may go on anywhere.
+    # It may resume anywhere.
     config.sweep.executor, config.sweep.parallel = "serial", 1
     found = run(config, directory)
     expected = run(config, tmp_path / "serial")
@@ -117,7 +117,7 @@ def test_a_lost_node_loses_no_finished_epoch(cluster, gnexp_train, tmp_path):
     found = read_trials(directory)
     faults.assert_same(found, run(config, tmp_path / "serial"))
     assert faults.processes_of(directory, on_it) == 2
-    # A trial that raises is no lost process.
+    # A trial that raises is not a lost process.
     assert found[2].status == "failed" and faults.processes_of(directory, "0002") == 1
 
 

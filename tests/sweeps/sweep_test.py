@@ -1,4 +1,4 @@
-"""A sweep in its workdir: what comes of each trial, what is kept, what the dashboard gets, and what stops it."""
+"""A sweep in its workdir: the results of its trials, what it keeps, what the dashboard gets, and what stops it."""
 
 import dataclasses
 import errno
@@ -234,7 +234,7 @@ def test_a_second_signal_that_comes_while_a_layer_is_called_is_no_failure_of_the
 
     def signalled(self, inputs):
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(1.1)  # At once a second one is taken for the same.
+        time.sleep(1.1)  # A second one that comes at once counts as the same.
         os.kill(os.getpid(), signal.SIGTERM)
         return real(self, inputs)
 

@@ -1,4 +1,4 @@
-"""Whether a sweep's executor can run, answered at once: Ray would say it after a minute, or never."""
+"""Checks at once whether a sweep's executor can run. Ray would say so after a minute, or never."""
 
 import importlib.util
 import os
@@ -10,7 +10,7 @@ from gnexp.errors import UserError
 
 
 def check(config: ConfigDict, address: str | None) -> None:
-    """Checks what a config and --ray_address say of the executor.
+    """Checks the settings of the executor in a config and in --ray_address.
 
     Args:
       config: of a training or a sweep.

@@ -6,22 +6,22 @@ from gnexp.sweeps.trial import Done, Task
 
 
 class Executor(Protocol):
-    """Takes tasks, and says what came of them in the order of their ends.
+    """Runs tasks, and returns their results in the order in which they end.
 
-    A trial that fails is a `Done`; what is raised stops the sweep. Whatever happens to a task on the way, its folder
-    says how far it is, so that an executor may run it again.
+    A trial that fails is a `Done`; an exception stops the sweep. The folder of a task always says how far the task is,
+    so that an executor may run it again.
 
     Attributes:
-      slots: how many tasks it takes at a time.
+      slots: how many tasks it runs at a time.
     """
 
     slots: int
 
     def submit(self, task: Task) -> None:
-        """Takes a task; there must be a slot for it."""
+        """Starts a task; there must be a free slot."""
 
     def wait(self) -> tuple[str, Done]:
-        """Returns the trial id of a task that has ended, and what it came to.
+        """Waits for a task to end, and returns its trial id and its result.
 
         Raises:
           InterruptedTrainingError: SIGINT or SIGTERM came; every trial is saved.

@@ -1,6 +1,6 @@
-"""What a Ray node does with one of a sweep's trials.
+"""Runs one of a sweep's trials on a Ray node.
 
-What is imported here is little: a task's environment must be set before TensorFlow, JAX and Keras are imported.
+This module imports little: a task's environment must be set before TensorFlow, JAX and Keras are imported.
 """
 
 import functools
@@ -18,24 +18,24 @@ from gnexp.sweeps.trial_console import TrialConsole
 from gnexp.terminal.stderr import everything
 from gnexp.workdir.files import BACKEND_LOG
 
-STARTING = "starting"  # how the first thing begins that a trial's process says
+STARTING = "starting"  # begins the first message of a trial's process
 
 
 class Progress:
-    """Where running trials say how far they are, for the driver to look at: an actor beside it."""
+    """Collects how far running trials are, for the driver to read: an actor on the driver's node."""
 
     def __init__(self):
         self._news: dict[str, list[str]] = {}
 
     def say(self, trial_id: str, text: str) -> None:
-        """Takes note of how far a trial is."""
+        """Records how far a trial is, in place of what it said before; a start is kept."""
         said = self._news.setdefault(trial_id, [])
         if said and not said[-1].startswith(STARTING):
             said.pop()
         said.append(text)
 
     def take(self) -> dict[str, list[str]]:
-        """Returns what is new since the last time, by trial: every start, and how far it is now."""
+        """Returns the news since the last call, by trial id: every start, and how far the trial is now."""
         news, self._news = self._news, {}
         return news
 
@@ -49,26 +49,26 @@ def run(
     environment: Mapping[str, str],
     progress: Any,
 ) -> Any:
-    """Runs a trial, from where another process left it perhaps.
+    """Runs a trial, or resumes it where another process stopped.
 
     Args:
       trial_id: its name.
-      task: its `trial.Task`, pickled: to read it takes Keras.
+      task: its `trial.Task`, pickled, because unpickling it imports Keras.
       directory: the sweep's workdir.
-      sweep: what `dashboard.sweep_name` gives for it where the driver runs.
+      sweep: its `dashboard.sweep_name` on the driver's machine, which must be the same here.
       data: the sweep's config.data.
       environment: variables to set first.
       progress: the handle of the sweep's `Progress`.
 
     Returns:
-      The task's `trial.Done`, or what `trial.run` raised for a reason outside of the trial: Ray would wrap
-      what is raised.
+      The task's `trial.Done`, or what `trial.run` raised for a reason outside of the trial. It is not raised here,
+      because Ray would wrap it.
     """
     progress.say.remote(trial_id, f"{STARTING} on {platform.node()}")
     os.environ.update(environment)
     try:
         _check_shared(directory, sweep)
-        # A process that was given up may still write to its own.
+        # Each process has its own log, because one that was given up may still be writing.
         log = f"{pathlib.Path(BACKEND_LOG).stem}-{platform.node()}-{os.getpid()}.log"
         with everything(directory / "trials" / trial_id / log):
             from gnexp.sweeps import trial
@@ -90,7 +90,7 @@ def _check_shared(directory: pathlib.Path, sweep: str) -> None:
     if dashboard.sweep_name(directory) != sweep:
         raise UserError(
             f"{platform.node()} does not find the sweep in {directory}: with config.sweep.executor='ray' the workdir "
-            "must lie on a file system that every node of the cluster shares"
+            "must be on a file system that every node of the cluster shares"
         )
 
 

@@ -14,20 +14,20 @@ from gnexp.sweeps.executors.worker import Worker
 from gnexp.sweeps.trial import Done, Task
 
 _MOST_DEATHS = 3
-_SECONDS_TO_A_SIGNAL = 0.2  # at the most, from when it comes until it is looked for
+_SECONDS_TO_A_SIGNAL = 0.2  # the longest that a signal goes unnoticed
 
 
 class Processes:
-    """The executor for a machine with several processors; a context, whose end leaves no process behind.
+    """The executor for a machine with several processors; a context that leaves no process behind.
 
     Args:
       config: the sweep's.
       directory: its workdir.
       console: where the progress goes.
-      received: gets the signals that are to stop the sweep (`training.signals.stop_signals`).
+      received: the list that gets the signals to stop the sweep (`training.signals.stop_signals`).
 
     Attributes:
-      slots: how many tasks it takes at a time.
+      slots: how many tasks it runs at a time.
     """
 
     def __init__(self, config: ConfigDict, directory: pathlib.Path, console: SweepConsole, received: list[int]):
@@ -35,18 +35,17 @@ class Processes:
         self._directory = directory
         self._console = console
         self._received = received
-        self._deaths: dict[str, int] = {}  # of processes, by the trial that each ran
+        self._deaths: dict[str, int] = {}  # trial id -> how many of its processes died
         self._workers = [
             Worker(config, directory, cpus, directory / f"backend-{slot}.log")
             for slot, cpus in enumerate(_shares(self.slots))
         ]
 
     def __enter__(self):
-        """Leaves it to the first task to start a process."""
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Ends every process, once its trial is saved unless a signal says not to wait."""
+        """Ends every process; their trials are saved first, unless the sweep was interrupted."""
         try:
             if not isinstance(error, InterruptedTrainingError):
                 self._stop()
@@ -55,12 +54,12 @@ class Processes:
                 worker.kill()
 
     def submit(self, task: Task) -> None:
-        """Takes a task; there must be a slot for it."""
+        """Starts a task; there must be a free slot."""
         self._console.trial(task.trial_id, task.epochs)
         next(worker for worker in self._workers if not worker.task).begin(task)
 
     def wait(self) -> tuple[str, Done]:
-        """Returns the trial id of a task that has ended, and what it came to.
+        """Waits for a task to end, and returns its trial id and its result.
 
         Raises:
           InterruptedTrainingError: SIGINT or SIGTERM came; every trial is saved.
@@ -87,7 +86,7 @@ class Processes:
         raise InterruptedTrainingError(self._received[0], f"{where}; everything is saved", self._directory)
 
     def _resume(self, worker: Worker) -> Done | None:
-        """Has another process resume the task of one that is dead, or gives the trial up."""
+        """Has a new process resume the task of a dead one, or fails the trial after too many deaths."""
         code, task = worker.kill(), worker.task
         if not task:
             return None
@@ -104,14 +103,14 @@ class Processes:
         return [worker for worker in self._workers if worker.task]
 
     def _heard(self) -> list[Worker]:
-        """Returns the workers that have something to say, or none where for a moment none has."""
+        """Waits a moment, and returns the workers that have sent something."""
         workers = {worker.connection: worker for worker in self._workers if worker.connection}
         return [workers[ready] for ready in connection.wait(workers, _SECONDS_TO_A_SIGNAL)]
 
     def _stop(self) -> OSError | UserError | None:
-        """Has every trial saved, and returns why one could not be.
+        """Has every trial saved, and returns the error if one could not be.
 
-        One that ends just then has said so in its folder, for when the sweep goes on.
+        A trial that ends meanwhile has its result in its folder, where the sweep finds it when it resumes.
         """
         errors = []
         for worker in self._busy():
@@ -131,7 +130,7 @@ class Processes:
 
 
 def _shares(slots: int) -> list[set[int]]:
-    """Returns the processors of each slot: none where the platform, macOS say, lets nobody choose."""
+    """Returns the processors of each slot: none if the platform, such as macOS, has no processor affinity."""
     if not hasattr(os, "sched_getaffinity"):
         return [set()] * slots
     cpus = sorted(os.sched_getaffinity(0))

@@ -1,8 +1,8 @@
-"""Runs trials as tasks of a Ray cluster: one that is there already, or one of this machine alone.
+"""Runs trials as tasks of a Ray cluster: one that is running already, or one that is started on this machine.
 
-The oracle, the dashboard's root and the terminal stay in the sweep's own process, the driver. A task holds nothing: it
-finds in the trial's folder how far the trial is. So Ray may begin it anew on any node when a process or a node is lost,
-which it does by itself. A trial that raises has come to its end, and is never retried.
+The oracle, the sweep's own run in the dashboard and the terminal stay in the sweep's process, the driver. A task has no
+state: it reads from the trial's folder how far the trial is. So Ray can restart it on any node when a process or a node
+is lost, and does so by itself. A trial that raises has failed, and is never retried.
 """
 
 import contextlib
@@ -34,23 +34,23 @@ from gnexp.sweeps.executors.ray_cluster import GPUS, SAVED_EPOCHS, ClusterLostEr
 from gnexp.sweeps.trial import Done, Task
 
 _RETRIES = 3
-_SECONDS_TO_A_SIGNAL = 0.2  # at the most, from when it comes until it is looked for
-# Of a trial's silence, until it is said: where no node could take it, or where all may be busy.
+_SECONDS_TO_A_SIGNAL = 0.2  # the longest that a signal goes unnoticed
+# How long a trial may be silent until the console says why: because no node has room for it, or because all are busy.
 _NO_NODE_SECONDS, _BUSY_SECONDS = 5.0, 30.0
 
 
 class Ray:
-    """The executor for a Ray cluster; a context, whose end leaves no task behind, and no Ray that it started.
+    """The executor for a Ray cluster; a context that leaves no task behind, and no cluster that it started.
 
     Args:
       config: the sweep's.
       directory: its workdir, on a file system that all nodes share.
       console: where the progress goes.
-      received: gets the signals that are to stop the sweep (`training.signals.stop_signals`).
+      received: the list that gets the signals to stop the sweep (`training.signals.stop_signals`).
       address: the cluster's, as `ray.init` takes it, or None to start one here.
 
     Attributes:
-      slots: how many tasks it takes at a time.
+      slots: how many tasks it runs at a time.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Ray:
         self._received = received
         self._address = address
         self._tasks: dict[ray.ObjectRef, Task] = {}
-        # time.monotonic() of the last news of each trial in flight, or of its submission where it has not begun
+        # time.monotonic() of the last news of each trial in flight, or of its submission if it has not started
         self._heard: dict[str, float] = {}
         self._waiting: dict[str, float] = {}
         self._head = Head()
@@ -80,7 +80,7 @@ class Ray:
         """Connects to the cluster, or starts it.
 
         Raises:
-          UserError: there is none at the address, or this machine has not what a trial is to get.
+          UserError: there is no cluster at the address, or this machine lacks what a trial needs.
         """
         ray_cluster.connect(self._address, self._directory)
         resources = self._config.sweep.resources
@@ -88,7 +88,7 @@ class Ray:
             there_are = in_words(ray.cluster_resources())
             ray.shutdown()
             raise UserError(f"config.sweep.resources is {self._needed()} for each trial: this machine has {there_are}")
-        # Of the driver alone, for Ray has been started: it trains nothing, and leaves the GPUs to those who do.
+        # Ray has started, so this hides the GPUs only from the driver, which trains nothing.
         self._gpus = os.environ.get(GPUS)
         os.environ[GPUS] = "-1"
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
@@ -99,12 +99,12 @@ class Ray:
             num_cpus=resources.cpus,
             num_gpus=resources.gpus,
             max_retries=_RETRIES,
-            scheduling_strategy="SPREAD",  # Trials on one node share the bandwidth of its memory.
+            scheduling_strategy="SPREAD",  # Trials on one node share its memory bandwidth.
         )
         return self
 
     def __exit__(self, kind, error, traceback):
-        """Leaves the cluster, once every trial is saved unless a signal says not to wait."""
+        """Leaves the cluster; every trial is saved first, unless the sweep was interrupted or the cluster is lost."""
         try:
             if not isinstance(error, (InterruptedTrainingError, ClusterLostError)):
                 self._stop()
@@ -115,7 +115,7 @@ class Ray:
                 os.environ[GPUS] = self._gpus
 
     def submit(self, task: Task) -> None:
-        """Takes a task, which begins when a node has room for it."""
+        """Submits a task, which starts when a node has room for it."""
         self._console.trial(task.trial_id, task.epochs)
         self._console.progress(task.trial_id, f"waiting for {self._needed()}")
         self._heard[task.trial_id] = self._waiting[task.trial_id] = time.monotonic()
@@ -136,7 +136,7 @@ class Ray:
         self._tasks[reference] = task
 
     def wait(self) -> tuple[str, Done]:
-        """Returns the trial id of a task that has ended, and what it came to.
+        """Waits for a task to end, and returns its trial id and its result.
 
         Raises:
           GnexpError: the cluster is lost, or a node cannot run trials.
@@ -149,7 +149,7 @@ class Ray:
                 ended = self._ended()
             except RayError as error:
                 raise ClusterLostError(first_line(error)) from error
-            # A signal to all of a cluster's processes ends trials as well, which then have not failed.
+            # A signal to all processes of a cluster also ends trials. Those are interrupted, not failed.
             for reference in ended if not self._received else ():
                 task = self._tasks.pop(reference)
                 self._waiting.pop(task.trial_id, None)
@@ -167,11 +167,11 @@ class Ray:
         raise InterruptedTrainingError(self._received[0], f"{where}; {self._saved}", self._directory)
 
     def _ended(self) -> list[ray.ObjectRef]:
-        """Returns at most one of the tasks that have ended, or none where for a moment none has."""
+        """Waits a moment, and returns at most one of the tasks that have ended."""
         return ray.wait(list(self._tasks), num_returns=1, timeout=_SECONDS_TO_A_SIGNAL)[0]
 
     def _result(self, reference: ray.ObjectRef, task: Task) -> Done | Exception | None:
-        """Returns what a task came to, why the sweep must stop, or None where the task is to be submitted anew."""
+        """Returns a task's result, the error that stops the sweep, or None to have the task submitted again."""
         try:
             said = ray.get(reference)
         except TaskCancelledError:  # by a stray signal, and not by us
@@ -185,13 +185,13 @@ class Ray:
             return trial.fail(task, KilledError(why))
         except RayError as error:
             return ClusterLostError(first_line(error))
-        # Who takes the node away interrupts a trial, too.
+        # Whoever takes a node away also interrupts its trial, which then runs elsewhere.
         return None if isinstance(said, InterruptedTrainingError) else said
 
     def _hear(self) -> None:
-        """Shows what running trials say, and what the others wait for."""
+        """Shows how far running trials are, and what the others wait for."""
         news = {}
-        with contextlib.suppress(GetTimeoutError, RayActorError):  # It is slow, or begun anew; trials go on without it.
+        with contextlib.suppress(GetTimeoutError, RayActorError):  # The actor is slow or restarting.
             news = ray.get(self._progress.take.remote(), timeout=_SECONDS_TO_A_SIGNAL)
         now = time.monotonic()
         in_flight = {task.trial_id for task in self._tasks.values()}
@@ -203,7 +203,7 @@ class Ray:
                 if text.startswith(node.STARTING) and trial_id in self._begun:
                     self._console.say(f"trial {trial_id}: its process was lost; another process is {text}")
                 self._begun.add(trial_id)
-        # Of a head that is gone Ray's answer would be to end the process, silently, after a minute.
+        # A question to a lost head would make Ray end this process after a minute, without a message.
         if self._head.answers():
             self._say_what_trials_wait_for(now, in_flight)
 
@@ -221,9 +221,9 @@ class Ray:
         self._said = what
 
     def _stop(self) -> OSError | UserError | None:
-        """Has every trial saved, and returns why one could not be.
+        """Has every trial saved, and returns the error if one could not be.
 
-        One that ends just then has said so in its folder, for when the sweep goes on.
+        A trial that ends meanwhile has its result in its folder, where the sweep finds it when it resumes.
         """
         errors = []
         try:
@@ -240,7 +240,7 @@ class Ray:
         return errors[0] if errors else None
 
     def _last_words(self, reference: ray.ObjectRef) -> Done | Exception | None:
-        """Returns what a task that was told to stop came to, or None where it had not begun, or was lost."""
+        """Returns the result of a task that was told to stop, or None if it had not started or was lost."""
         try:
             return ray.get(reference)
         except TaskCancelledError:

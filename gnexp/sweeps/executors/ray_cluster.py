@@ -1,4 +1,4 @@
-"""The Ray cluster under a sweep: connecting to it, whether its head is still there, and what it has."""
+"""The Ray cluster of a sweep: how to connect to it, whether its head is alive, and what resources it has."""
 
 import os
 import pathlib
@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping
 
-# Ray reads these when it is imported. Otherwise Ray retries forever a trial that fits into no node's memory.
+# Ray reads these when it is imported. Without the last one it retries forever a trial that fits into no node's memory.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_DEDUP_LOGS", "0")
 os.environ.setdefault("RAY_task_oom_retries", "3")
@@ -17,32 +17,32 @@ from ml_collections import ConfigDict
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError, first_line
 
-_HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often it is looked at, and after how long it is given up
-_OBJECT_STORE = 100 * 2**20  # bytes, near Ray's least: tasks and what they come to are small
+_HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often to check the head, and when to give it up
+_OBJECT_STORE = 100 * 2**20  # bytes, close to Ray's minimum: tasks and their results are small
 SAVED_EPOCHS = "every finished epoch is saved"
-_STDERR = 2  # the file descriptor: Python's stderr is another one here (terminal.stderr)
+_STDERR = 2  # the file descriptor; Python's stderr has another one here (terminal.stderr)
 GPUS, _TOKEN = "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
 
 
 class ClusterLostError(GnexpError):
-    """There is nobody left to ask for the trials."""
+    """The cluster no longer answers."""
 
     def __init__(self, why: str):
         super().__init__(f"the Ray cluster is lost ({why}); {SAVED_EPOCHS}, and the same command resumes the sweep")
 
 
 class Head:
-    """The cluster's head, looked for every few seconds: where it is gone, Ray would end the process after a minute."""
+    """Watches the cluster's head. Once that is gone, a call to Ray ends the process after a minute."""
 
     def __init__(self):
         self._checked = self._seen = time.monotonic()
 
     def answers(self) -> bool:
-        """Looks for the cluster's head every few seconds, and returns whether it just was there.
+        """Checks the head every few seconds, and returns whether it was checked now and answered.
 
         Raises:
-          ClusterLostError: it has been gone for long.
+          ClusterLostError: it has not answered for too long.
         """
         now = time.monotonic()
         if now < self._checked + _HEAD_SECONDS:
@@ -61,14 +61,14 @@ class Head:
 
 
 def connect(address: str | None, directory: pathlib.Path) -> None:
-    """Connects to a Ray cluster, or starts one of this machine alone.
+    """Connects to a Ray cluster, or starts one on this machine.
 
     Args:
       address: as `ray.init` takes it, or None to start one.
       directory: the sweep's workdir.
 
     Raises:
-      UserError: there is none at the address, or Ray does not start.
+      UserError: there is no cluster at the address, or Ray does not start.
       InterruptedTrainingError: SIGTERM came meanwhile.
     """
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -80,7 +80,7 @@ def connect(address: str | None, directory: pathlib.Path) -> None:
         else:
             cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
             ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except SystemExit as error:  # of Ray's own handler
+    except SystemExit as error:  # from Ray's own handler
         raise InterruptedTrainingError(
             signal.SIGTERM, "before its next trial; everything is saved", directory
         ) from error
@@ -92,7 +92,7 @@ def connect(address: str | None, directory: pathlib.Path) -> None:
         raise UserError(f"Ray cannot be used{at}: {first_line(error)}{hint}") from error
     finally:
         signal.signal(signal.SIGTERM, handler)
-    # Whatever is told, a thread of Ray prints to the terminal what the cluster says of lost processes.
+    # Despite log_to_driver=False a thread of Ray prints the cluster's messages about lost processes to the terminal.
     ray._private.worker.print_to_stdstream = _to_backend_log
 
 
@@ -105,7 +105,7 @@ def environment(resources: ConfigDict) -> dict[str, str]:
     found = {name: os.environ[name] for name in _ENVIRONMENT if os.environ.get(name)}
     if "GNEXP_DATA_DIR" in found:
         found["GNEXP_DATA_DIR"] = str(pathlib.Path(found["GNEXP_DATA_DIR"]).absolute())
-    # Ray limits OpenMP's threads, and says which GPUs are seen: all of them where a trial is to get none.
+    # Ray itself limits OpenMP's threads and sets the visible GPUs, but shows all of them to a trial that gets none.
     threads = dict.fromkeys(("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC"), str(resources.cpus))
     return {**found, **threads, **({} if resources.gpus else {GPUS: "-1"})}
 
@@ -118,7 +118,7 @@ def in_words(resources: Mapping[str, float]) -> str:
 
 
 def a_node_has_room(needed: ConfigDict) -> bool:
-    """Tells whether a node could take a trial with these `sweep.resources`, were it idle."""
+    """Tells whether some node, if idle, has room for a trial with these `sweep.resources`."""
     return any(
         each["Alive"]
         and each["Resources"].get("CPU", 0) >= needed.cpus

@@ -8,14 +8,14 @@ from gnexp.sweeps.trial import Done, Task
 
 
 class Serial:
-    """The executor that every machine has.
+    """The executor that works on every machine.
 
     Args:
       splits: the sweep's dataset.
       console: where the progress goes.
 
     Attributes:
-      slots: how many tasks it takes at a time.
+      slots: how many tasks it runs at a time.
     """
 
     slots = 1
@@ -26,11 +26,11 @@ class Serial:
         self._task: Task | None = None
 
     def submit(self, task: Task) -> None:
-        """Takes a task."""
+        """Keeps a task for `wait` to run."""
         self._task = task
 
     def wait(self) -> tuple[str, Done]:
-        """Returns the trial id of a task that has ended, and what it came to; raises what `trial.run` raises."""
+        """Runs the task, and returns its trial id and its result; raises what `trial.run` raises."""
         task, self._task = self._task, None
         console = self._console.trial(task.trial_id, task.epochs)
         try:

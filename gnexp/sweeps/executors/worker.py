@@ -1,6 +1,6 @@
-"""A process that runs one of a sweep's trials after another, from both ends.
+"""A process that runs a sweep's trials one after another: the sweep's end of it, and its own.
 
-What is imported here is little: the process must notice the sweep's death also while it imports TensorFlow.
+This module imports little: the process must notice the sweep's death even while it imports TensorFlow.
 """
 
 import contextlib
@@ -23,17 +23,17 @@ from gnexp.terminal.stderr import native_stderr
 
 
 class Worker:
-    """The sweep's end: a process that is started when there is first something to do, and anew after a `kill`.
+    """The sweep's end of a process, which starts with the first task, and with the first one after a `kill`.
 
     Args:
       config: the sweep's.
       directory: its workdir.
-      cpus: the processors that are the process's; none where the platform has no say in that.
-      log: gets whatever the process writes to stdout and stderr.
+      cpus: the processors that the process may use; empty if the platform has no processor affinity.
+      log: the file that gets whatever the process writes to stdout and stderr.
 
     Attributes:
-      task: the `trial.Task` that runs, or None; the owner sets it back.
-      connection: from where `hear` reads, while there is a process.
+      task: the running `trial.Task`, or None; the owner resets it.
+      connection: what `hear` reads from; None while there is no process.
       log: see above.
     """
 
@@ -55,13 +55,15 @@ class Worker:
             with theirs, _inheritance(self._cpus, self.log):
                 process.start()
             self.connection, self._process = ours, process
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It died unseen; `hear` will say so.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It has died; `hear` will say so.
             self.connection.send(task)
 
     def hear(self) -> Any:
-        """Returns what the process says next, waiting for it: a string, which says how far the task is, or its end.
+        """Waits for the next message of the process, and returns it.
 
-        The end is an `trial.Done`, or what `trial.run` raised for a reason outside of the trial.
+        Returns:
+          A string that says how far the task is, or at its end the `trial.Done`, or what `trial.run` raised for a
+          reason outside of the trial.
 
         Raises:
           EOFError: the process is dead.
@@ -76,7 +78,7 @@ class Worker:
         self._process.terminate()
 
     def kill(self) -> int | None:
-        """Ends the process, if there is one, and returns its exit code, that of an earlier death perhaps."""
+        """Kills the process if it is alive, and returns its exit code; None if there is no process."""
         process, self._process = self._process, None
         if process:
             process.kill()
@@ -88,12 +90,12 @@ class Worker:
 
 @contextlib.contextmanager
 def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
-    """Gives this thread what a process that it starts is to have from its first instruction on.
+    """Sets for this thread what a process that it starts must have from its first instruction on.
 
-    TensorFlow, JAX and NumPy count the processors when they are imported; C++ greets at once; and Ctrl-C is not to be
-    heard before the process has said that it ignores it.
+    TensorFlow, JAX and NumPy count the processors when they are imported; their C++ code writes to stderr at once; and
+    Ctrl-C must stay blocked until the process ignores it.
     """
-    resource_tracker.ensure_running()  # Else the first start would do it, and unblock SIGINT again.
+    resource_tracker.ensure_running()  # Otherwise the first start would do it, and unblock SIGINT again.
     with native_stderr(log):
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         mine = os.sched_getaffinity(0) if cpus else set()
@@ -109,7 +111,7 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
 
 def _main(connection: Connection, config: dict[str, Any], directory: pathlib.Path) -> None:
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    # Ctrl-C reaches every process of the terminal: it is the sweep's to hear, and to hand on as SIGTERM.
+    # Ctrl-C reaches every process of the terminal. Only the sweep reacts to it, and sends its processes SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.dup2(2, 1)
@@ -125,7 +127,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
     from gnexp.training.signals import stop_signals
 
     with stop_signals(directory) as received:
-        # When not to wait any more is the sweep's to say, too, and it says that with SIGKILL.
+        # A second signal is not for this process: the sweep decides when to stop waiting, and then sends SIGKILL.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
         splits = load(config.data)

@@ -1,1 +1,1 @@
-"""What chooses the trials: keras-tuner's oracles, made durable."""
+"""The oracles, which choose the trials: those of keras-tuner, made durable."""

@@ -22,15 +22,14 @@ class Bayesian(Durable, BayesianOptimizationOracle):
     """
 
     def __init__(self, space: Space, **options):
-        """Starts with no trials."""
         super().__init__(space, num_initial_points=_RANDOM_POINTS_PER_HYPERPARAMETER * len(space.searched), **options)
         self.gpr = self._make_gpr()
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns what the Gaussian process expects most of, among what was not tried."""
+        """Returns the untried values that the Gaussian process rates best."""
         self._random_state = np.random.RandomState((self.seed, len(self.trials)))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # scikit-learn's, of kernels at the edge of their bounds
+            warnings.simplefilter("ignore")  # from scikit-learn, about kernels at the edge of their bounds
             response = super().populate_space(trial_id)
             if response.get("values") and self._duplicate(response["values"]):
                 response = self._best_untried()
@@ -39,8 +38,8 @@ class Bayesian(Durable, BayesianOptimizationOracle):
     def _vectorize_trials(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the points and scores that the Gaussian process is fitted to, lower scores being better.
 
-        keras-tuner leaves failed trials out, and then proposes the place of the last failure for ever. Here a failure
-        is as bad as the worst of the others.
+        keras-tuner leaves failed trials out, and then proposes the values of the last failure forever. Here a failure
+        gets the worst score of the others.
         """
         points, scores = super()._vectorize_trials()
         failed = [

@@ -18,7 +18,7 @@ class _Random(Durable, RandomSearchOracle):
 
 
 def create(config: ConfigDict, space: Space):
-    """Returns the oracle that a sweep's config asks for, a `keras_tuner.Oracle` in no folder yet."""
+    """Returns the oracle that a sweep's config asks for: a `keras_tuner.Oracle` without a folder yet."""
     sweep = config.sweep
     options = {
         "space": space,
@@ -39,7 +39,7 @@ def create(config: ConfigDict, space: Space):
 
 
 def first_trials(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:
-    """Returns the values of a sweep's first trials, as far as they do not hang on what comes of others."""
+    """Returns the values of a sweep's first trials, up to those that depend on the results of others."""
     oracle = create(config, space)
     trials = [oracle.create_trial(f"tuner{number}") for number in range(count)]
     return [trial.hyperparameters.values for trial in trials if trial.status == TrialStatus.RUNNING]

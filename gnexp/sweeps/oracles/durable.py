@@ -3,10 +3,10 @@
 An oracle chooses the trials. Its files are keras-tuner's own, in keras-tuner's own format, so that a plain
 `keras_tuner.RandomSearch(..., directory=workdir, project_name="oracle")` opens them.
 
-They outlast a kill at any instant, because each file is replaced, never written in place, and `oracle.json` alone says
-what happened. A trial that it does not list was never created; one whose end it does not list is still to be ended. All
-functions of keras-tuner that write are overridden: they are also those that leak its lock when they raise
-(engine/oracle.py `synchronized`), and warn of a deprecated function of `threading`.
+They survive a kill at any instant, because each file is replaced, never written in place, and only `oracle.json` says
+what happened. A trial that it does not list was never created; one without an end there has not ended. All functions of
+keras-tuner that write are overridden. These also leak its lock when they raise (engine/oracle.py `synchronized`), and
+use a deprecated function of `threading`.
 """
 
 import pathlib
@@ -24,26 +24,25 @@ from gnexp.sweeps.oracles import hyperparameters
 from gnexp.workdir import files
 
 _STATE = "oracle.json"
-# keras-tuner starts everything anew, over what is there, where this file is missing.
+# Without this file keras-tuner starts from the beginning, over the files of the earlier search.
 _TUNER = "tuner0.json"
 _MOST_LISTED = 100_000
 
 
 class Durable:
-    """What all the oracles share; comes before keras-tuner's class among the bases.
+    """The part that all oracles share; it must come before keras-tuner's class among the bases.
 
     Args:
       space: the search space.
       objective: the figure that is optimized, a name in `config.objective.OBJECTIVES`.
-      max_trials: how many trials there are to be.
+      max_trials: how many trials there will be at most.
       seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
       **options: of the keras-tuner class.
     """
 
     def __init__(self, space: Space, objective: str, max_trials: int, seed: int, **options):
-        """Starts with no trials, in no folder."""
         super().__init__(
-            # By itself keras-tuner guesses the direction, and guesses val_f1_score to be minimized.
+            # Left to itself keras-tuner guesses the direction, and would minimize val_f1_score.
             objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
             hyperparameters=hyperparameters.of(space),
             allow_new_entries=False,
@@ -54,13 +53,17 @@ class Durable:
         self.space = space
         self.max_trials = max_trials
         self.seed = seed
-        # keras-tuner counts this up from the seed, draw by draw, so that two seeds would share most of their draws.
+        # keras-tuner adds 1 to this with each draw, so that two neighbouring seeds would share most of their draws.
         self._seed_state = seed << 32
         self.verbose = 0
         self._folder: pathlib.Path | None = None
 
     def create_trial(self, tuner_id: str) -> Trial:
-        """Returns the trial under way for a tuner id, or a new one; its status may be STOPPED or IDLE instead."""
+        """Returns the running trial of a tuner id, or a new one.
+
+        The status of the new one is RUNNING; STOPPED if there are no more trials; or IDLE if there is none until others
+        have ended.
+        """
         if tuner_id in self.ongoing_trials:
             return self.ongoing_trials[tuner_id]
         # keras-tuner pads by max_trials, so that raising it from 9 to 10 mixes two widths.
@@ -81,7 +84,7 @@ class Durable:
         return trial
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
-        """Notes one execution's figures; `end_trial` saves them."""
+        """Records the figures of one execution; `end_trial` saves them."""
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
@@ -92,8 +95,8 @@ class Durable:
     def end_trial(self, trial: Trial) -> None:
         """Ends a trial, COMPLETED after `update_trial`, or FAILED with a message.
 
-        A failure is the trial's own: keras-tuner gives the whole search up after three in a row, and leaves the last
-        one RUNNING on the disk (oracle.py:588).
+        A failure does not stop the search. keras-tuner stops it after three in a row, and leaves the last one RUNNING
+        on the disk (oracle.py:588).
         """
         if trial.status == TrialStatus.COMPLETED:
             self.score_trial(trial)
@@ -106,21 +109,21 @@ class Durable:
         self.save()
 
     def promotable(self) -> set[str]:
-        """Returns the ids of the trials from whose checkpoints others may yet go on."""
+        """Returns the ids of the trials whose checkpoints other trials may still resume."""
         return set()
 
     def _record_values(self, trial: Trial) -> None:
         """Marks a trial's values as tried.
 
-        keras-tuner's own first drops the value of every name that also stands under a condition that does not hold,
-        a learning rate for each optimizer say, and draws it anew without a seed (hyperparameters.py:604).
+        keras-tuner's own method first drops the value of every name that is also under a condition that does not hold,
+        such as a learning rate for each optimizer, and draws it again without a seed (hyperparameters.py:604).
         """
         values_hash = self._compute_values_hash(trial.hyperparameters.values)
         self._tried_so_far.add(values_hash)
         self._id_to_hash[trial.trial_id] = values_hash
 
     def _random_values(self) -> dict[str, Any] | None:
-        """Returns values that were not tried before, or None where there are none left.
+        """Returns values that were not tried before, or None if there are none left.
 
         keras-tuner gives up after twenty draws of known values, which in a small space happens long before its end.
         """
@@ -132,10 +135,10 @@ class Durable:
         return values
 
     def open(self, directory: pathlib.Path) -> None:
-        """Takes up what lies in a folder, or begins there.
+        """Resumes the search in a folder, or starts one there.
 
         Raises:
-          UserError: the files are damaged.
+          UserError: the files are damaged or missing.
         """
         self._folder = directory
         if (directory / _STATE).exists():
@@ -148,7 +151,7 @@ class Durable:
             files.write_json(directory / _TUNER, {})
 
     def save(self) -> None:
-        """Saves all but the trials; an oracle in no folder has nothing to save."""
+        """Saves all but the trials; does nothing without a folder."""
         if self._folder:
             files.write_json(self._folder / _STATE, self.get_state())
 
@@ -157,7 +160,7 @@ class Durable:
             files.write_json(self._trial_file(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
-        """Reads what `save` saved; trials under way are as if they had just been created."""
+        """Reads what `save` saved; a running trial starts again from its creation."""
         path = self._folder / _STATE
         state = files.read_json(path)
         try:
@@ -168,7 +171,7 @@ class Durable:
             self.set_state(state)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error!r}): restore it, or choose another --workdir") from error
-        # keras-tuner would count them, and never run them.
+        # keras-tuner would count these trials, and never run them.
         for folder in self._folder.glob("trial_*"):
             if folder.name.removeprefix("trial_") not in self.trials:
                 shutil.rmtree(folder)

@@ -12,8 +12,8 @@ class Grid(Durable, GridSearchOracle):
     """Grid search, in keras-tuner's order: the last hyperparameter changes fastest.
 
     keras-tuner's own keeps its place in a list that it does not save (KeyError on resuming, gridsearch.py:197), and
-    knows one range only for a name that has several, under different conditions. Here the place is the number of the
-    trial, which also lets max_trials be raised after the end.
+    knows only one range for a name that has several under different conditions. Here the place is the number of the
+    trial, so that max_trials can also be raised after the end.
     """
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:

@@ -13,26 +13,25 @@ from gnexp.sweeps.oracles.durable import Durable
 class Hyperband(Durable, HyperbandOracle):
     """Hyperband: brackets follow each other until max_trials is reached.
 
-    keras-tuner's own promotes fewer trials than it should after failures, or none, and writes the bracket that is
-    current by then into the trials that it promotes in an older one.
+    After failures keras-tuner's own promotes too few trials, or none. Into the trials that it promotes in an older
+    bracket, it writes the number of the current one.
     """
 
     def __init__(self, space: Space, **options):
-        """Starts with no trials."""
         super().__init__(space, hyperband_iterations=10**9, **options)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Returns the best trial that waits for its promotion, or else new values for the first round."""
+        """Returns new values for the first round of a bracket, or those of the best trial that can be promoted."""
         self._brackets = [bracket for bracket in self._brackets if not self._complete(bracket)]
         for bracket in self._brackets:
             if len(bracket["rounds"][0]) < self._sizes(bracket)[0]:
                 if values := self._random_values():
                     return self._begin(trial_id, bracket, values)
-                bracket["exhausted"] = True  # The space has no more: go on with those that there are.
+                bracket["exhausted"] = True  # The space has no more: continue with these.
             if promoted := self._promote(trial_id, bracket):
                 return {"status": TrialStatus.RUNNING, "values": promoted}
         if self.ongoing_trials and self._brackets:
-            # What they give may be promoted before another bracket is begun.
+            # Their results may lead to promotions, which come before another bracket.
             return {"status": TrialStatus.IDLE}
         if (values := self._random_values()) is None:
             return {"status": TrialStatus.STOPPED}
@@ -72,9 +71,9 @@ class Hyperband(Durable, HyperbandOracle):
         return None
 
     def _sizes(self, bracket: dict[str, Any]) -> list[int]:
-        """Returns how many trials each round gets: as many as are meant, but no more than there can be.
+        """Returns how many trials each round gets: as many as hyperband plans, or as many as there can be.
 
-        Of the first there are too few where the space has no more values, of a later one after failures in that before.
+        The first round has fewer if the space has no more values, and a later one after failures in the one before.
         """
         sizes = []
         for index in range(len(bracket["rounds"])):
@@ -92,7 +91,7 @@ class Hyperband(Durable, HyperbandOracle):
         return all(len(ids) >= size for ids, size in zip(bracket["rounds"], self._sizes(bracket), strict=True))
 
     def promotable(self) -> set[str]:
-        """Returns the ids of the trials from whose checkpoints others may yet go on."""
+        """Returns the ids of the trials whose checkpoints other trials may still resume."""
         needed = {trial.hyperparameters.values.get("tuner/trial_id") for trial in self.ongoing_trials.values()}
         for bracket in self._brackets:
             sizes = self._sizes(bracket)

@@ -1,4 +1,4 @@
-"""A search space as keras-tuner has it."""
+"""Converts a search space to keras-tuner's hyperparameters."""
 
 import contextlib
 
