@@ -26,8 +26,8 @@ _BARE = """
 from configs import fmnist
 config = fmnist.get_config()
 import keras, numpy as np
-from gnexp import models
-model = models.build(config.model, (28, 28, 1), 10)
+from gnexp.models.build import build
+model = build(config.model, (28, 28, 1), 10)
 loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
 """
@@ -41,8 +41,9 @@ os._exit(0)
 # The process ends as soon as the progress bar is told of the first step.
 _COMMAND = """
 import os, sys
-from gnexp import console, train
-console.Console.steps = lambda *_: os._exit(0)
+from gnexp import train
+from gnexp.training import console
+console.TerminalConsole.steps = lambda *_: os._exit(0)
 sys.argv = ["gnexp.train", "--config=configs/fmnist.py", "--workdir=" + sys.argv[1]]
 train.main()
 """

@@ -50,12 +50,13 @@ import keras, keras_tuner
 from keras import layers
 sys.path.insert(0, sys.argv[2])
 import experiment
-from gnexp import config, data
+from gnexp.config.stored import record
+from gnexp.data.load import available, load
 
 asked = experiment.get_config()
-name, _ = data.available(asked.data)
-asked = config.record(asked, name)
-splits = data.load(asked.data)
+name, _ = available(asked.data)
+asked = record(asked, name)
+splits = load(asked.data)
 
 def build(hp):
     model, groups = asked.model, hp.Choice("groups", [1, 2, 4, 8, 16, 32])
