@@ -45,7 +45,7 @@ def done(tmp_path_factory):
     from configs import smoke
 
     config, directory = smoke.get_config(), tmp_path_factory.mktemp("done")
-    config.epochs = 2
+    config.epochs, config.data.batch_size = 2, 64
     return config, directory, _run(config, directory)
 
 
