@@ -1,5 +1,7 @@
 """Trains or sweeps on Kubernetes: prints the manifest, or submits it.
 
+  python -m launch.kuberay --config=configs/fmnist.py --workdir=/shared/runs/fmnist --image=example.com/gnexp:1
+    --claim=experiments --submit
   python -m launch.kuberay --config=configs/fmnist_sweep.py --config.sweep.parallel=32 --workdir=/shared/runs/sweep
     --image=example.com/gnexp:1 --claim=experiments --max_workers=8 --cpus=4
 

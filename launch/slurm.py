@@ -1,5 +1,6 @@
 """Trains or sweeps on Slurm: prints the job's script, or submits it.
 
+  python -m launch.slurm --config=configs/fmnist.py --workdir=/shared/runs/fmnist --cpus_per_node=8 --submit
   python -m launch.slurm --config=configs/fmnist_sweep.py --config.sweep.parallel=32 --workdir=/shared/runs/sweep
     --nodes=4 --cpus_per_node=8 --time=1-00
 

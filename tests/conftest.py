@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from absl import flags
 from ml_collections import ConfigDict
 
 from configs import fmnist, smoke
@@ -81,6 +82,29 @@ class CommandLine:
 def gnexp_train() -> CommandLine:
     """The command line."""
     return CommandLine()
+
+
+@pytest.fixture
+def train_here(monkeypatch, capfd):
+    """Gives a function that runs the command line in this process, which has imported TensorFlow already."""
+
+    def run(*arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
+        from gnexp import train
+
+        known = set(flags.FLAGS)
+        monkeypatch.chdir(cwd)
+        monkeypatch.setattr(sys, "argv", ["gnexp.train", f"--config={config}", *arguments])
+        try:
+            with pytest.raises(SystemExit) as ended:
+                train.main()
+        finally:
+            for name in set(flags.FLAGS) - known:
+                delattr(flags.FLAGS, name)
+            flags.FLAGS.unparse_flags()
+        stdout, stderr = capfd.readouterr()
+        return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, stdout, stderr)
+
+    return run
 
 
 @pytest.fixture

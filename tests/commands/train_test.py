@@ -192,10 +192,13 @@ def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fresh_folder(gnexp_train, tmp_path):
-    nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
+def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fresh_folder(
+    train_here, monkeypatch, tmp_path
+):
+    for name, value in {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}.items():
+        monkeypatch.setenv(name, value)
     ask = ["--config.data.name=fashion_mnist", "--config.epochs=1"]
-    done = gnexp_train(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path, **nowhere)
+    done = train_here(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 2
     (directory,) = (tmp_path / "runs").iterdir()
@@ -204,7 +207,7 @@ def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fr
     assert json.loads((directory / "config.json").read_text())["data"]["name"] == "digits"
     assert json.loads((directory / "result.json").read_text())["dataset"] == "digits"
 
-    strict = gnexp_train("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}", **nowhere)
+    strict = train_here("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}")
     assert strict.returncode == 2
     assert "train-images-idx3-ubyte.gz" in strict.stderr
     assert "$GNEXP_DATA_DIR" in strict.stderr
@@ -226,17 +229,17 @@ def small_disk(tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_full_disk_is_named_and_what_was_saved_stays_good(gnexp_train, small_disk):
+def test_a_full_disk_is_named_and_what_was_saved_stays_good(train_here, small_disk):
     folder, enlarge = small_disk
     directory = folder / "run"
-    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    done = train_here("--config.epochs=1", f"--workdir={directory}")
     assert done.returncode == 2
     assert re.fullmatch(r"gnexp: the disk is full: .*\n", done.stderr), done.stderr
     saved = checkpoint.load(directory / files.CHECKPOINT)
     assert saved.progress["history"] == []
     assert all(np.isfinite(array).all() for array in saved.arrays.values())
     enlarge()
-    done = gnexp_train("--config.epochs=1", f"--workdir={directory}")
+    done = train_here("--config.epochs=1", f"--workdir={directory}")
     assert done.returncode == 0, done.stderr
     assert json.loads((directory / "result.json").read_text())["status"] == "success"
 

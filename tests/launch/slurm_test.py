@@ -127,6 +127,7 @@ def slurm():
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(slurm, tmp_path):
     directory, config = tmp_path / "sweep", config_file(tmp_path, tiny("grid", trials=3, epochs=60))
     before = _ray_folders()

@@ -95,6 +95,7 @@ def runs(tmp_path) -> int:
 HAND_OVER = 'while [ "$1" != -o ]; do shift; done\nsleep 1\ncp "{library}" "$2"'
 
 
+@pytest.mark.slow
 def test_two_processes_build_at_once_and_a_third_builds_nothing(tmp_path, compiler, compiled):
     program = compiler(HAND_OVER.format(library=compiled))
     cache = tmp_path / "cache"

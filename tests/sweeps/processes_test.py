@@ -35,6 +35,25 @@ def _workers(directory):
     return found
 
 
+def test_a_killed_worker_and_a_killed_sweep_lose_nothing_and_leave_nobody(gnexp_train, tmp_path):
+    rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2)}}
+    config, directory = tiny("grid", trials=2, epochs=60, parallel=2, **rates), tmp_path / "sweep"
+    process = gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
+    held = faults.hold(directory, {"0000": 0, "0001": 0})
+    os.kill(held["0000"], signal.SIGKILL)
+    held |= faults.hold(directory, {"0000": 1})
+    process.kill()
+    faults.let_go(held)
+    stdout, _ = process.communicate()
+    assert "trial 0000: its process died of SIGKILL; another process resumes it\n" in stdout
+    faults.until(lambda: not _workers(directory), seconds=2)
+
+    config.sweep.executor, config.sweep.parallel = "serial", 1  # It may resume anywhere.
+    faults.assert_same(run(config, directory), run(config, tmp_path / "serial"))
+    assert [faults.processes_of(directory, trial) for trial in ("0000", "0001")] == [3, 2]
+
+
+@pytest.mark.slow
 def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_train, tmp_path):
     """One long test, because each part by itself would start TensorFlow three more times."""
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2, 3e-2, TOO_FAST)}}

@@ -320,7 +320,7 @@ def test_nothing_is_left_of_a_trial_that_was_never_created(tmp_path):
     assert not orphan.exists()
 
 
-def test_the_command_line_from_the_first_trial_to_the_table(gnexp_train, tmp_path):
+def test_the_command_line_from_the_first_trial_to_the_table(train_here, tmp_path):
     directory = tmp_path / "sweep"
     arguments = (
         "--config.data.train_size=100",
@@ -329,7 +329,7 @@ def test_the_command_line_from_the_first_trial_to_the_table(gnexp_train, tmp_pat
         "--config.sweep.space.optimizer.name.values=adam",
         f"--workdir={directory}",
     )
-    done = gnexp_train(*arguments, config="configs/smoke_sweep.py")
+    done = train_here(*arguments, config="configs/smoke_sweep.py")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     lines = done.stdout.splitlines()
@@ -338,13 +338,13 @@ def test_the_command_line_from_the_first_trial_to_the_table(gnexp_train, tmp_pat
     assert any(line.startswith("0000 ") or line.startswith("0001 ") for line in lines)
     assert f"  python -m gnexp.train --config={directory}/best.py" in lines
 
-    refused = gnexp_train(*arguments, "--config.sweep.space.model.groups.values=1,2", config="configs/smoke_sweep.py")
+    refused = train_here(*arguments, "--config.sweep.space.model.groups.values=1,2", config="configs/smoke_sweep.py")
     assert refused.returncode == 2
     assert refused.stderr.count("\n") == 1 and "config.sweep.space.model.groups.values" in refused.stderr
 
 
-def test_a_dry_run_says_what_it_would_do_and_touches_nothing(gnexp_train, tmp_path):
-    done = gnexp_train("--dry_run", f"--workdir={tmp_path / 'none'}", config="configs/fmnist_sweep.py")
+def test_a_dry_run_says_what_it_would_do_and_touches_nothing(train_here, tmp_path):
+    done = train_here("--dry_run", f"--workdir={tmp_path / 'none'}", config="configs/fmnist_sweep.py")
     assert done.returncode == 0 and done.stderr == ""
     for words in ("model.groups", "1e-07 to 0.01, log", "nuisance", "optimizer.name: sgd", "28800", "max val_accuracy"):
         assert words in done.stdout
