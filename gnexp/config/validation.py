@@ -35,6 +35,27 @@ def bad_value(path: str, value: Any) -> UserError:
     return UserError(f"config.{path}={value!r} is not allowed: it must be {FIELDS[path].allowed}")
 
 
+def check_keys(config: ConfigDict, where: str = "config") -> None:
+    """Checks that all keys of a config are strings, in its sections too.
+
+    Args:
+      config: a config, or a section of one.
+      where: its dotted path in the message.
+
+    Raises:
+      UserError: a key is not a string.
+    """
+    try:
+        keys = list(config)
+    except TypeError as error:  # A ConfigDict sorts its keys, which it cannot if they are of several types.
+        raise UserError(f"{where} has keys of several types: they must be strings") from error
+    for key in keys:
+        if not isinstance(key, str):
+            raise UserError(f"{where} has the key {key!r}: it must be a string")
+        if isinstance(config[key], ConfigDict):
+            check_keys(config[key], f"{where}.{key}")
+
+
 def validate(config: ConfigDict) -> None:
     """Checks every value of a config, by itself and together with the others.
 
@@ -43,6 +64,7 @@ def validate(config: ConfigDict) -> None:
     """
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config() returned {config!r}: it must return an ml_collections.ConfigDict")
+    check_keys(config)
     flat = flatten(config)
     for path in flat:
         if path not in FIELDS and not is_of_space(path):

@@ -12,6 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from gnexp.config.paths import flatten
+from gnexp.config.schema import FIELDS
 from gnexp.space.columns import Column
 
 SUCCESS = api_pb2.STATUS_SUCCESS
@@ -19,7 +20,7 @@ FAILURE = api_pb2.STATUS_FAILURE
 
 _LONGEST_LIST = 10
 # Where data comes from is not a hyperparameter: `data.name` is the dataset actually used.
-_NOT_HYPERPARAMETERS = ("data.directory", "data.fallback")
+_NOT_HYPERPARAMETERS = tuple(path for path, field in FIELDS.items() if not field.shown)
 
 
 def of(config: ConfigDict) -> dict[str, bool | int | float | str]:

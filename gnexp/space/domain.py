@@ -66,8 +66,10 @@ class Entry:
         if self.step is None and self.kind == "float":
             return math.inf
         if self.step is not None and self.sampling == "log":
-            return int(math.log(self.high / self.low, self.step) + 1e-8) + 1
-        return int((self.high - self.low) / (self.step or 1) + 1e-8) + 1
+            steps = math.log(self.high / self.low, self.step)
+        else:
+            steps = (self.high - self.low) / (self.step or 1)
+        return int(steps + 1e-8) + 1 if math.isfinite(steps) else math.inf
 
     def checked(self) -> list:
         """Returns the values to check: all of them, or only the ends of a large range."""

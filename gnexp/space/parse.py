@@ -3,16 +3,15 @@
 import contextlib
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config.fields import is_integer
+from gnexp.config.fields import is_integer, is_number
 from gnexp.config.paths import SPACE, flatten, is_of_space
 from gnexp.config.schema import FIELDS
-from gnexp.config.validation import TOGETHER, unknown_key, validate_together
+from gnexp.config.validation import TOGETHER, check_keys, unknown_key, validate_together
 from gnexp.errors import UserError
 from gnexp.space.domain import Entry
 from gnexp.space.entries import FIXED, ROLES
@@ -29,6 +28,8 @@ def parse_space(config: ConfigDict) -> Space:
       UserError: naming the key, the value and what is allowed.
     """
     table = config.sweep.get("space")
+    if isinstance(table, ConfigDict):
+        check_keys(table, f"config.{SPACE}")
     if not isinstance(table, ConfigDict) or not len(table):
         raise UserError("config.sweep.space is empty: it must hold what is searched, such as space.model.groups")
     entries: list[Entry] = []
@@ -145,7 +146,7 @@ def _values(where: str, values: Any, example: Any) -> tuple:
     if not all(isinstance(value, (bool, int, float, str)) for value in values):
         raise UserError(f"{where}={values!r} is not allowed: its values must be numbers, words, true or false")
     if isinstance(example, float):
-        values = tuple(float(value) if is_integer(value) else value for value in values)
+        values = tuple(float(value) if is_integer(value) and is_number(value) else value for value in values)
     if len(set(values)) != len(values) or len({type(value) for value in values}) > 1:
         raise UserError(f"{where}={values!r} is not allowed: its values must be of one type and differ")
     return values
@@ -155,10 +156,10 @@ def _parse_range(where: str, path: str, role: str, entry: ConfigDict) -> Entry:
     low, high, step, sampling = (entry.get(key) for key in ("min_value", "max_value", "step", "sampling"))
     number = int if entry.type == "int" else float
     for key, value in {"min_value": low, "max_value": high, "step": step}.items():
-        good = is_integer(value) if number is int else isinstance(value, float) and math.isfinite(value)
+        good = (is_integer(value) if number is int else isinstance(value, float)) and is_number(value)
         if not good and not (key == "step" and value is None):
             kind = "whole number" if number is int else "number"
-            raise UserError(f"{where}.{key}={value!r} is not allowed: it must be a {kind}")
+            raise UserError(f"{where}.{key}={value!r} is not allowed: it must be a {kind}, -1e30 to 1e30")
     if sampling not in ("linear", "log"):
         raise UserError(f"{where}.sampling={sampling!r} is not allowed: it must be one of linear, log")
     if not low <= high:
@@ -168,7 +169,7 @@ def _parse_range(where: str, path: str, role: str, entry: ConfigDict) -> Entry:
     if step is not None and step <= (1 if sampling == "log" else 0):
         raise UserError(f"{where}.step={step!r} is not allowed: it must be above {1 if sampling == 'log' else 0}")
     parsed = Entry(path, entry.type, role, low=low, high=high, step=step, sampling=sampling)
-    if math.isfinite(parsed.count()) and parsed.count() > _MOST_VALUES:
+    if (number is int or step is not None) and parsed.count() > _MOST_VALUES:
         raise UserError(f"{where} has {parsed.count():.3g} values: it must have at most {_MOST_VALUES}; raise its step")
     return parsed
 

@@ -124,7 +124,8 @@ def _check_flags(argv: list[str]) -> None:
             if named[1] not in FIELDS and not is_of_space(named[1]):
                 raise unknown_key(named[1])
             # absl would join the two tuples into a longer one.
-            if named[1].endswith(("model.filters", ".values")) and named[1] in seen:
+            several = FIELDS[named[1]].several if named[1] in FIELDS else named[1].endswith(".values")
+            if several and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
         elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):

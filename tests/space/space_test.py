@@ -221,6 +221,10 @@ def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domai
         ({"model": {"groups": choice([1, 2])}}, ["config.sweep.space.model.groups.values"]),
         ({"model": {"groups": {"type": "by", "role": "nuisance"}}}, ["config.sweep.space.model.groups"]),
         ({"optimizer": {"name": fixed("adam,sgd")}}, ["'adam,sgd'"]),
+        ({"model": {"units": integers(1, 10**400)}}, ["config.sweep.space.model.units.max_value", "whole number"]),
+        ({"model": {"l2": choice(0.1, 10**400)}}, ["config.sweep.space.model.l2.values"]),
+        ({"model": {"units": {1: 2}}}, ["config.sweep.space.model.units", "the key 1"]),
+        ({"model": {"units": {1: 2, "a": 3}}}, ["config.sweep.space.model.units", "strings"]),
         (
             {"schedule": {"name": choice("plateau", "cosine"), "warmup_epochs": floats(0, 5)}},
             ["warmup_epochs=5", "epochs=3"],

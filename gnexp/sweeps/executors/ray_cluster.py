@@ -7,11 +7,6 @@ import socket
 import time
 from collections.abc import Mapping
 
-# Ray reads these when it is imported. Without the last one it retries forever a trial that fits into no node's memory.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-os.environ.setdefault("RAY_task_oom_retries", "3")
-
 import ray
 from ml_collections import ConfigDict
 
