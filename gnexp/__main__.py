@@ -1,7 +1,8 @@
 """Lists the commands: `python -m gnexp`."""
 
-import importlib.metadata
 import sys
+
+from gnexp.terminal.exit import version
 
 _COMMANDS = """gnexp {version}: does Group Normalization help here?
 
@@ -16,12 +17,11 @@ The gnexp and launch commands take --help."""
 
 def main() -> None:
     """Prints the commands, or only the version for --version."""
-    version = importlib.metadata.version("gnexp")
     match sys.argv[1:]:
         case [] | ["--help" | "-h" | "help"]:
-            print(_COMMANDS.format(version=version))
+            print(_COMMANDS.format(version=version()))
         case ["--version"]:
-            print(f"gnexp {version}")
+            print(f"gnexp {version()}")
         case [argument, *_]:
             print(f"gnexp: {argument!r} is not a command; python -m gnexp lists the commands", file=sys.stderr)
             sys.exit(2)

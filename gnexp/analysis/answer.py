@@ -16,7 +16,7 @@ from gnexp.analysis.intervals import has_spread, holm, interval95, paired_p
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
 from gnexp.config.paths import flatten
-from gnexp.space.domain import Entry, in_order, is_number
+from gnexp.space.domain import Entry, in_order, is_numeric
 
 _LEVEL = 0.05
 _EDGE = 0.1  # the share of a range, at either end, that counts as its edge
@@ -92,7 +92,7 @@ def axis(found: Sequence[Answer]) -> str:
 
     def merits(path: str) -> tuple[bool, bool, int]:
         values = [each.values[path] for each in found if path in each.values]
-        return len(values) == len(found), all(map(is_number, values)), len(set(values))
+        return len(values) == len(found), all(map(is_numeric, values)), len(set(values))
 
     return max(dict.fromkeys(path for each in found for path in each.values), key=merits)
 
@@ -122,7 +122,7 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
     value = values[entry.path]
-    if not is_number(value) or entry.count() == 1:
+    if not is_numeric(value) or entry.count() == 1:
         return False
     if entry.values:
         return value in (min(entry.values, key=in_order), max(entry.values, key=in_order))

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.intervals import interval95
-from gnexp.space.domain import in_order, is_number
+from gnexp.space.domain import in_order, is_numeric
 from gnexp.terminal.words import in_words, short
 
 _WIDE = 2.5  # the ratio of the largest to the smallest value from which the horizontal axis is logarithmic
@@ -40,7 +40,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     ]
     colors = [f"C{number % 10}" for number in range(len(lines))]
     for name, line, color in zip(lines, placed, colors, strict=True):
-        _draw(axes, name, line, color, "o-" if all(map(is_number, places)) else "o")
+        _draw(axes, name, line, color, "o-" if all(map(is_numeric, places)) else "o")
     names = [short(value) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
     axes.set_xticks(list(places.values()), names, **slanted)
@@ -59,7 +59,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
 def _places(values: set) -> Mapping[Any, float]:
     """Returns each value's place on the axis: itself, its logarithm or, if one is negative or no number, its rank."""
     ordered = sorted(values, key=in_order)
-    if not all(is_number(value) and value >= 0 for value in ordered):
+    if not all(is_numeric(value) and value >= 0 for value in ordered):
         return {value: float(place) for place, value in enumerate(ordered)}
     logarithmic = 0 < ordered[0] * _WIDE <= ordered[-1]
     return {value: math.log10(value) if logarithmic else float(value) for value in ordered}

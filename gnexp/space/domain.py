@@ -93,9 +93,9 @@ class Entry:
 
 def in_order(value: Any) -> tuple[bool, Any]:
     """Returns a sort key for values: -1 comes last, because `groups=-1` means a group for each channel."""
-    return is_number(value) and value < 0, value
+    return is_numeric(value) and value < 0, value
 
 
-def is_number(value: Any) -> bool:
+def is_numeric(value: Any) -> bool:
     """Tells whether a hyperparameter's value has a place on a scale."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

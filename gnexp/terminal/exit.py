@@ -17,7 +17,7 @@ def run(main: Callable[[], None]) -> None:
     Gives the command --version, and lets --help end with 0, where absl ends with 1.
     """
     if "--version" in sys.argv[1:]:
-        print(f"gnexp {importlib.metadata.version('gnexp')}")
+        print(f"gnexp {version()}")
         return
     try:
         flags.DEFINE_bool("version", False, "Print the version, and do nothing else.")
@@ -32,6 +32,14 @@ def run(main: Callable[[], None]) -> None:
     except (GnexpError, OSError) as error:
         print(f"gnexp: {_message(error)}", file=sys.stderr)
         sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+
+
+def version() -> str:
+    """Returns the version of gnexp, or "(not installed)" for a copy that is only on the path."""
+    try:
+        return importlib.metadata.version("gnexp")
+    except importlib.metadata.PackageNotFoundError:
+        return "(not installed)"
 
 
 def _message(error: GnexpError | OSError) -> str:

@@ -221,7 +221,7 @@ class Training:
 
     def best_model(self) -> keras.Model:
         """Returns the network with the weights of the best epoch, and without the last epoch's optimizer."""
-        model = build(self.config.model, SHAPE, len(self.splits.labels), self.config.precision)
+        model = build(self.config.model, SHAPE, self.task.outputs, self.config.precision)
         model.set_weights(self._best_weights)
         return model
 

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.sweeps.trial_console import TrialConsole
 from gnexp.terminal.stderr import everything
+from gnexp.workdir import files
 from gnexp.workdir.files import BACKEND_LOG
 
 STARTING = "starting"  # begins the first message of a trial's process
@@ -70,7 +71,7 @@ def run(
         _check_shared(directory, sweep)
         # Each process has its own log, because one that was given up may still be writing.
         log = f"{pathlib.Path(BACKEND_LOG).stem}-{platform.node()}-{os.getpid()}.log"
-        with everything(directory / "trials" / trial_id / log):
+        with everything(files.trial_folder(directory, trial_id) / log):
             from gnexp.sweeps import trial
             from gnexp.training.signals import stop_signals
 

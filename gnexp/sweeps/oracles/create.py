@@ -17,7 +17,7 @@ class _Random(Durable, RandomSearchOracle):
     """Random search."""
 
 
-def create(config: ConfigDict, space: Space):
+def create(config: ConfigDict, space: Space) -> Durable:
     """Returns the oracle that a sweep's config asks for: a `keras_tuner.Oracle` without a folder yet."""
     sweep = config.sweep
     options = {
