@@ -17,6 +17,7 @@ def pytest_test(name, deps = [], data = [], **kwargs):
         srcs = native.glob([folder + "/**/*.py"]) + ["run_pytest.py"],
         main = "run_pytest.py",
         args = ["tests/" + folder],
+        timeout = "moderate",  # A small test says what it needs, not how fast the machine is.
         data = data + ["//:pyproject.toml"],
         legacy_create_init = 0,  # The files that a test sees are those of the repository.
         deps = deps + [":keras_backend"],
