@@ -192,13 +192,11 @@ def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
 
 
 @pytest.mark.any_backend
-def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fresh_folder(
-    train_here, monkeypatch, tmp_path
-):
-    for name, value in {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}.items():
-        monkeypatch.setenv(name, value)
+def test_a_missing_dataset_falls_back_loudly_and_on_record_in_a_fresh_folder(gnexp_train, tmp_path):
+    # In a process of its own, because urllib keeps the proxy that it first sees.
+    nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
     ask = ["--config.data.name=fashion_mnist", "--config.epochs=1"]
-    done = train_here(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path)
+    done = gnexp_train(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path, **nowhere)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 2
     (directory,) = (tmp_path / "runs").iterdir()
@@ -207,7 +205,7 @@ def test_a_dataset_that_is_not_available_falls_back_loudly_and_on_record_in_a_fr
     assert json.loads((directory / "config.json").read_text())["data"]["name"] == "digits"
     assert json.loads((directory / "result.json").read_text())["dataset"] == "digits"
 
-    strict = train_here("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}")
+    strict = gnexp_train("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}", **nowhere)
     assert strict.returncode == 2
     assert "train-images-idx3-ubyte.gz" in strict.stderr
     assert "$GNEXP_DATA_DIR" in strict.stderr
