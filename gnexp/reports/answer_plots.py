@@ -13,7 +13,7 @@ from gnexp.analysis.intervals import interval95
 from gnexp.space.domain import in_order, is_numeric
 from gnexp.terminal.words import in_words, short
 
-_WIDE = 2.5  # the ratio of the largest to the smallest value from which the horizontal axis is logarithmic
+_WIDE = 2.5  # use a logarithmic axis if the largest value is at least this many times the smallest
 _REACH = 1.1  # times the seeds' range, to be shown beyond them: as far as the interval over three seeds can go
 _FAR = 1.75  # times the median error: an answer above that is left outside of the picture
 _MOST_LETTERS = 70  # that all tick labels may have together before they are slanted

@@ -12,18 +12,6 @@ from gnexp.terminal.stderr import native_stderr
 pytestmark = pytest.mark.any_backend
 
 DESCRIPTORS = pathlib.Path("/proc/self/fd")
-FIGURES = {
-    "epoch": 3,
-    "loss": 0.51234,
-    "accuracy": 0.81236,
-    "val_loss": 0.412345,
-    "val_accuracy": 0.85,
-    "learning_rate": 0.0002,
-    "seconds": 12.34,
-}
-
-
-DESCRIPTORS = pathlib.Path("/proc/self/fd")
 
 
 def python(code: str, log: pathlib.Path) -> subprocess.CompletedProcess:

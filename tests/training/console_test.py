@@ -17,7 +17,6 @@ from gnexp.workdir.result import SUCCESS, Result
 
 pytestmark = pytest.mark.any_backend
 
-DESCRIPTORS = pathlib.Path("/proc/self/fd")
 FIGURES = {
     "epoch": 3,
     "loss": 0.51234,
