@@ -14,8 +14,8 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/commands tests/launch tests/sweeps tests
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
-# What the fast tests compile runs for a moment: to optimize it would take longer.
-JAX_QUICK := XLA_FLAGS="--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# What the fast tests compile runs for a moment, so that optimizing it fully would take longer.
+JAX_QUICK := XLA_FLAGS="--xla_backend_optimization_level=1"
 
 .PHONY: help train test test-slow docs peers lock
 .DELETE_ON_ERROR:
