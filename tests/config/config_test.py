@@ -11,6 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
+from gnexp.config.defaults import fill_in
+from gnexp.config.fields import Field, integer
 from gnexp.config.paths import flatten
 from gnexp.config.schema import FIELDS
 from gnexp.config.stored import from_json, record, resume_config, to_json
@@ -263,6 +265,54 @@ def test_a_key_that_only_one_side_has_is_named(config):
     del stored["schedule"]["factor"]
     with pytest.raises(UserError, match=r"config\.model\.depth .*config\.schedule\.factor "):
         resume_config(config, stored)
+
+
+@pytest.fixture
+def newer(monkeypatch) -> str:
+    """A key that gnexp did not always have: `model.depth`, a whole number, by default 3."""
+    monkeypatch.setitem(FIELDS, "model.depth", Field(integer(1), "depth", default=3))
+    return "model.depth"
+
+
+def test_a_workdir_from_before_a_key_has_its_default(config, newer):
+    stored = to_json(config)
+    asked = changed(config, {newer: 3})
+    assert resume_config(asked, stored).model.depth == 3
+    assert newer not in flatten(stored), "the caller's dict was changed"
+    with pytest.raises(UserError, match=r"config\.model\.depth is 3 there and 4 here"):
+        resume_config(changed(config, {newer: 4}), stored)
+    with pytest.raises(UserError, match=r"config\.model\.depth is 4 there and 3 here"):
+        resume_config(asked, to_json(changed(config, {newer: 4})))
+
+
+def test_a_default_is_not_shared_between_configs(config, monkeypatch):
+    monkeypatch.setitem(FIELDS, "model.args", Field(integer(1), "arguments", default={}))
+    first, second = config.to_dict(), config.to_dict()
+    fill_in(first)
+    fill_in(second)
+    first["model"]["args"]["depth"] = 3
+    assert second["model"]["args"] == {}
+
+
+def test_only_sections_that_are_there_are_filled_in(monkeypatch):
+    monkeypatch.setitem(FIELDS, "sweep.newer", Field(integer(1), "newer", default=3))
+    for config, filled in (({}, {}), ({"sweep": {}}, {"sweep": {"newer": 3}}), ({"sweep": 7}, {"sweep": 7})):
+        for each in (config, ConfigDict(config)):
+            fill_in(each)
+            assert ConfigDict(each).to_dict() == filled
+
+
+def test_a_config_file_from_before_a_key_takes_its_flag(tmp_path, train_here, config, newer):
+    path = tmp_path / "older.py"
+    path.write_text(
+        f"from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict({config.to_dict()})\n"
+    )
+    for flags, refused in (
+        (["--config.model.depth=0"], "config.model.depth=0 "),
+        (["--config.model.depth=5", "--config.epochs=0"], "config.epochs=0 "),
+        (["--config.epochs=0"], "config.epochs=0 "),
+    ):
+        assert refused in train_here(*flags, config=str(path)).stderr
 
 
 def test_a_training_that_fell_back_stays_with_its_dataset(config):
