@@ -29,6 +29,7 @@ class Field:
       several: whether it holds several values, so that a flag given twice would join them.
       default: its value in a config that lacks it (`defaults.fill_in`), which is what gnexp did before there was the
         key; `REQUIRED` if no config lacks it.
+      matters: the path of a choice, and those of its values with which this key has an effect; None if it always has.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Field:
     shown: bool = True
     several: bool = False
     default: Any = REQUIRED
+    matters: tuple[str, tuple[str, ...]] | None = None
 
     def accepts(self, value: Any) -> bool:
         """Tells whether the key may hold a value."""

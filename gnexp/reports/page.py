@@ -69,6 +69,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def remarks(directory: pathlib.Path) -> str:
+    """Returns what a training or a sweep said before its first step, as a list; empty if that was nothing."""
+    return "".join(f"\n- **Note:** {line}" for line in files.read_json(directory / files.REMARKS) or ())
+
+
 def code(text: str) -> str:
     """Returns text for a cell of a Markdown table, with Markdown's special characters escaped."""
     return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"

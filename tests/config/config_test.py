@@ -14,7 +14,7 @@ from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
 from gnexp.config.defaults import fill_in
 from gnexp.config.fields import Field, integer
 from gnexp.config.paths import flatten
-from gnexp.config.schema import FIELDS
+from gnexp.config.schema import FIELDS, NORMS
 from gnexp.config.stored import from_json, record, resume_config, to_json
 from gnexp.config.validation import validate
 from gnexp.errors import UserError
@@ -42,9 +42,14 @@ VALUES = {
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
         "a fraction between 0 and 1, a count of 1 or more, or 'test'",
     ),
-    "model.norm": (["group", "batch", "layer", "instance", "instance_scalar", "none"], ["gn", None, 8], "'group'"),
+    "model.norm": ([norm for norm in NORMS if norm != "keep"], ["gn", None, 8], "'group'"),
     "model.groups": ([1, 2, -1], [0, -2, 8.0, True, "8", None], "1 or more, or -1"),
+    "model.groups_fit": (["exact", "gcd"], ["nearest", "", None, 1], "'exact', 'gcd'"),
+    "model.channels_per_group": ([0, 1, 16], [-1, 1.0, True, None], "whole number of 0 or more"),
     "model.epsilon": ([1e-12, 1e-3, 1], [0, 0.0, -1e-6, NAN, INFINITY, "1e-6", True], "above 0"),
+    "model.momentum": ([0, 0.9, 0.9997], [1, 1.0, -0.1, NAN, "0.9", True, None], "of 0 or more, and below 1"),
+    "model.virtual_batch_size": ([1, 32], [0, -1, 1.5, True, None], "whole number of 1 or more"),
+    "model.weight_standardization": ([True, False], [1, "true", None], "true or false"),
     "model.filters": ([(32,), [32, 64]], [(), (32, 0), (32.0,), (True,), 32, "32", (1,) * 9, None], "such as (32, 64)"),
     "model.units": ([1], [0, 1.5, True], "whole number of 1 or more"),
     "model.conv_dropout": ([0, 0.0, 0.99], [1, 1.0, -0.1, NAN, "0.25", False], "of 0 or more, and below 1"),
@@ -54,6 +59,7 @@ VALUES = {
     "optimizer.learning_rate": ([1e-3, 1], [0, 0.0, -1e-3, NAN, INFINITY, "1e-3"], "above 0"),
     "optimizer.momentum": ([0, 0.9], [1, 1.0, -0.9, NAN, True], "of 0 or more, and below 1"),
     "optimizer.nesterov": ([True, False], [0, "yes"], "true or false"),
+    "optimizer.decay_norms": ([True, False], [0, "no", None], "true or false"),
     "optimizer.weight_decay": ([0, 4e-3], [-4e-3, NAN, None], "0 or more"),
     "schedule.name": (["constant", "cosine", "plateau"], ["linear", "", None], "'constant', 'cosine', 'plateau'"),
     "schedule.warmup_epochs": ([0, 0.5, 1], [-1, NAN, INFINITY, "1"], "0 or more"),
@@ -189,7 +195,24 @@ def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, 
         assert {int(number) for number in numbers.split(",")} == dividing
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "instance_scalar", "none"])
+@pytest.mark.parametrize(("size", "filters"), [(3, (8, 16)), (16, (8, 16)), (5, (7,))])
+def test_channels_per_group_that_do_not_divide_are_refused_with_those_that_do(config, size, filters):
+    values = {"model.channels_per_group": size, "model.groups": 7, "model.filters": filters}
+    message = refusal(changed(config, values))
+    assert f"config.model.channels_per_group={size} " in message
+    assert f"one of {'1, 2, 4, 8' if len(filters) == 2 else '1, 7'}, or 0" in message
+    validate(changed(config, values | {"model.groups_fit": "gcd"}))
+
+
+def test_gcd_takes_what_does_not_divide(config):
+    validate(changed(config, {"model.groups": 7, "model.filters": (8, 12), "model.groups_fit": "gcd"}))
+
+
+def test_keep_is_refused_where_the_network_has_no_norm_of_its_own(config):
+    assert "config.model.norm='keep' " in refusal(changed(config, {"model.norm": "keep"}))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "instance_scalar", "none", "ghost_batch"])
 def test_the_group_count_does_not_matter_to_other_norms(config, norm):
     validate(changed(config, {"model.norm": norm, "model.groups": 7}))
 
