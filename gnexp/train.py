@@ -85,7 +85,8 @@ def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_addr
 
 def _remark(lines: list[str], directory: pathlib.Path) -> None:
     """Prints remarks, and keeps them for the report."""
-    files.write_json(directory / files.REMARKS, lines)
+    if lines:
+        files.write_json(directory / files.REMARKS, lines)
     for line in lines:
         print(f"note: {line}", flush=True)
 

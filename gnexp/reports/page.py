@@ -69,9 +69,13 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def remarks(directory: pathlib.Path) -> str:
-    """Returns what a training or a sweep said before its first step, as a list; empty if that was nothing."""
-    return "".join(f"\n- **Note:** {line}" for line in files.read_json(directory / files.REMARKS) or ())
+def remarks(directories: Iterable[pathlib.Path]) -> str:
+    """Returns what trainings or a sweep said before their first step, as a paragraph; empty if that was nothing."""
+    said: dict[str, list[str]] = {}
+    for directory in directories:
+        for line in files.read_json(directory / files.REMARKS) or ():
+            said.setdefault(line, []).append(directory.resolve().name)
+    return "".join(f"\n\n**Note** ({', '.join(names)}): {line}." for line, names in said.items())
 
 
 def code(text: str) -> str:

@@ -87,9 +87,8 @@ def _values(space: Space | None, path: str, base: dict[str, Any]) -> Sequence[An
 
 def _count(entries: Sequence[Entry], parent: str, value: Any) -> float:
     """Returns how many values a path has where its parent has one."""
-    return sum(
-        entry.count() for entry in entries if not entry.when or entry.when[0] != parent or value in entry.when[1]
-    )
+    there = (entry for entry in entries if not entry.when or entry.when[0] != parent or value in entry.when[1])
+    return sum(entry.count() for entry in there)
 
 
 def _code(entry: Entry) -> str:
