@@ -1,5 +1,7 @@
 """Any Keras model with another normalization in the place of its batch normalization."""
 
+import warnings
+
 import keras
 from keras import layers
 
@@ -69,7 +71,8 @@ def swapped(model: keras.Model, norm: Norm) -> keras.Model:
         )
     _check_fit(found.values(), norm)
     copy = rebuild(model, lambda layer: norm.like(layer) if _is_batch_norm(layer) else None)
-    table.check(table.rows(copy), model.name)
+    if few := table.check(table.rows(copy), model.name):
+        warnings.warn(few, stacklevel=3)
     return copy
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 
 import keras
@@ -96,8 +95,8 @@ def _input_shapes(layer: layers.Layer) -> list[tuple]:
     return called or ([tuple(built)] if built else [])
 
 
-def check(found: Sequence[Row], model: str) -> None:
-    """Refuses norms that would normalize single values, and warns of those with a few.
+def check(found: Sequence[Row], model: str) -> str | None:
+    """Refuses norms that would normalize single values, and returns a line about those with fewer than `FEWEST`.
 
     Args:
       found: what `rows` returned.
@@ -113,7 +112,8 @@ def check(found: Sequence[Row], model: str) -> None:
         )
     if few := [row for row in found if row.values_per_group and row.values_per_group < FEWEST]:
         which = f"{len(few)} of the {len(found)} norms of {model}"
-        warnings.warn(f"{which} have fewer than {FEWEST} values in a group: {_named(few)}", stacklevel=3)
+        return f"{which} have fewer than {FEWEST} values in a group: {_named(few)}"
+    return None
 
 
 def _named(found: Sequence[Row]) -> str:

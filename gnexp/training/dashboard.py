@@ -26,10 +26,11 @@ def start(events: EventFiles, training: Training, session: Summary) -> None:
 
 
 def network(events: EventFiles, training: Training) -> None:
-    """Adds Keras's summary of the network to the events."""
+    """Adds Keras's summary of the network, and the table of its norms, to the events."""
     lines: list[str] = []
     training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
-    events.add("", summaries.text("model", _code("\n".join(lines))))
+    norms = table.text(table.rows(training.model))
+    events.add("", summaries.text("model", _code("\n".join([*lines, "", norms]))))
 
 
 def _code(text: str) -> str:
