@@ -32,9 +32,14 @@ def get_config() -> ConfigDict:
     config.data.validation = FieldReference(0.1, field_type=object)
 
     config.model = ConfigDict()
-    config.model.norm = "group"  # or batch, layer, instance, instance_scalar, none
+    config.model.norm = "group"  # or batch, layer, instance, instance_scalar, none, frozen_batch, ghost_batch
     config.model.groups = 8  # for group: must divide every number in filters; -1 is a group per channel
+    config.model.groups_fit = "exact"  # or gcd: the greatest common divisor, where groups does not divide a number
+    config.model.channels_per_group = 0  # instead of groups, unless 0
     config.model.epsilon = 1e-6  # for every norm; Keras's own BatchNormalization has 1e-3
+    config.model.momentum = 0.99  # of the moving averages of batch and ghost_batch
+    config.model.virtual_batch_size = 32  # ghost_batch only: images that share their statistics
+    config.model.weight_standardization = False
     config.model.filters = (32, 64)  # one 3x3 convolution each
     config.model.units = 128
     config.model.conv_dropout = 0.25
@@ -47,6 +52,7 @@ def get_config() -> ConfigDict:
     config.optimizer.momentum = 0.9  # sgd only
     config.optimizer.nesterov = False  # sgd only
     config.optimizer.weight_decay = 4e-3  # adamw only
+    config.optimizer.decay_norms = True  # false leaves biases and the norms' gamma and beta undecayed
 
     config.schedule = ConfigDict()
     config.schedule.name = "plateau"  # or constant, cosine

@@ -5,6 +5,7 @@ import re
 from typing import Any
 
 from configs import fmnist_sweep
+from gnexp.config.defaults import fill_in
 from gnexp.config.fields import Field
 from gnexp.config.paths import flatten
 from gnexp.config.schema import FIELDS
@@ -28,7 +29,9 @@ def written(page: str) -> str:
 def table() -> str:
     """Returns the table, a row for each key in the schema's order."""
     # The values of fmnist.py, and of a sweep those of fmnist_sweep.py, which starts from it.
-    defaults = flatten(fmnist_sweep.get_config())
+    config = fmnist_sweep.get_config()
+    fill_in(config)
+    defaults = flatten(config)
     return _HEAD + "".join(_row(path, field, defaults[path]) for path, field in FIELDS.items())
 
 

@@ -96,7 +96,8 @@ class GroupNormalization(keras.layers.Layer):
     (eq. 6). `groups=1` is layer normalization over all axes but the batch, `groups=-1` is instance normalization.
 
     A drop-in replacement for `keras.layers.GroupNormalization`: same arguments, same weights. But `epsilon` defaults to
-    1e-6 (there 1e-3), and `get_config` returns `groups` as it was given, -1 included.
+    1e-6 (there 1e-3), and `get_config` returns `groups` as it was given, -1 included. It can also stand where a
+    `BatchNormalization` stood, as in `keras.models.clone_model`: a call takes `training` and `mask`, and ignores them.
 
     Shapes and dtypes: inputs have any rank from 2 up, the batch on axis 0; every size but the number of channels may be
     unknown until run time. The output has the shape of the inputs and the layer's `compute_dtype`. The statistics are
@@ -207,14 +208,17 @@ class GroupNormalization(keras.layers.Layer):
         channels = shape[axis]
         if not channels:
             raise ValueError(f"The number of channels must be known and not 0; it is {channels}. {where}")
-        groups = channels if self.groups == -1 else self.groups
+        groups = self._groups_of(channels)
         if channels % groups:
             allowed = [count for count in range(1, channels + 1) if channels % count == 0]
             raise ValueError(f"{groups} groups do not divide {channels} channels; allowed: -1 and {allowed}. {where}")
         return axis, groups, channels // groups
 
-    def call(self, inputs):
-        """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
+    def _groups_of(self, channels):
+        return channels if self.groups == -1 else self.groups
+
+    def call(self, inputs, training=None, mask=None):
+        """Returns `inputs` normalized: same shape, dtype `compute_dtype`. `training` and `mask` change nothing."""
         axis, groups, size = self._split
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
         gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones((groups * size,), dtype)

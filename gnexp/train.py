@@ -16,6 +16,7 @@ from gnexp.config.stored import record, resume_config
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
 from gnexp.errors import UserError
+from gnexp.space import remarks
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
 from gnexp.terminal import command_line, exit
@@ -64,6 +65,7 @@ def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path
     done = result.finished(directory)
     print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
     if not done:
+        _remark(remarks.of(config, len(splits.train[1])), directory)
         with native_stderr(directory / files.BACKEND_LOG):
             from gnexp.training import run  # Imports TensorFlow, for seconds: report mistakes before.
 
@@ -74,10 +76,19 @@ def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path
 
 def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None) -> None:
     print(f"workdir: {directory}", flush=True)
+    _remark(remarks.of(config, len(splits.train[1]), parse_space(config)), directory)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
 
         sweep.run(config, splits, directory, ray_address)
+
+
+def _remark(lines: list[str], directory: pathlib.Path) -> None:
+    """Prints remarks, and keeps them for the report."""
+    if lines:
+        files.write_json(directory / files.REMARKS, lines)
+    for line in lines:
+        print(f"note: {line}", flush=True)
 
 
 def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
@@ -94,6 +105,8 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
 
         space = parse_space(config)
         dry_run(config, space, first_trials(config, space, _SHOWN_BY_DRY_RUN))
+        for line in remarks.without_effect(config, space):
+            print(f"\nnote: {line}")
 
 
 def _run(_: list[str]) -> None:

@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.workdir import checkpoint, files, result
@@ -124,6 +125,7 @@ def read(directory: pathlib.Path) -> Compared:
     found = []
     for path in sorted(directory.glob(f"*/{files.CONFIG}")):
         config = files.read_json(path)
+        fill_in(config)
         if isinstance(config, dict) and "sweep" not in config:
             found.append(_read(path.parent, config))
     if not found:

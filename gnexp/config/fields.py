@@ -13,6 +13,9 @@ class Kind:
     allowed: str
 
 
+REQUIRED: Any = object()  # the default of a key that a config must have
+
+
 @dataclasses.dataclass(frozen=True)
 class Field:
     """One key of a config.
@@ -24,6 +27,9 @@ class Field:
       may_change: whether a workdir may be resumed with another value.
       shown: whether it is a hyperparameter, and so a column of the dashboard.
       several: whether it holds several values, so that a flag given twice would join them.
+      default: its value in a config that lacks it (`defaults.fill_in`), which is what gnexp did before there was the
+        key; `REQUIRED` if no config lacks it.
+      matters: the path of a choice, and those of its values with which this key has an effect; None if it always has.
     """
 
     kind: Kind
@@ -32,6 +38,8 @@ class Field:
     may_change: bool = False
     shown: bool = True
     several: bool = False
+    default: Any = REQUIRED
+    matters: tuple[str, tuple[str, ...]] | None = None
 
     def accepts(self, value: Any) -> bool:
         """Tells whether the key may hold a value."""

@@ -18,11 +18,12 @@ from gnexp.config.fields import (
     non_negative,
     positive,
 )
+from gnexp.config.groups import FITS
 from gnexp.config.objective import OBJECTIVES
 
 BACKENDS = ("tensorflow", "jax")
 DATASETS = ("fashion_mnist", "digits")
-NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none")
+NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
@@ -98,13 +99,44 @@ _DATA = {
     ),
 }
 
+_GROUP = ("model.norm", ("group",))
+_NORMS_OF_BATCHES = ("batch", "ghost_batch")
 _MODEL = {
     "model.norm": Field(choice(*NORMS), "the normalization"),
     "model.groups": Field(
         Kind(lambda value: is_integer(value) and (value >= 1 or value == -1), "1 or more, or -1"),
-        "groups of `group`, which must divide every number in `model.filters`; -1 is a group per channel",
+        "groups of `group`, which must divide the channels of every norm; -1 is a group per channel",
+        matters=_GROUP,
     ),
-    "model.epsilon": Field(positive(), "epsilon of the normalization"),
+    "model.groups_fit": Field(
+        choice(*FITS),
+        "`exact`, or `gcd` for the greatest common divisor with the channels where the number does not divide them",
+        default="exact",
+        matters=_GROUP,
+    ),
+    "model.channels_per_group": Field(
+        integer(0), "channels in a group of `group`, instead of `model.groups`; 0 is off", default=0, matters=_GROUP
+    ),
+    "model.epsilon": Field(
+        positive(),
+        "epsilon of the normalization",
+        matters=("model.norm", tuple(norm for norm in NORMS if norm not in ("none", "keep"))),
+    ),
+    "model.momentum": Field(
+        fraction(),
+        "momentum of the moving averages of `batch` and `ghost_batch`",
+        default=0.99,
+        matters=("model.norm", _NORMS_OF_BATCHES),
+    ),
+    "model.virtual_batch_size": Field(
+        integer(1),
+        "`ghost_batch`: images that share their statistics",
+        default=32,
+        matters=("model.norm", ("ghost_batch",)),
+    ),
+    "model.weight_standardization": Field(
+        boolean(), "standardize the kernels of the convolutions (Qiao et al.)", default=False
+    ),
     "model.filters": Field(
         Kind(_is_filters, "1 to 8 whole numbers of 1 or more, such as (32, 64)"),
         "the width of each 3x3 convolution",
@@ -117,20 +149,35 @@ _MODEL = {
     "model.l2": Field(non_negative(), "L2 regularization of the convolution kernels"),
 }
 
+_SGD, _ADAMW = ("optimizer.name", ("sgd",)), ("optimizer.name", ("adamw",))
+_PLATEAU, _COSINE = ("schedule.name", ("plateau",)), ("schedule.name", ("cosine",))
 _OPTIMIZER = {
     "optimizer.name": Field(choice("adam", "amsgrad", "adamw", "sgd", "rmsprop", "lion"), "the optimizer"),
     "optimizer.learning_rate": Field(positive(), "the learning rate; the peak of `cosine`"),
-    "optimizer.momentum": Field(fraction(), "momentum of `sgd`"),
-    "optimizer.nesterov": Field(boolean(), "Nesterov momentum of `sgd`"),
-    "optimizer.weight_decay": Field(non_negative(), "weight decay of `adamw`"),
+    "optimizer.momentum": Field(fraction(), "momentum of `sgd`", matters=_SGD),
+    "optimizer.nesterov": Field(boolean(), "Nesterov momentum of `sgd`", matters=_SGD),
+    "optimizer.weight_decay": Field(non_negative(), "weight decay of `adamw`", matters=_ADAMW),
+    "optimizer.decay_norms": Field(
+        boolean(),
+        "whether weight decay also applies to biases and to the norms' gamma and beta",
+        default=True,
+        matters=_ADAMW,
+    ),
     "schedule.name": Field(choice("constant", "cosine", "plateau"), "the learning-rate schedule"),
-    "schedule.warmup_epochs": Field(non_negative(), "epochs in which `cosine` rises from 0 to its peak"),
+    "schedule.warmup_epochs": Field(
+        non_negative(), "epochs in which `cosine` rises from 0 to its peak", matters=_COSINE
+    ),
     "schedule.factor": Field(
         Kind(lambda value: is_number(value) and 0 < value < 1, "a number between 0 and 1"),
         "what `plateau` multiplies the learning rate by",
+        matters=_PLATEAU,
     ),
-    "schedule.patience": Field(integer(1), "epochs without a lower val_loss before `plateau` acts"),
-    "schedule.min_learning_rate": Field(non_negative(), "the lowest learning rate of `plateau` and `cosine`"),
+    "schedule.patience": Field(integer(1), "epochs without a lower val_loss before `plateau` acts", matters=_PLATEAU),
+    "schedule.min_learning_rate": Field(
+        non_negative(),
+        "the lowest learning rate of `plateau` and `cosine`",
+        matters=("schedule.name", ("plateau", "cosine")),
+    ),
 }
 
 _OF_A_SWEEP = "it is not part of a training"

@@ -1,11 +1,13 @@
 """How a workdir keeps a config, and how a training or a sweep resumes with it."""
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
+from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten, nested
 from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
@@ -21,9 +23,10 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 
 
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
-    """Returns the config for which `to_json` returned `values`."""
+    """Returns the config for which `to_json` returned `values`; a key that did not exist then has its default."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
     config = ConfigDict(_with_tuples(values))
+    fill_in(config)
     # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
     config.data.validation = FieldReference(config.data.validation, field_type=object)
     return config
@@ -55,6 +58,8 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
     Raises:
       UserError: naming every key that differs, with both values.
     """
+    stored = copy.deepcopy(stored)
+    fill_in(stored)
     there = flatten(stored)
     if ("sweep" in stored) != ("sweep" in asked):
         raise UserError(

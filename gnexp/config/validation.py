@@ -7,6 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config import groups
 from gnexp.config.paths import flatten, is_of_space
 from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
@@ -85,6 +86,8 @@ def validate(config: ConfigDict) -> None:
 TOGETHER = (
     "model.norm",
     "model.groups",
+    "model.groups_fit",
+    "model.channels_per_group",
     "model.filters",
     "jit_compile",
     "deterministic",
@@ -105,14 +108,13 @@ def validate_together(flat: Mapping[str, Any]) -> None:
     Raises:
       UserError: naming the key, the value and what is allowed.
     """
-    groups, filters = flat["model.groups"], tuple(flat["model.filters"])
-    if flat["model.norm"] == "group" and groups != -1 and any(width % groups for width in filters):
-        common = math.gcd(*filters)
-        allowed = ", ".join(str(count) for count in range(1, common + 1) if common % count == 0)
+    if flat["model.norm"] == "keep":
         raise UserError(
-            f"config.model.groups={groups} does not divide the channels of every layer in "
-            f"config.model.filters={filters}: it must be one of {allowed}, or -1 (a group per channel)"
+            "config.model.norm='keep' is not allowed: this network has no norm of its own; "
+            "it must be the name of one, such as 'batch'"
         )
+    if flat["model.norm"] == "group":
+        _check_groups(flat)
     if flat["jit_compile"] and flat["deterministic"]:
         raise UserError(
             "config.jit_compile=True is not allowed with config.deterministic=True: TensorFlow has no deterministic "
@@ -128,3 +130,21 @@ def validate_together(flat: Mapping[str, Any]) -> None:
             f"config.schedule.min_learning_rate={flat['schedule.min_learning_rate']} is not allowed: it must be "
             f"at most config.optimizer.learning_rate={flat['optimizer.learning_rate']}"
         )
+
+
+def _check_groups(flat: Mapping[str, Any]) -> None:
+    filters = tuple(flat["model.filters"])
+    asked = tuple(flat[path] for path in ("model.groups", "model.groups_fit", "model.channels_per_group"))
+    try:
+        for width in filters:
+            groups.count(width, *asked)
+    except ValueError as error:
+        allowed = groups.in_words(math.gcd(*filters))
+        if asked[2]:
+            wrong, allowed = f"config.model.channels_per_group={asked[2]}", f"{allowed}, or 0 (config.model.groups)"
+        else:
+            wrong, allowed = f"config.model.groups={asked[0]}", f"{allowed}, or -1 (a group per channel)"
+        raise UserError(
+            f"{wrong} does not divide the channels of every layer in config.model.filters={filters}: "
+            f"it must be one of {allowed}; or add --config.model.groups_fit=gcd"
+        ) from error

@@ -3,7 +3,10 @@
 import keras
 from ml_collections import ConfigDict
 
+from gnexp.errors import UserError
 from gnexp.models import cnn
+from gnexp.norms import table
+from gnexp.norms.weight_standardization import standardize
 
 
 def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str = "float32") -> keras.Model:
@@ -14,5 +17,15 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype:
       input_shape: (height, width, channels) of the images, which are uint8 from 0 to 255.
       outputs: the number of outputs for each image; the network returns float32 of shape (batch, outputs).
       dtype: the layers' dtype policy.
+
+    Raises:
+      UserError: a norm of the network would normalize single values.
     """
-    return cnn.build(config, input_shape, outputs, dtype)
+    model = cnn.build(config, input_shape, outputs, dtype)
+    if config.weight_standardization:
+        model = standardize(model)
+    try:
+        table.check(table.rows(model), model.name)
+    except ValueError as error:
+        raise UserError(f"config.model.norm={config.norm!r} is not allowed: {error}") from error
+    return model

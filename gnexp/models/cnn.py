@@ -20,6 +20,7 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], num_classes: int, dt
       dtype: the layers' dtype policy.
     """
     images = keras.Input(input_shape, dtype="uint8", name="images")
+    norm = by_name.factory(config, dtype)
     x = layers.Rescaling(1 / 255, dtype=dtype)(images)
     for number, width in enumerate(config.filters, start=1):
         x = layers.Conv2D(
@@ -30,9 +31,7 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], num_classes: int, dt
             dtype=dtype,
             name=f"conv_{number}",
         )(x)
-        norm = by_name.layer(config, dtype)
-        norm.name = f"norm_{number}"
-        x = norm(x)
+        x = norm(name=f"norm_{number}")(x)
         x = layers.ReLU(dtype=dtype)(x)
     x = layers.MaxPooling2D(dtype=dtype)(x)
     x = layers.Dropout(config.conv_dropout, dtype=dtype)(x)

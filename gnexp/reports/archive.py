@@ -44,6 +44,7 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         config = _write_config(directory, out)
         sources = sorted(directory.glob(f"{files.TRIALS}/*/*/{files.PROVENANCE}"))
         files.write_json(out / files.PROVENANCE, _provenance(sources or [directory / files.PROVENANCE]))
+        _copy_remarks(directory, out)
         kept_trials.write(out, found, config["seed"])
         return
     compared = trainings.read(directory)
@@ -52,6 +53,7 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         source, kept = directory / training.name, out / training.name
         _write_config(source, kept)
         files.write_json(kept / files.PROVENANCE, _provenance([source / files.PROVENANCE]))
+        _copy_remarks(source, kept)
         _write_history(kept / trainings.HISTORY, training.history)
         (kept / files.RESULT).unlink(missing_ok=True)
         if training.ended:
@@ -65,6 +67,11 @@ def _make(out: pathlib.Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out={out} is not allowed: {error.strerror}") from error
+
+
+def _copy_remarks(directory: pathlib.Path, out: pathlib.Path) -> None:
+    if lines := files.read_json(directory / files.REMARKS):
+        files.write_json(out / files.REMARKS, lines)
 
 
 def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:

@@ -69,6 +69,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def remarks(directories: Iterable[pathlib.Path]) -> str:
+    """Returns what trainings or a sweep said before their first step, as a paragraph; empty if that was nothing."""
+    said: dict[str, list[str]] = {}
+    for directory in directories:
+        for line in files.read_json(directory / files.REMARKS) or ():
+            said.setdefault(line, []).append(directory.resolve().name)
+    return "".join(f"\n\n**Note** ({', '.join(names)}): {line}." for line, names in said.items())
+
+
 def code(text: str) -> str:
     """Returns text for a cell of a Markdown table, with Markdown's special characters escaped."""
     return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"

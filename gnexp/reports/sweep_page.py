@@ -79,6 +79,7 @@ def _introduction(sweep: Swept) -> str:
         f"{count[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
         f"{page.count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
         f"({_BETTER[OBJECTIVES[asked.objective].direction]}) of each training's best epoch, on {measured}"
+        + page.remarks([sweep.directory])
     )
 
 

@@ -49,7 +49,7 @@ def _introduction(directory: pathlib.Path, compared: Compared) -> str:
         )
     if compared.source:
         text.append(f"The reference: {compared.source}")
-    return " ".join(text)
+    return " ".join(text) + page.remarks(directory / training.name for training in found)
 
 
 def _curves(compared: Compared) -> list[Section]:

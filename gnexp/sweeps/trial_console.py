@@ -21,6 +21,9 @@ class TrialConsole:
         """Reports how far the epoch is."""
         self._progress(f"epoch {epoch}/{self._epochs} step {done}/{total}")
 
+    def norms(self, found: str, few: str | None) -> None:
+        """Prints no line: they may differ from trial to trial."""
+
     def resumed(self, epochs: int, step: int) -> None:
         """Reports where the training resumes."""
         self._progress(f"resuming after epoch {epochs}")

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict
+from ml_collections.config_flags import config_flags
 
+from gnexp.config.defaults import fill_in
 from gnexp.config.paths import is_of_space
 from gnexp.config.schema import BACKENDS, FIELDS
 from gnexp.config.validation import unknown_key, validate
@@ -21,6 +23,18 @@ from gnexp.errors import UserError, last_line
 from gnexp.space.parse import parse_space
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
+
+
+class _Parser(config_flags.ConfigFileFlagParser):
+    """Reads a config file; a key that it lacks has its default, so that a flag can change it."""
+
+    def parse(self, path: str) -> ConfigDict:
+        """Returns what `get_config` of the file at `path` returns, filled in and locked."""
+        config = super().parse(path)
+        if isinstance(config, ConfigDict):
+            with config.unlocked():
+                fill_in(config)
+        return config
 
 
 def define() -> None:
@@ -31,6 +45,7 @@ def define() -> None:
         "config",
         help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
+    flags.FLAGS["config"].parser = _Parser("config")
 
 
 def show_in_help(*names: str) -> None:

@@ -14,6 +14,9 @@ from gnexp.workdir.result import Result
 class Console(Protocol):
     """Where a training reports its progress."""
 
+    def norms(self, found: str, few: str | None) -> None:
+        """Reports the network's norms, and which of them have few values in a group, if any."""
+
     def steps(self, epoch: int, done: int, total: int) -> None:
         """Reports how many steps of an epoch are done."""
 
@@ -55,6 +58,10 @@ class TerminalConsole:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def norms(self, found: str, few: str | None) -> None:
+        """Prints the network's norms: how many groups each has, and of how many channels."""
+        print(f"norms: {found}" + (f"\nnote: {few}" if few else ""), flush=True)
 
     def resumed(self, epochs: int, step: int) -> None:
         """Prints where a training resumes."""

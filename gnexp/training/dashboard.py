@@ -13,6 +13,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from gnexp.config.stored import to_json
 from gnexp.events import hparams, summaries
 from gnexp.events.event_files import EventFiles
+from gnexp.norms import table
 from gnexp.tasks.task import Evaluation
 from gnexp.training.epoch import Epoch
 from gnexp.training.loop import Training
@@ -25,10 +26,11 @@ def start(events: EventFiles, training: Training, session: Summary) -> None:
 
 
 def network(events: EventFiles, training: Training) -> None:
-    """Adds Keras's summary of the network to the events."""
+    """Adds Keras's summary of the network, and the table of its norms, to the events."""
     lines: list[str] = []
     training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
-    events.add("", summaries.text("model", _code("\n".join(lines))))
+    norms = table.text(table.rows(training.model))
+    events.add("", summaries.text("model", _code("\n".join([*lines, "", norms]))))
 
 
 def _code(text: str) -> str:
@@ -58,11 +60,11 @@ def curves(events: EventFiles, training: Training, figures: Epoch) -> None:
 def details(events: EventFiles, training: Training, figures: Epoch) -> None:
     """Adds the histograms of the epoch that has just ended, and pictures of its mistakes if it is the best so far."""
     step = figures.epoch - 1
-    for layer in training.model.layers:
+    for path, layer in table.walk(training.model):
         for name in ("gamma", "beta"):
             if isinstance(variable := getattr(layer, name, None), keras.Variable):
                 values = keras.ops.convert_to_numpy(variable).reshape(-1)
-                events.add("train", summaries.histogram(f"{layer.name}/{name}", values), step)
+                events.add("train", summaries.histogram(f"{path}/{name}", values), step)
     if training.best_epoch == figures.epoch:
         for tag, picture in training.task.pictures(*training.splits.validation, training.validation):
             events.add("validation", summaries.image(tag, picture.png, picture.width, picture.height), step)

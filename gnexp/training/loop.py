@@ -81,6 +81,8 @@ class Training:
             config.precision,
             config.jit_compile,
         )
+        if not config.optimizer.decay_norms:
+            optimizers.spare_norms(optimizer, self.model.trainable_variables)
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer)  # only to attach the optimizer to the model
         self._train = backend.train_steps(self.model, self.task, images, labels, config.jit_compile)

@@ -1,5 +1,7 @@
 """The optimizers by name, and their learning-rate schedules."""
 
+from collections.abc import Sequence
+
 import keras
 from ml_collections import ConfigDict
 
@@ -61,6 +63,18 @@ def _cosine(peak: float, schedule: ConfigDict, steps_per_epoch: int, epochs: int
         warmup_target=peak if warmup else None,
         warmup_steps=warmup,
     )
+
+
+def spare_norms(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    """Excludes gamma, beta and biases, in all every variable of one value for each channel, from weight decay.
+
+    Args:
+      optimizer: as `build` returns it, not yet built itself.
+      variables: those that it will train.
+    """
+    spared = [variable for variable in variables if len(variable.shape) <= 1 or variable.name == "bias"]
+    # A LossScaleOptimizer leaves the updates to another.
+    getattr(optimizer, "inner_optimizer", optimizer).exclude_from_weight_decay(var_list=spared)
 
 
 def plateau(schedule: ConfigDict) -> keras.callbacks.ReduceLROnPlateau:

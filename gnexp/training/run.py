@@ -12,6 +12,7 @@ from gnexp.data.splits import Splits
 from gnexp.errors import InterruptedTrainingError
 from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
+from gnexp.norms import table
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, dashboard
 from gnexp.training.console import Console, TerminalConsole
@@ -78,6 +79,8 @@ def train(
     try:
         with stop_signals(directory) as received, interruptions(received, directory):
             training = Training(config, splits)
+            norms = table.rows(training.model)
+            console.norms(table.summary(norms), table.check(norms, training.model.name))
             if saved:
                 training.restore(saved.arrays, saved.progress)
                 console.resumed(len(training.history), training.step)

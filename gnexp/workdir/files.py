@@ -18,6 +18,7 @@ from gnexp.errors import UserError
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 RESULT = "result.json"
+REMARKS = "remarks.json"  # what was said before the first step, line by line
 BACKEND_LOG = "backend.log"
 TRACEBACK = "traceback.txt"
 CHECKPOINT = "checkpoints/state.npz"

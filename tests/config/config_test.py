@@ -11,8 +11,10 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
+from gnexp.config.defaults import fill_in
+from gnexp.config.fields import Field, integer
 from gnexp.config.paths import flatten
-from gnexp.config.schema import FIELDS
+from gnexp.config.schema import FIELDS, NORMS
 from gnexp.config.stored import from_json, record, resume_config, to_json
 from gnexp.config.validation import validate
 from gnexp.errors import UserError
@@ -40,9 +42,14 @@ VALUES = {
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
         "a fraction between 0 and 1, a count of 1 or more, or 'test'",
     ),
-    "model.norm": (["group", "batch", "layer", "instance", "instance_scalar", "none"], ["gn", None, 8], "'group'"),
+    "model.norm": ([norm for norm in NORMS if norm != "keep"], ["gn", None, 8], "'group'"),
     "model.groups": ([1, 2, -1], [0, -2, 8.0, True, "8", None], "1 or more, or -1"),
+    "model.groups_fit": (["exact", "gcd"], ["nearest", "", None, 1], "'exact', 'gcd'"),
+    "model.channels_per_group": ([0, 1, 16], [-1, 1.0, True, None], "whole number of 0 or more"),
     "model.epsilon": ([1e-12, 1e-3, 1], [0, 0.0, -1e-6, NAN, INFINITY, "1e-6", True], "above 0"),
+    "model.momentum": ([0, 0.9, 0.9997], [1, 1.0, -0.1, NAN, "0.9", True, None], "of 0 or more, and below 1"),
+    "model.virtual_batch_size": ([1, 32], [0, -1, 1.5, True, None], "whole number of 1 or more"),
+    "model.weight_standardization": ([True, False], [1, "true", None], "true or false"),
     "model.filters": ([(32,), [32, 64]], [(), (32, 0), (32.0,), (True,), 32, "32", (1,) * 9, None], "such as (32, 64)"),
     "model.units": ([1], [0, 1.5, True], "whole number of 1 or more"),
     "model.conv_dropout": ([0, 0.0, 0.99], [1, 1.0, -0.1, NAN, "0.25", False], "of 0 or more, and below 1"),
@@ -52,6 +59,7 @@ VALUES = {
     "optimizer.learning_rate": ([1e-3, 1], [0, 0.0, -1e-3, NAN, INFINITY, "1e-3"], "above 0"),
     "optimizer.momentum": ([0, 0.9], [1, 1.0, -0.9, NAN, True], "of 0 or more, and below 1"),
     "optimizer.nesterov": ([True, False], [0, "yes"], "true or false"),
+    "optimizer.decay_norms": ([True, False], [0, "no", None], "true or false"),
     "optimizer.weight_decay": ([0, 4e-3], [-4e-3, NAN, None], "0 or more"),
     "schedule.name": (["constant", "cosine", "plateau"], ["linear", "", None], "'constant', 'cosine', 'plateau'"),
     "schedule.warmup_epochs": ([0, 0.5, 1], [-1, NAN, INFINITY, "1"], "0 or more"),
@@ -187,7 +195,24 @@ def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, 
         assert {int(number) for number in numbers.split(",")} == dividing
 
 
-@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "instance_scalar", "none"])
+@pytest.mark.parametrize(("size", "filters"), [(3, (8, 16)), (16, (8, 16)), (5, (7,))])
+def test_channels_per_group_that_do_not_divide_are_refused_with_those_that_do(config, size, filters):
+    values = {"model.channels_per_group": size, "model.groups": 7, "model.filters": filters}
+    message = refusal(changed(config, values))
+    assert f"config.model.channels_per_group={size} " in message
+    assert f"one of {'1, 2, 4, 8' if len(filters) == 2 else '1, 7'}, or 0" in message
+    validate(changed(config, values | {"model.groups_fit": "gcd"}))
+
+
+def test_gcd_takes_what_does_not_divide(config):
+    validate(changed(config, {"model.groups": 7, "model.filters": (8, 12), "model.groups_fit": "gcd"}))
+
+
+def test_keep_is_refused_where_the_network_has_no_norm_of_its_own(config):
+    assert "config.model.norm='keep' " in refusal(changed(config, {"model.norm": "keep"}))
+
+
+@pytest.mark.parametrize("norm", ["batch", "layer", "instance", "instance_scalar", "none", "ghost_batch"])
 def test_the_group_count_does_not_matter_to_other_norms(config, norm):
     validate(changed(config, {"model.norm": norm, "model.groups": 7}))
 
@@ -263,6 +288,54 @@ def test_a_key_that_only_one_side_has_is_named(config):
     del stored["schedule"]["factor"]
     with pytest.raises(UserError, match=r"config\.model\.depth .*config\.schedule\.factor "):
         resume_config(config, stored)
+
+
+@pytest.fixture
+def newer(monkeypatch) -> str:
+    """A key that gnexp did not always have: `model.depth`, a whole number, by default 3."""
+    monkeypatch.setitem(FIELDS, "model.depth", Field(integer(1), "depth", default=3))
+    return "model.depth"
+
+
+def test_a_workdir_from_before_a_key_has_its_default(config, newer):
+    stored = to_json(config)
+    asked = changed(config, {newer: 3})
+    assert resume_config(asked, stored).model.depth == 3
+    assert newer not in flatten(stored), "the caller's dict was changed"
+    with pytest.raises(UserError, match=r"config\.model\.depth is 3 there and 4 here"):
+        resume_config(changed(config, {newer: 4}), stored)
+    with pytest.raises(UserError, match=r"config\.model\.depth is 4 there and 3 here"):
+        resume_config(asked, to_json(changed(config, {newer: 4})))
+
+
+def test_a_default_is_not_shared_between_configs(config, monkeypatch):
+    monkeypatch.setitem(FIELDS, "model.args", Field(integer(1), "arguments", default={}))
+    first, second = config.to_dict(), config.to_dict()
+    fill_in(first)
+    fill_in(second)
+    first["model"]["args"]["depth"] = 3
+    assert second["model"]["args"] == {}
+
+
+def test_only_sections_that_are_there_are_filled_in(monkeypatch):
+    monkeypatch.setitem(FIELDS, "sweep.newer", Field(integer(1), "newer", default=3))
+    for config, filled in (({}, {}), ({"sweep": {}}, {"sweep": {"newer": 3}}), ({"sweep": 7}, {"sweep": 7})):
+        for each in (config, ConfigDict(config)):
+            fill_in(each)
+            assert ConfigDict(each).to_dict() == filled
+
+
+def test_a_config_file_from_before_a_key_takes_its_flag(tmp_path, train_here, config, newer):
+    path = tmp_path / "older.py"
+    path.write_text(
+        f"from ml_collections import ConfigDict\n\ndef get_config():\n    return ConfigDict({config.to_dict()})\n"
+    )
+    for flags, refused in (
+        (["--config.model.depth=0"], "config.model.depth=0 "),
+        (["--config.model.depth=5", "--config.epochs=0"], "config.epochs=0 "),
+        (["--config.epochs=0"], "config.epochs=0 "),
+    ):
+        assert refused in train_here(*flags, config=str(path)).stderr
 
 
 def test_a_training_that_fell_back_stays_with_its_dataset(config):

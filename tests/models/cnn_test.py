@@ -4,14 +4,15 @@ import keras
 import numpy as np
 import pytest
 
-from gnexp.config.schema import NORMS
+from gnexp.config import schema
 from gnexp.data.splits import SHAPE
 from gnexp.models.build import build
 from gnexp.norms.scalar_instance import ScalarInstanceNormalization
 
 BACKEND = keras.backend.backend()
 CLASSES = 10
-MOMENTUM = 0.99  # of Keras's batch normalization
+MOMENTUM = 0.99  # of the config
+NORMS = [norm for norm in schema.NORMS if norm != "keep"]
 
 
 @pytest.fixture
@@ -25,6 +26,7 @@ def no_kernels(monkeypatch):
 def section(config, no_kernels):
     """Returns a config's `model` section: a small network without dropout, and with an epsilon large enough to show."""
     config.model.update(filters=(8, 12), groups=4, units=16, epsilon=0.1, conv_dropout=0.0, dense_dropout=0.0)
+    config.model.virtual_batch_size = 2
     return config.model
 
 
@@ -53,7 +55,10 @@ def normalized(x: np.ndarray, norm: str, groups: int, epsilon: float, moments=No
             return x
         case "instance_scalar":
             return (x - x.mean((1, 2, 3), keepdims=True)) / (x.std((1, 2, 3), keepdims=True) + epsilon)
-        case "batch":
+        case "ghost_batch" if not moments:  # virtual batches of at most 2 images
+            parts = np.array_split(x, -(-n // 2))
+            return np.concatenate([normalized(part, "batch", groups, epsilon) for part in parts])
+        case "batch" | "ghost_batch" | "frozen_batch":
             mean, variance = moments or (x.mean((0, 1, 2)), x.var((0, 1, 2)))
         case "layer":
             mean, variance = x.mean((1, 2, 3), keepdims=True), x.var((1, 2, 3), keepdims=True)
@@ -76,7 +81,8 @@ def reference(model: keras.Model, section, x: np.ndarray, training: bool = False
         conv, norm = weights(f"conv_{number}"), weights(f"norm_{number}")
         windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))  # (n, height, width, in, 3, 3)
         x = np.einsum("nhwcij,ijco->nhwo", windows, conv["kernel"]) + conv["bias"]
-        moving = None if training else (norm.get("moving_mean"), norm.get("moving_variance"))
+        batch = training and section.norm != "frozen_batch"
+        moving = None if batch else (norm.get("moving_mean"), norm.get("moving_variance"))
         x = normalized(x, section.norm, section.groups, section.epsilon, moving)
         x = np.maximum(x * norm.get("gamma", 1.0) + norm.get("beta", 0.0), 0)
     n, height, width, channels = x.shape
@@ -129,6 +135,8 @@ def test_batch_normalization_learns_its_moving_statistics(section):
         ("layer", 2 * (32 + 64), 2 * (32 + 64)),
         ("instance", 2 * (32 + 64), 2 * (32 + 64)),
         ("batch", 4 * (32 + 64), 2 * (32 + 64)),
+        ("ghost_batch", 4 * (32 + 64), 2 * (32 + 64)),
+        ("frozen_batch", 4 * (32 + 64), 0),
         ("instance_scalar", 2 * (1 + 1), 2 * (1 + 1)),
         ("none", 0, 0),
     ],

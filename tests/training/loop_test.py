@@ -64,6 +64,15 @@ def test_evaluation_is_that_of_keras(small, splits):
     np.testing.assert_allclose(ours.probabilities.sum(axis=1), 1)
 
 
+@pytest.mark.parametrize("decays", [True, False])
+def test_a_training_decays_the_norms_only_if_it_is_to(small, splits, decays):
+    small.optimizer.update(name="adamw", decay_norms=decays)
+    training = Training(small, splits)
+    decays_it = training.model.optimizer._use_weight_decay
+    decayed = {weight.name for weight in training.model.trainable_weights if decays_it(weight)}
+    assert decayed == ({"kernel", "bias", "gamma", "beta"} if decays else {"kernel"})
+
+
 def test_an_epochs_figures_are_those_of_keras(small, splits):
     small.data.batch_size = 16  # 100 images: the last step has 4
     training = Training(small, splits)

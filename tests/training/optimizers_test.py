@@ -112,6 +112,31 @@ def test_the_formulas_differ_by_more_than_that_and_cover_every_name():
     assert names == set(re.findall(r"'(\w+)'", FIELDS["optimizer.name"].allowed))
 
 
+@pytest.mark.parametrize("decays", [True, False])
+def test_decay_can_spare_gamma_beta_and_biases(config, decays):
+    """With gradients of 0, decoupled decay is all that an update does: w - rate * decay * w."""
+    config.optimizer.update(name="adamw", weight_decay=DECAY, learning_rate=RATE)
+    shapes = {"kernel": (2, 3), "gamma": (3,), "beta": (3,), "bias": (2, 3), "scalar": ()}
+    variables = [keras.Variable(np.ones(shape, "float32"), name=name) for name, shape in shapes.items()]
+    optimizer = build(config)
+    if not decays:
+        optimizers.spare_norms(optimizer, variables)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.zeros(shape) for shape in shapes.values()])
+    for variable in variables:
+        expected = 1 - RATE * DECAY if decays or variable.name == "kernel" else 1
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(variable), expected, rtol=1e-6)
+
+
+def test_an_optimizer_that_scales_the_loss_spares_them_too(config):
+    config.optimizer.update(name="adamw", weight_decay=DECAY)
+    kernel, gamma = (keras.Variable(np.ones(shape, "float32")) for shape in ((2, 3), (3,)))
+    optimizer = optimizers.build(config.optimizer, config.schedule, 10, 1, "mixed_float16")
+    optimizers.spare_norms(optimizer, [kernel, gamma])
+    optimizer.build([kernel, gamma])
+    assert [optimizer.inner_optimizer._use_weight_decay(variable) for variable in (kernel, gamma)] == [True, False]
+
+
 @pytest.mark.parametrize("section", [{"name": "sgd", "momentum": 0}, {"name": "adam", "learning_rate": 1}])
 def test_a_whole_number_is_as_good_as_a_float(config, section):
     config.schedule.name = "constant"

@@ -1,0 +1,30 @@
+"""The keys that a config may lack: older configs and workdirs do, from before the keys existed."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.config.fields import REQUIRED
+from gnexp.config.schema import FIELDS
+
+
+def fill_in(config: Any) -> None:
+    """Adds every key that a config lacks and that has a default, in the sections that it has.
+
+    Args:
+      config: a ConfigDict, which must not be locked if it lacks a key, or the plain nested dicts of a stored config.
+        Anything else is left as it is.
+    """
+    for path, field in FIELDS.items():
+        *sections, key = path.split(".")
+        section = config
+        for name in sections:
+            section = section[name] if _is_section(section) and name in section else None
+        if field.default is not REQUIRED and _is_section(section) and key not in section:
+            section[key] = copy.deepcopy(field.default)
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, (Mapping, ConfigDict))
