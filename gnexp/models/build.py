@@ -73,12 +73,12 @@ def with_norm(
 
 def _unfolded(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
     """Calls the layers of a model on other inputs; `model(x)` would make the whole model one layer."""
-    inputs = [x] if isinstance(model.input, (list, tuple)) else x
     graph = model if isinstance(model, Functional) else model._functional
     # Otherwise each layer would have two places in a graph, and its `output` would be ambiguous.
+    nodes = [node for at_depth in graph._nodes_by_depth.values() for node in at_depth]
     for layer in graph.operations:
-        layer._inbound_nodes[:] = [node for node in layer._inbound_nodes if node not in graph._nodes]
-    return model.call(inputs)
+        layer._inbound_nodes[:] = [node for node in layer._inbound_nodes if node not in nodes]
+    return keras.tree.flatten(graph._run_through_graph([x], operation_fn=lambda operation: operation))[0]
 
 
 @contextlib.contextmanager
