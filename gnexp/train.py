@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from gnexp.config.stored import record, resume_config
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
-from gnexp.errors import UserError
 from gnexp.space import remarks
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
@@ -117,21 +116,30 @@ def _remark(lines: list[str], directory: pathlib.Path) -> None:
 
 
 def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
-    if "sweep" not in config:
-        raise UserError("--dry_run is for a config with a sweep: this one has none")
+    sweep = "sweep" in config
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
-        from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+        if sweep:
+            from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
 
-        print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
+            print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
+    config = record(config, available(config.data)[0])
+    splits = load(config.data)
     with native_stderr(pathlib.Path(os.devnull)):
-        from gnexp.sweeps.console import dry_run
+        from gnexp.sweeps import console, dry_run
         from gnexp.sweeps.oracles.create import first_trials
+        from gnexp.training import check
 
-        space = parse_space(config)
-        dry_run(config, space, first_trials(config, space, _SHOWN_BY_DRY_RUN))
-        for line in remarks.without_effect(config, space):
+        space = parse_space(config) if sweep else None
+        model = check.check(config, splits, space)
+        first = first_trials(config, space, _SHOWN_BY_DRY_RUN) if sweep else []
+        dry_run.network(config, model)
+        if sweep:
+            print()
+            console.dry_run(config, space, first)
+        for line in remarks.of(config, len(splits.train[1]), space):
             print(f"\nnote: {line}")
+        dry_run.estimate(config, splits, space, first)
 
 
 def _run(_: list[str]) -> None:
@@ -147,7 +155,7 @@ def _main() -> None:
     command_line.define()
     flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
     flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster, or auto; by default one is started.")
-    flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
+    flags.DEFINE_bool("dry_run", False, "Only show the config, the network, and what a sweep would search.")
     flags.DEFINE_bool("allow_changed_code", False, "Resume although your own code has changed, and record that.")
     command_line.show_in_help("config", "version")
     app.run(_run, flags_parser=command_line.parse)

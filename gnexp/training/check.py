@@ -54,6 +54,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         if space is None:
             raise
         raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
+    _forget_names()
     model = build(first.model, shape, task.outputs, first.precision)
     images, labels = (part[:_IMAGES] for part in splits.train)
     try:
@@ -61,8 +62,13 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     except Exception as error:  # whatever the user's layers or Keras may raise
         raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
     finally:
-        keras.backend.clear_session(free_memory=False)  # The names of layers begin with the next network again.
+        _forget_names()
     return model
+
+
+def _forget_names() -> None:
+    """Lets Keras count the names of layers from the beginning again."""
+    keras.backend.clear_session(free_memory=False)
 
 
 @dataclasses.dataclass(frozen=True)
