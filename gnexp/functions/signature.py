@@ -154,7 +154,7 @@ def _names(node: ast.stmt) -> list[str]:
         case ast.Assign() | ast.AnnAssign():
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             return [inner.id for each in targets for inner in ast.walk(each) if isinstance(inner, ast.Name)]
-        case ast.Expr(value=ast.Constant()):
+        case ast.Expr() | ast.Raise() | ast.Assert() | ast.Pass():
             return []
     return ["*"]
 
