@@ -237,7 +237,7 @@ def choose(config: ConfigDict, section: str, name: str | None) -> str:
 
 
 def make_room(config: ConfigDict, path: str) -> None:
-    """Adds to a config that is not locked an argument that a flag sets and that it lacks, so that the flag can be read."""
+    """Adds to an unlocked config an argument that a flag sets and that it lacks, so that the flag can be read."""
     section, argument = of(path)
     part = config.get(section)
     args = part.get(ARGS) if isinstance(part, ConfigDict) else None
