@@ -111,21 +111,21 @@ def _pytorch(batch: int, channels_last: bool) -> Run:
     torch.set_flush_denormal(True)  # as TensorFlow's threads do
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = _config(batch).model
-    width = config.filters[-1] * 12 * 12
+    width = config.args.filters[-1] * 12 * 12
     model = nn.Sequential(
-        nn.Conv2d(1, config.filters[0], 3),
-        nn.GroupNorm(config.groups, config.filters[0], eps=config.epsilon),
+        nn.Conv2d(1, config.args.filters[0], 3),
+        nn.GroupNorm(config.groups, config.args.filters[0], eps=config.epsilon),
         nn.ReLU(inplace=True),
-        nn.Conv2d(config.filters[0], config.filters[1], 3),
-        nn.GroupNorm(config.groups, config.filters[1], eps=config.epsilon),
+        nn.Conv2d(config.args.filters[0], config.args.filters[1], 3),
+        nn.GroupNorm(config.groups, config.args.filters[1], eps=config.epsilon),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(2),
-        nn.Dropout(config.conv_dropout),
+        nn.Dropout(config.args.conv_dropout),
         nn.Flatten(),
-        nn.Linear(width, config.units),
+        nn.Linear(width, config.args.units),
         nn.ReLU(inplace=True),
-        nn.Dropout(config.dense_dropout),
-        nn.Linear(config.units, 10),
+        nn.Dropout(config.args.dense_dropout),
+        nn.Linear(config.args.units, 10),
     )
     memory = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(memory_format=memory)
@@ -144,7 +144,7 @@ def _pytorch(batch: int, channels_last: bool) -> Run:
             batch_images = images[chosen].to(torch.float32).div_(255).contiguous(memory_format=memory)
             batch_labels = labels[chosen]
             logits = model(batch_images)
-            loss = nn.functional.cross_entropy(logits, batch_labels) + config.l2 * sum(
+            loss = nn.functional.cross_entropy(logits, batch_labels) + config.args.l2 * sum(
                 kernel.square().sum() for kernel in kernels
             )
             optimizer.zero_grad(set_to_none=True)

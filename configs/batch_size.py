@@ -14,13 +14,13 @@ judged by the noise of their last steps.
 
 from ml_collections import ConfigDict
 
-from configs import fmnist
+from gnexp.config import base
 from gnexp.space import by, choice
 
 
 def get_config() -> ConfigDict:
-    """Returns a grid over fmnist.py."""
-    config = fmnist.get_config()
+    """Returns a grid over the base config."""
+    config = base.get_config()
     config.epochs = 4
     config.data.fallback = ""
     config.data.train_size = 4096  # no batch size leaves a smaller last batch
@@ -28,18 +28,16 @@ def get_config() -> ConfigDict:
     config.optimizer.name = "adam"
     config.schedule.name = "cosine"
 
-    config.sweep = ConfigDict()
+    config.sweep = base.get_sweep()
     config.sweep.tuner = "grid"
     config.sweep.max_trials = 75
     config.sweep.executions = 4
     config.sweep.max_failures = 10
     config.sweep.seed = 0
-    config.sweep.factor = 3
     config.sweep.executor = "processes"
     config.sweep.parallel = 2
-    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})
 
-    space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
+    space = config.sweep.space
     space.model.norm = choice("batch", "group", "layer", "instance", "none")
     space.data.batch_size = choice(1, 8, 32, 128)
     rates = {"1": choice(1e-4, 3e-4, 1e-3), "128": choice(3e-4, 1e-3, 3e-3, 1e-2)}

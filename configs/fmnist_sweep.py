@@ -12,26 +12,19 @@ The same command resumes an interrupted sweep, and with a higher --config.sweep.
 
 from ml_collections import ConfigDict
 
-from configs import fmnist
+from gnexp.config import base
 from gnexp.space import by, choice, floats
 
 
 def get_config() -> ConfigDict:
-    """Returns the experiment of fmnist.py, with a table of what is searched (gnexp/space/entries.py)."""
-    config = fmnist.get_config()
+    """Returns the base config, with a table of what is searched (gnexp/space/entries.py)."""
+    config = base.get_config()
 
-    config.sweep = ConfigDict()
+    config.sweep = base.get_sweep()
     config.sweep.tuner = "random"  # or grid, bayesian, hyperband
     config.sweep.max_trials = 30
-    config.sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
-    config.sweep.max_failures = 5  # the sweep stops if its first trials, as many as this, all fail
-    config.sweep.seed = 1  # of the tuner
-    config.sweep.factor = 3  # hyperband only: each round keeps a third of the trials
-    config.sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
-    config.sweep.parallel = 1  # trials at a time
-    config.sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, for ray; half a GPU is 0.5
 
-    space = config.sweep.space = ConfigDict({"model": {}, "data": {}, "optimizer": {}})
+    space = config.sweep.space
     space.model.groups = choice(1, 2, 4, 8, 16, 32)
     space.model.epsilon = floats(1e-7, 1e-2, sampling="log")
     space.data.batch_size = choice(1, 2, 4, 8, 16, 32, 64, 128)

@@ -16,7 +16,7 @@ from gnexp.space import choice
 
 
 def get_config() -> ConfigDict:
-    """Returns a grid over fmnist.py."""
+    """Returns a grid over the base config."""
     config = batch_size.get_config()
     config.data.batch_size = 32
     config.sweep.max_trials = 21

@@ -18,7 +18,7 @@ from gnexp.space import choice
 
 
 def get_config() -> ConfigDict:
-    """Returns a grid over fmnist.py."""
+    """Returns a grid over the base config."""
     config = batch_size.get_config()
     config.epochs = 1
     config.data.batch_size = 1

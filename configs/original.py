@@ -18,7 +18,7 @@ which of the two was trained.
 
 from ml_collections import ConfigDict
 
-from configs import fmnist
+from gnexp.config import base
 
 # in_bs1 is what the original called instance normalization: one mean and deviation per sample over all channels, a
 # scalar gamma and beta. instance_bs1 is instance normalization, which it never trained.
@@ -33,14 +33,14 @@ RUNS = {
 
 
 def get_config(run: str = "gn8_amsgrad_bs128") -> ConfigDict:
-    """Returns the experiment of fmnist.py, as the original trained it.
+    """Returns the base config, as the original trained it.
 
     Args:
       run: a key of `RUNS`. What a run does not change is group normalization (8), Adam, batch size 1, 13 epochs.
     """
     if run not in RUNS:
         raise ValueError(f"there is no run {run!r} in configs/original.py: it must be one of {', '.join(RUNS)}")
-    config = fmnist.get_config()
+    config = base.get_config()
     config.epochs = 13
     config.data.fallback = ""
     config.data.batch_size = 1

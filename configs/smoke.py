@@ -7,16 +7,16 @@ Accuracy: 81 to 91% on the test set (seeds 0 to 2).
 
 from ml_collections import ConfigDict
 
-from configs import fmnist
+from gnexp.config import base
 
 
 def get_config() -> ConfigDict:
-    """Returns the experiment of fmnist.py, made small."""
-    config = fmnist.get_config()
+    """Returns the base config, made small."""
+    config = base.get_config()
     config.epochs = 3
     config.data.name = "digits"
     config.data.batch_size = 16
     config.model.groups = 4
-    config.model.filters = (8, 16)
-    config.model.units = 32
+    config.model.args.filters = (8, 16)
+    config.model.args.units = 32
     return config

@@ -32,7 +32,7 @@ def table() -> str:
     config = fmnist_sweep.get_config()
     fill_in(config)
     defaults = flatten(config)
-    return _HEAD + "".join(_row(path, field, defaults[path]) for path, field in FIELDS.items())
+    return _HEAD + "".join(_row(path, field, defaults.get(path, {})) for path, field in FIELDS.items())
 
 
 def _row(path: str, field: Field, default: Any) -> str:
@@ -51,6 +51,8 @@ def _as_flag(value: Any) -> str:
             return ",".join(map(_as_flag, value))
         case "":
             return "''"
+        case {}:
+            return "none"
     return str(value)
 
 

@@ -24,6 +24,15 @@ class InUseError(UserError):
     """Another process holds a workdir."""
 
 
+class FunctionError(GnexpError):
+    """A function of the user's, such as one that builds a network, failed or returned what cannot be used.
+
+    It is not a `UserError`, because in a sweep it is one trial's: another has other arguments.
+    """
+
+    exit_code = 2
+
+
 class DivergedError(GnexpError):
     """The loss is NaN or infinite."""
 

@@ -8,6 +8,7 @@ The same command with the same --workdir resumes where it stopped, whatever stop
 
 import os
 import pathlib
+import tempfile
 
 from absl import app, flags
 from ml_collections import ConfigDict
@@ -15,25 +16,30 @@ from ml_collections import ConfigDict
 from gnexp.config.stored import record, resume_config
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
-from gnexp.errors import UserError
 from gnexp.space import remarks
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
 from gnexp.terminal import command_line, exit
 from gnexp.terminal.stderr import native_stderr
 from gnexp.training import console
-from gnexp.workdir import files, folder, result
+from gnexp.workdir import code, files, folder, result
 
 _SHOWN_BY_DRY_RUN = 10
 
 
-def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | None = None) -> None:
+def train(
+    asked: ConfigDict,
+    directory: pathlib.Path | None,
+    ray_address: str | None = None,
+    allow_changed_code: bool = False,
+) -> None:
     """Runs a valid config in `directory`, by default a new folder under runs/, and prints how it went.
 
     Args:
       asked: the config of this command, with or without a sweep.
       directory: the workdir; a training or a sweep that is there is resumed.
       ray_address: a Ray cluster for the sweep's trials; None starts one where the config's executor is "ray".
+      allow_changed_code: whether the user's code may differ from that with which the workdir began.
 
     Raises:
       GnexpError: the training or the sweep cannot run, failed, or was stopped.
@@ -50,32 +56,50 @@ def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | 
         console.fell_back(asked.data.name, config.data.name, why)
     # The data is read first, so that a mistake in it is reported before anything is written.
     finished = "sweep" not in config and directory and result.finished(directory)
+    source = code.of(config)
+    changed = code.changes(directory, source, allow_changed_code) if directory and not finished else []
     splits = None if finished else load(config.data)
+    network, log = ("", "") if finished else _check(config, splits)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
     with folder.opened(directory, config) as config:
+        if not finished:
+            code.keep(directory, source, changed)
+            with (directory / files.BACKEND_LOG).open("a") as file:
+                file.write(log)
         if "sweep" in config:
-            _sweep(config, splits, directory, ray_address)
+            _sweep(config, splits, directory, ray_address, network)
         else:
-            _training(config, splits, directory)
+            _training(config, splits, directory, network)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
 
 
-def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path) -> None:
+def _check(config: ConfigDict, splits: Splits) -> tuple[str, str]:
+    """Checks the networks; returns one of them in words, and what the backend wrote to stderr meanwhile."""
+    with tempfile.NamedTemporaryFile("r", errors="replace") as log:
+        with native_stderr(pathlib.Path(log.name)):
+            from gnexp.training import check  # Imports TensorFlow, for seconds: report mistakes before.
+
+            model = check.check(config, splits, parse_space(config) if "sweep" in config else None)
+        return f"network: {check.in_words(model, config)}", log.read()
+
+
+def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path, network: str) -> None:
     done = result.finished(directory)
     print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
     if not done:
+        print(network, flush=True)
         _remark(remarks.of(config, len(splits.train[1])), directory)
         with native_stderr(directory / files.BACKEND_LOG):
-            from gnexp.training import run  # Imports TensorFlow, for seconds: report mistakes before.
+            from gnexp.training import run
 
             done = run.train(config, splits, directory)
     folder.remove_checkpoint(directory)
     console.summary(done, directory)
 
 
-def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None) -> None:
-    print(f"workdir: {directory}", flush=True)
+def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None, network: str) -> None:
+    print(f"workdir: {directory}\n{network}", flush=True)
     _remark(remarks.of(config, len(splits.train[1]), parse_space(config)), directory)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
@@ -92,21 +116,30 @@ def _remark(lines: list[str], directory: pathlib.Path) -> None:
 
 
 def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
-    if "sweep" not in config:
-        raise UserError("--dry_run is for a config with a sweep: this one has none")
+    sweep = "sweep" in config
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
-        from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+        if sweep:
+            from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
 
-        print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
+            print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
+    config = record(config, available(config.data)[0])
+    splits = load(config.data)
     with native_stderr(pathlib.Path(os.devnull)):
-        from gnexp.sweeps.console import dry_run
+        from gnexp.sweeps import console, dry_run
         from gnexp.sweeps.oracles.create import first_trials
+        from gnexp.training import check
 
-        space = parse_space(config)
-        dry_run(config, space, first_trials(config, space, _SHOWN_BY_DRY_RUN))
-        for line in remarks.without_effect(config, space):
+        space = parse_space(config) if sweep else None
+        model = check.check(config, splits, space)
+        first = first_trials(config, space, _SHOWN_BY_DRY_RUN) if sweep else []
+        dry_run.network(config, model)
+        if sweep:
+            print()
+            console.dry_run(config, space, first)
+        for line in remarks.of(config, len(splits.train[1]), space):
             print(f"\nnote: {line}")
+        dry_run.estimate(config, splits, space, first)
 
 
 def _run(_: list[str]) -> None:
@@ -115,14 +148,15 @@ def _run(_: list[str]) -> None:
     if flags.FLAGS.dry_run:
         _dry_run(config, directory)
     else:
-        train(config, directory, flags.FLAGS.ray_address)
+        train(config, directory, flags.FLAGS.ray_address, flags.FLAGS.allow_changed_code)
 
 
 def _main() -> None:
     command_line.define()
     flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
     flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster, or auto; by default one is started.")
-    flags.DEFINE_bool("dry_run", False, "Only say what a sweep would search, and its first trials.")
+    flags.DEFINE_bool("dry_run", False, "Only show the config, the network, and what a sweep would search.")
+    flags.DEFINE_bool("allow_changed_code", False, "Resume although your own code has changed, and record that.")
     command_line.show_in_help("config", "version")
     app.run(_run, flags_parser=command_line.parse)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnexp.analysis.outcomes import Outcome
+from gnexp.config.upgrade import renamed
 from gnexp.workdir import files, result
 from gnexp.workdir.result import Result
 
@@ -53,7 +54,7 @@ def read(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
     return [
         Outcome(
             trial_id=trial_id,
-            values={path: _value(cell) for path, cell in rows[0].items() if path not in known and cell},
+            values={renamed(path): _value(cell) for path, cell in rows[0].items() if path not in known and cell},
             status=rows[0]["status"],
             message=rows[0]["message"] or None,
             results=tuple(_result(row, config) for row in rows if row["seed"]),

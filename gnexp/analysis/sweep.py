@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from gnexp.analysis import kept_trials, outcomes
 from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
 from gnexp.config.stored import from_json
+from gnexp.config.upgrade import renamed
 from gnexp.errors import UserError
 from gnexp.space.parse import parse_space
 from gnexp.space.space import Space
@@ -84,7 +85,7 @@ def _read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Ou
         raise UserError(f"{trial} lacks a result.json of a trial that completed: restore it")
     return Outcome(
         trial_id=state["trial_id"],
-        values=state["hyperparameters"]["values"],
+        values={renamed(name): value for name, value in state["hyperparameters"]["values"].items()},
         status={"COMPLETED": COMPLETED, "RUNNING": RUNNING}.get(state["status"], FAILED),
         message=state["message"],
         results=tuple(done for done in found if done),

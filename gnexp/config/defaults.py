@@ -6,17 +6,22 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config import open_sections
 from gnexp.config.fields import REQUIRED
 from gnexp.config.schema import FIELDS
+from gnexp.config.upgrade import upgrade
 
 
 def fill_in(config: Any) -> None:
     """Adds every key that a config lacks and that has a default, in the sections that it has.
 
+    What an older config has under another name is moved to the present one before.
+
     Args:
       config: a ConfigDict, which must not be locked if it lacks a key, or the plain nested dicts of a stored config.
         Anything else is left as it is.
     """
+    upgrade(config)
     for path, field in FIELDS.items():
         *sections, key = path.split(".")
         section = config
@@ -24,6 +29,7 @@ def fill_in(config: Any) -> None:
             section = section[name] if _is_section(section) and name in section else None
         if field.default is not REQUIRED and _is_section(section) and key not in section:
             section[key] = copy.deepcopy(field.default)
+    open_sections.fill_in(config)
 
 
 def _is_section(value: Any) -> bool:

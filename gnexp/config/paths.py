@@ -10,15 +10,17 @@ from typing import Any
 from ml_collections import ConfigDict
 
 SPACE = "sweep.space"
+ARGS = "args"  # the keyword arguments of a section's function, of which there may be none
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a config as one level, keyed by dotted path."""
+    """Returns a config as one level, keyed by dotted path; empty sections are left out in `args` and `sweep.space`."""
     flat = {}
     for key, value in config.items():
-        if isinstance(value, (Mapping, ConfigDict)) and value:
+        section = isinstance(value, (Mapping, ConfigDict))
+        if section and value:
             flat.update(flatten(value, f"{prefix}{key}."))
-        else:
+        elif not section or not (key == ARGS or prefix.startswith(f"{SPACE}.")):
             flat[prefix + key] = value
     return flat
 

@@ -6,6 +6,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ml_collections import ConfigDict
+
+from gnexp.config import open_sections
 from gnexp.config.fields import (
     Field,
     Kind,
@@ -29,6 +32,7 @@ TUNERS = ("random", "grid", "bayesian", "hyperband")
 
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
+_NETWORKS = open_sections.SECTIONS["model"]
 _ONE_DATASET = "a sweep has one dataset"
 
 
@@ -38,14 +42,6 @@ def _is_validation(value: Any) -> bool:
 
 def _is_share(value: Any) -> bool:
     return is_number(value) and value >= 0 and (value < 1 or value == int(value))
-
-
-def _is_filters(value: Any) -> bool:
-    return (
-        isinstance(value, (tuple, list))
-        and 1 <= len(value) <= 8
-        and all(is_integer(item) and item >= 1 for item in value)
-    )
 
 
 _TRAINING = {
@@ -102,6 +98,14 @@ _DATA = {
 _GROUP = ("model.norm", ("group",))
 _NORMS_OF_BATCHES = ("batch", "ghost_batch")
 _MODEL = {
+    "model.name": Field(
+        Kind(_NETWORKS.accepts, _NETWORKS.allowed), "the network", not_searched="a sweep has one network", default="cnn"
+    ),
+    "model.args": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the network's keyword arguments"),
+        "the network's arguments, each a key of its own ([models.md](models.md)); what is not given has its default",
+        default={},
+    ),
     "model.norm": Field(choice(*NORMS), "the normalization"),
     "model.groups": Field(
         Kind(lambda value: is_integer(value) and (value >= 1 or value == -1), "1 or more, or -1"),
@@ -137,16 +141,6 @@ _MODEL = {
     "model.weight_standardization": Field(
         boolean(), "standardize the kernels of the convolutions (Qiao et al.)", default=False
     ),
-    "model.filters": Field(
-        Kind(_is_filters, "1 to 8 whole numbers of 1 or more, such as (32, 64)"),
-        "the width of each 3x3 convolution",
-        not_searched="it holds several numbers",
-        several=True,
-    ),
-    "model.units": Field(integer(1), "the width of the dense layer"),
-    "model.conv_dropout": Field(fraction(), "dropout after the convolutions"),
-    "model.dense_dropout": Field(fraction(), "dropout after the dense layer"),
-    "model.l2": Field(non_negative(), "L2 regularization of the convolution kernels"),
 }
 
 _SGD, _ADAMW = ("optimizer.name", ("sgd",)), ("optimizer.name", ("adamw",))
@@ -205,3 +199,18 @@ _SWEEP = {
 }
 
 FIELDS: Mapping[str, Field] = {**_TRAINING, **_DATA, **_MODEL, **_OPTIMIZER, **_SWEEP}
+
+
+def field(path: str, named: Mapping[str, Any]) -> Field | None:
+    """Returns the field of a dotted path, or None if there is no such key.
+
+    Args:
+      path: a key of `FIELDS`, or an argument in an open section.
+      named: a flat config, or at least the names of its open sections.
+    """
+    return open_sections.field(path, named) if open_sections.of(path) else FIELDS.get(path)
+
+
+def is_key(path: str) -> bool:
+    """Tells whether a dotted path may be a key of some config: one of `FIELDS`, or an argument in an open section."""
+    return path in FIELDS or open_sections.of(path) is not None

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 
 from gnexp.config.defaults import fill_in
+from gnexp.config.open_sections import Named
 from gnexp.config.paths import flatten, nested
 from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
@@ -26,6 +27,7 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config for which `to_json` returned `values`; a key that did not exist then has its default."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
     config = ConfigDict(_with_tuples(values))
+    config.model = Named(config.model)
     fill_in(config)
     # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
     config.data.validation = FieldReference(config.data.validation, field_type=object)
@@ -66,7 +68,9 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
             f"the workdir holds a {_kind(stored)}, and --config is a {_kind(asked)}: give it a --workdir of its own"
         )
     fell_back = there.get("data.fallback") and there["data.fallback"] == asked.data.fallback
-    here = flatten(to_json(record(asked, there["data.name"]) if fell_back else asked))
+    ours = to_json(record(asked, there["data.name"]) if fell_back else asked)
+    fill_in(ours)
+    here = flatten(ours)
     differing = [
         f"config.{path} is {there.get(path)!r} there and {here.get(path)!r} here"
         for path in sorted(there.keys() | here.keys())

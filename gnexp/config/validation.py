@@ -7,9 +7,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import groups
+from gnexp.config import groups, open_sections
 from gnexp.config.paths import flatten, is_of_space
-from gnexp.config.schema import FIELDS
+from gnexp.config.schema import FIELDS, is_key
 from gnexp.errors import UserError
 
 
@@ -20,6 +20,8 @@ def unknown_key(path: str, where: str = "config") -> UserError:
       path: the path as it was given.
       where: the prefix of the path in the message.
     """
+    if open_sections.is_whole(path):
+        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.depth")
     if any(known.startswith(f"{path}.") for known in FIELDS):
         return UserError(f"{where}.{path} is a section: name one of its keys, such as {where}.{_first_key(path)}")
     near = difflib.get_close_matches(path, FIELDS, n=1)
@@ -68,15 +70,16 @@ def validate(config: ConfigDict) -> None:
     check_keys(config)
     flat = flatten(config)
     for path in flat:
-        if path not in FIELDS and not is_of_space(path):
+        if not is_key(path) and not is_of_space(path):
             raise unknown_key(path)
-    for path, field in FIELDS.items():
+    for path, key in FIELDS.items():
         if path.startswith("sweep.") and "sweep" not in config:
             continue
-        if path not in flat:
-            raise UserError(f"config.{path} is missing: it must be {field.allowed}")
-        if not field.accepts(flat[path]):
+        if path not in flat and not open_sections.is_whole(path):
+            raise UserError(f"config.{path} is missing: it must be {key.allowed}")
+        if path in flat and not key.accepts(flat[path]):
             raise bad_value(path, flat[path])
+    open_sections.check(flat)
     validate_together(flat)
     if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
@@ -88,7 +91,8 @@ TOGETHER = (
     "model.groups",
     "model.groups_fit",
     "model.channels_per_group",
-    "model.filters",
+    "model.name",
+    "model.args.filters",
     "jit_compile",
     "deterministic",
     "schedule.name",
@@ -108,12 +112,12 @@ def validate_together(flat: Mapping[str, Any]) -> None:
     Raises:
       UserError: naming the key, the value and what is allowed.
     """
-    if flat["model.norm"] == "keep":
+    if flat["model.norm"] == "keep" and flat.get("model.name") in open_sections.SECTIONS["model"].built_in:
         raise UserError(
-            "config.model.norm='keep' is not allowed: this network has no norm of its own; "
+            f"config.model.norm='keep' is not allowed: {flat['model.name']!r} has no norm of its own; "
             "it must be the name of one, such as 'batch'"
         )
-    if flat["model.norm"] == "group":
+    if flat["model.norm"] == "group" and flat.get("model.name") == "cnn":
         _check_groups(flat)
     if flat["jit_compile"] and flat["deterministic"]:
         raise UserError(
@@ -133,7 +137,8 @@ def validate_together(flat: Mapping[str, Any]) -> None:
 
 
 def _check_groups(flat: Mapping[str, Any]) -> None:
-    filters = tuple(flat["model.filters"])
+    # The channels of other networks are known once these are built (gnexp/training/check.py).
+    filters = tuple(open_sections.value("model.args.filters", flat))
     asked = tuple(flat[path] for path in ("model.groups", "model.groups_fit", "model.channels_per_group"))
     try:
         for width in filters:
@@ -145,6 +150,6 @@ def _check_groups(flat: Mapping[str, Any]) -> None:
         else:
             wrong, allowed = f"config.model.groups={asked[0]}", f"{allowed}, or -1 (a group per channel)"
         raise UserError(
-            f"{wrong} does not divide the channels of every layer in config.model.filters={filters}: "
+            f"{wrong} does not divide the channels of every layer in config.model.args.filters={filters}: "
             f"it must be one of {allowed}; or add --config.model.groups_fit=gcd"
         ) from error

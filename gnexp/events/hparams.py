@@ -5,6 +5,7 @@ The plugin uses the first start and the first end that it finds in a run, so eac
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
@@ -32,10 +33,13 @@ def of(config: ConfigDict) -> dict[str, bool | int | float | str]:
     for path in _NOT_HYPERPARAMETERS:
         del values[path]
     values["data.validation"] = str(values["data.validation"])
-    return {
-        path: ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else value
-        for path, value in values.items()
-    }
+    return {path: _plain(value) for path, value in values.items()}
+
+
+def _plain(value: Any) -> bool | int | float | str:
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(str, value))
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
 def experiment_record(columns: Sequence[Column], metrics: Mapping[str, str]) -> Summary:

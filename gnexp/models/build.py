@@ -1,12 +1,30 @@
-"""The networks by name; there is one so far."""
+"""From a config's `model` section to the network that is trained.
+
+The function that it names builds the network on images from 0 to 1. gnexp puts the scaling before it, and has the norms
+that the config asks for made by it or, where it has no parameter for them, in the place of its batch normalization.
+"""
+
+import contextlib
+import dataclasses
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
+from keras.src.models.functional import Functional
 from ml_collections import ConfigDict
 
-from gnexp.errors import UserError
-from gnexp.models import cnn
-from gnexp.norms import table
+from gnexp.config import open_sections
+from gnexp.errors import FunctionError, UserError, first_line
+from gnexp.functions import load, signature
+from gnexp.functions.signature import Signature
+from gnexp.norms import by_name, table
+from gnexp.norms.swapping import swapped
 from gnexp.norms.weight_standardization import standardize
+
+_KEEP = "keep"
+_INPUTS, _SHAPE, _OUTPUTS = ("inputs", "input_tensor"), "input_shape", ("outputs", "classes", "num_classes")
+_PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
 
 def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str = "float32") -> keras.Model:
@@ -19,13 +37,169 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype:
       dtype: the layers' dtype policy.
 
     Raises:
-      UserError: a norm of the network would normalize single values.
+      FunctionError: the function fails, or returns something else than such a network; a norm cannot be put into it,
+        or would normalize single values.
+      UserError: there is no such function, or its arguments do not fit.
     """
-    model = cnn.build(config, input_shape, outputs, dtype)
-    if config.weight_standardization:
-        model = standardize(model)
-    try:
+    norm = None if config.norm == _KEEP else by_name.factory(config, dtype)
+    model = with_norm(config, input_shape, outputs, dtype, norm)
+    with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         table.check(table.rows(model), model.name)
-    except ValueError as error:
-        raise UserError(f"config.model.norm={config.norm!r} is not allowed: {error}") from error
     return model
+
+
+def with_norm(
+    config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str, norm: by_name.Norm | None
+) -> keras.Model:
+    """Builds the network of a config as `build` does, with another norm than the config's, which may not fit.
+
+    Args:
+      config: a config's `model` section.
+      input_shape: (height, width, channels) of the images.
+      outputs: the number of outputs for each image.
+      dtype: the layers' dtype policy.
+      norm: what makes the norms; None keeps those that the network has.
+    """
+    with _policy(dtype):
+        images = keras.Input(input_shape, dtype="uint8", name="images")
+        inner = _inner(config, input_shape, outputs, norm)
+        x = keras.layers.Rescaling(1 / 255)(images)
+        logits = _unfolded(inner, x)
+        if logits.dtype != "float32":
+            # Softmax and loss would overflow in float16.
+            logits = keras.layers.Activation("linear", dtype="float32", name="in_float32")(logits)
+        return keras.Model(images, logits, name=f"{config.norm}_{inner.name}")
+
+
+def _unfolded(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
+    """Calls the layers of a model on other inputs; `model(x)` would make the whole model one layer."""
+    graph = model if isinstance(model, Functional) else model._functional
+    # Otherwise each layer would have two places in a graph, and its `output` would be ambiguous.
+    nodes = [node for at_depth in graph._nodes_by_depth.values() for node in at_depth]
+    for layer in graph.operations:
+        layer._inbound_nodes[:] = [node for node in layer._inbound_nodes if node not in nodes]
+    return keras.tree.flatten(graph._run_through_graph([x], operation_fn=lambda operation: operation))[0]
+
+
+@contextlib.contextmanager
+def _policy(dtype: str) -> Iterator[None]:
+    former = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(former)
+
+
+def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: int, norm: by_name.Norm | None) -> keras.Model:
+    name = open_sections.function("model", config.name)
+    function = load.load(name)
+    takes = signature.of_function(function)
+    arguments = _arguments(config, takes, shape, outputs)
+    own = "norm" in takes.names
+    if own and norm is None:
+        raise UserError(
+            f"config.model.norm={_KEEP!r} is not allowed with {config.name!r}, which takes its norms from gnexp: it "
+            "must be the name of one, such as 'batch'"
+        )
+    if own:
+        arguments["norm"] = norm
+    with _failures(config.name, "does not build"):
+        model = function(**arguments)
+    _check(model, config.name, shape, outputs)
+    with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
+        if not own and norm is not None:
+            # The layers that are replaced have their own dtype policy and epsilon.
+            model = swapped(model, dataclasses.replace(norm, dtype=None))
+        if config.weight_standardization:
+            model = standardize(model)
+    return model
+
+
+@contextlib.contextmanager
+def _failures(name: str, what: str) -> Iterator[None]:
+    """Raises what the user's code or Keras raises as a `FunctionError` of one line."""
+    try:
+        yield
+    except Exception as error:
+        why = load.cause(error)
+        if any("tf_keras" in frame.filename.split("/") for frame in traceback.extract_tb(error.__traceback__)):
+            why = (
+                f"it uses tf_keras, which is Keras 2, and gnexp needs Keras 3: write `import keras` ({first_line(why)})"
+            )
+        raise FunctionError(f"config.model.name={name!r} {what}: {why}") from error
+
+
+def _arguments(config: ConfigDict, takes: Signature, shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
+    """Returns what the function is called with, except for its norm, under the names that it has for it."""
+    given = config.args.to_dict() if "args" in config else {}
+    accepted = open_sections.without_given("model", takes)
+    for argument in given:
+        open_sections.check_there(f"config.model.args.{argument}", "model", config.name, argument, accepted)
+    for parameter in accepted.parameters:
+        if parameter.default is signature.REQUIRED and parameter.name not in given:
+            needs = f"{config.name!r} needs it, and {open_sections.takes(accepted)}"
+            raise UserError(f"config.model.args.{parameter.name} is missing: {needs}")
+    if takes.get("weights") and takes.get("classes"):
+        given.setdefault("weights", None)
+    if "classifier_activation" in takes.names:
+        given["classifier_activation"] = None
+    if not (images := _first((*_INPUTS, _SHAPE), takes)):
+        raise UserError(
+            f"config.model.name={config.name!r} must take a parameter named 'inputs', 'input_tensor' or 'input_shape': "
+            f"it takes {', '.join(takes.names) or 'none'}"
+        )
+    given[images] = shape if images == _SHAPE else keras.Input(shape, name="inputs")
+    if count := _first(_OUTPUTS, takes):
+        given[count] = outputs
+    return given
+
+
+def _first(names: Sequence[str], takes: Signature) -> str | None:
+    """Returns the first of some names that a function has for a parameter, or None if it has none of them."""
+    return next((name for name in names if name in takes.names), names[0] if takes.open else None)
+
+
+def _check(model: Any, name: str, shape: tuple[int, ...], outputs: int) -> None:
+    """Refuses what is not a network as it must be.
+
+    Raises:
+      FunctionError: saying what was returned, and what must be.
+    """
+
+    def refuse(what: str) -> FunctionError:
+        return FunctionError(f"config.model.name={name!r} returned {what}")
+
+    kind = type(model)
+    if kind.__module__.partition(".")[0] == "tf_keras":
+        raise refuse("a tf_keras model, which is Keras 2: gnexp needs Keras 3, so write `import keras`")
+    if not isinstance(model, keras.Model):
+        raise refuse(f"{'None' if model is None else f'a {kind.__name__}'}: it must return a keras.Model")
+    if not isinstance(model, (Functional, keras.Sequential)):
+        raise refuse(
+            f"a subclassed keras.Model, {kind.__name__}, whose inside Keras does not know: it must return "
+            "keras.Model(inputs, outputs) or a keras.Sequential"
+        )
+    if not model.built or len(model.inputs) != 1 or len(model.outputs) != 1:
+        count = f"with {len(model.inputs)} inputs and {len(model.outputs)} outputs" if model.built else "without inputs"
+        raise refuse(f"a model {count}: it must have one input, the images, and one output")
+    inside = model.inputs[0].shape[1:]
+    if len(inside) != len(shape) or any(a not in (None, b) for a, b in zip(inside, shape, strict=True)):
+        raise refuse(f"a model for inputs of shape {tuple(inside)}: the images have {shape}")
+    if tuple(model.outputs[0].shape[1:]) != (outputs,):
+        found = tuple(model.outputs[0].shape)
+        raise refuse(f"a model whose outputs have the shape {found}: it must be (None, {outputs}), one for each class")
+    if last := _probabilities(model):
+        raise refuse(f"a model that ends in {last}: it must return logits, without an activation at the end")
+
+
+def _probabilities(model: keras.Model) -> str | None:
+    """Returns the name of the function at a model's end that makes probabilities, or None if there is none."""
+    operation = model.outputs[0]._keras_history.operation
+    if isinstance(operation, keras.Model):
+        return _probabilities(operation)
+    activation: Callable | None = getattr(operation, "activation", None)
+    if activation in _PROBABILITIES:
+        return activation.__name__
+    name = type(operation).__name__
+    return name.lower() if name in ("Softmax", "Sigmoid") else None

@@ -8,9 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config import open_sections
 from gnexp.config.fields import is_integer, is_number
 from gnexp.config.paths import SPACE, flatten, is_of_space
-from gnexp.config.schema import FIELDS
+from gnexp.config.schema import FIELDS, field
 from gnexp.config.validation import TOGETHER, check_keys, unknown_key, validate_together
 from gnexp.errors import UserError
 from gnexp.space.domain import Entry
@@ -34,7 +35,7 @@ def parse_space(config: ConfigDict) -> Space:
         raise UserError("config.sweep.space is empty: it must hold what is searched, such as space.model.groups")
     entries: list[Entry] = []
     base = flatten(config)
-    for path, entry in _entries(table):
+    for path, entry in _entries(table, base):
         entries += _parse_entry(path, entry, table, base)
     space = Space(entries)
     if not space.searched:
@@ -45,35 +46,43 @@ def parse_space(config: ConfigDict) -> Space:
     return space
 
 
-def _entries(table: ConfigDict, prefix: str = "") -> Iterator[tuple[str, ConfigDict]]:
+def _entries(table: ConfigDict, base: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ConfigDict]]:
     for key in table:
         path, value = prefix + key, table[key]
-        if path in FIELDS:
+        if argument := open_sections.of(path):
+            section, name = argument[0], base.get(f"{argument[0]}.name")
+            known = open_sections.known(section, name)
+            open_sections.check_there(f"config.{SPACE}.{path}", section, name, argument[1], known)
             yield path, value
-        elif isinstance(value, ConfigDict) and any(field.startswith(f"{path}.") for field in FIELDS):
-            yield from _entries(value, f"{path}.")
+        elif path in FIELDS and not open_sections.is_whole(path):
+            yield path, value
+        elif isinstance(value, ConfigDict) and any(
+            known.startswith(f"{path}.") or open_sections.is_whole(path) for known in FIELDS
+        ):
+            yield from _entries(value, base, f"{path}.")
         else:
             raise unknown_key(path, f"config.{SPACE}")
 
 
 def _parse_entry(path: str, entry: ConfigDict, table: ConfigDict, base: Mapping[str, Any]) -> list[Entry]:
     where = f"config.sweep.space.{path}"
-    if why := FIELDS[path].not_searched:
+    if why := field(path, base).not_searched:
         raise UserError(f"{where} is not allowed: {why}")
     _check_shape(where, entry)
     role = entry.get("role")
     if role not in ((FIXED,) if entry.type == FIXED else ROLES):
         raise UserError(f"{where}.role={role!r} is not allowed: it must be one of {', '.join(ROLES)}")
     if entry.type != "by":
-        return [_parse_domain(where, path, role, entry, base[path])]
+        return [_parse_domain(where, path, role, entry, base)]
     parent = entry.parent
     deciding = _parent(where, parent, table, base)
     entries: dict[Entry, tuple] = {}  # each with the parent's values that share it
     for case, domain in entry.cases.items():
-        if not any(FIELDS[parent].accepts(kind(case)) for kind in (str, _number, _truth)):
-            raise UserError(f"{where}.cases.{case} is not allowed: config.{parent} must be {FIELDS[parent].allowed}")
+        if not any(field(parent, base).accepts(kind(case)) for kind in (str, _number, _truth)):
+            allowed = field(parent, base).allowed
+            raise UserError(f"{where}.cases.{case} is not allowed: config.{parent} must be {allowed}")
         values = tuple(value for value in deciding.values if str(value).lower() == case.lower())
-        parsed = dataclasses.replace(_parse_domain(f"{where}.cases.{case}", path, role, domain, base[path]), role=role)
+        parsed = dataclasses.replace(_parse_domain(f"{where}.cases.{case}", path, role, domain, base), role=role)
         if values:
             entries[parsed] = entries.get(parsed, ()) + values
     if not entries:
@@ -99,7 +108,7 @@ def _shown(value: Any) -> str:
 
 
 def _parent(where: str, parent: str, table: ConfigDict, base: Mapping[str, Any]) -> Entry:
-    entry = dict(_entries(table)).get(parent)
+    entry = dict(_entries(table, base)).get(parent)
     if not isinstance(entry, ConfigDict) or entry.get("type") not in ("choice", "boolean", FIXED):
         raise UserError(f"{where}.parent={parent!r} is not allowed: it must be the path of a choice in the space")
     return _parse_entry(parent, entry, table, base)[0]
@@ -115,8 +124,8 @@ def _truth(text: str) -> bool | str:
     return {"true": True, "false": False}.get(text.lower(), text)
 
 
-def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, example: Any) -> Entry:
-    kind = entry.get("type")
+def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, base: Mapping[str, Any]) -> Entry:
+    kind, example = entry.get("type"), base.get(path)
     match kind:
         case "choice":
             values = entry.get("values")
@@ -135,8 +144,8 @@ def _parse_domain(where: str, path: str, role: str, entry: ConfigDict, example: 
         case _:
             raise UserError(f"{where}.type={kind!r} is not allowed: it must be one of {', '.join(_KINDS)}")
     for value in parsed.checked():
-        if not FIELDS[path].accepts(value):
-            raise UserError(f"{where} holds {value!r}, which is not allowed: it must be {FIELDS[path].allowed}")
+        if not field(path, base).accepts(value):
+            raise UserError(f"{where} holds {value!r}, which is not allowed: it must be {field(path, base).allowed}")
     return parsed
 
 

@@ -55,7 +55,7 @@ def without_effect(config: ConfigDict, space: Space) -> list[str]:
     """Returns a line for each hyperparameter that is searched where it has no effect, with what to write instead."""
     found = []
     for path in space.searched:
-        if FIELDS[path].matters is None:
+        if path not in FIELDS or FIELDS[path].matters is None:
             continue
         parent, effective = FIELDS[path].matters
         entries, values = space.of(path), _values(space, parent, flatten(config))

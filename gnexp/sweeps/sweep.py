@@ -25,7 +25,7 @@ from gnexp.sweeps.dashboard import SweepDashboard
 from gnexp.sweeps.executors.executor import Executor
 from gnexp.sweeps.executors.processes import Processes
 from gnexp.sweeps.executors.serial import Serial
-from gnexp.sweeps.oracles.create import create
+from gnexp.sweeps.oracles.create import count, create
 from gnexp.sweeps.trial import Done, Task
 from gnexp.terminal.words import with_spread
 from gnexp.training.loop import kernel
@@ -125,24 +125,15 @@ class _Sweep:
         self._dashboard = SweepDashboard(directory, config, self._space)
         self._tuners: dict[str, str] = {}  # trial id -> the oracle's name for the slot that runs it
         self._with_checkpoints = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
-        self.console = SweepConsole(self._trials(), config.objective)
+        self.console = SweepConsole(count(config, self._space), config.objective)
         self._catch_up()
         self._show()
-
-    def _trials(self) -> int:
-        """Returns how many trials the sweep will have."""
-        tuner, most = self._config.sweep.tuner, self._config.sweep.max_trials
-        match tuner:
-            case "hyperband":  # The space does not limit it: it trains a configuration more than once.
-                return most
-            case "grid":
-                return min(most, self._space.grid_size())
-        return int(min(most, self._space.size()))
 
     def greet(self) -> None:
         """Says where the sweep resumes, if it does."""
         if self._oracle.trials:
-            self.console.say(f"resuming: {len(self._oracle.end_order)} of {self._trials()} trials have ended already")
+            trials = count(self._config, self._space)
+            self.console.say(f"resuming: {len(self._oracle.end_order)} of {trials} trials have ended already")
 
     def next(self) -> Task | None:
         """Returns the next trial to run, interrupted ones first, or None if there is none at the moment."""

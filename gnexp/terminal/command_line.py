@@ -9,43 +9,74 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import flags, logging
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
+from gnexp.config import open_sections
 from gnexp.config.defaults import fill_in
-from gnexp.config.paths import is_of_space
-from gnexp.config.schema import BACKENDS, FIELDS
+from gnexp.config.paths import flatten, is_of_space
+from gnexp.config.schema import BACKENDS, FIELDS, field, is_key
+from gnexp.config.upgrade import renamed, upgrade
 from gnexp.config.validation import unknown_key, validate
 from gnexp.errors import UserError, last_line
+from gnexp.functions import names
 from gnexp.space.parse import parse_space
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
 
 class _Parser(config_flags.ConfigFileFlagParser):
-    """Reads a config file; a key that it lacks has its default, so that a flag can change it."""
+    """Reads a config file; a key that it lacks has its default, so that a flag can change it.
+
+    Attributes:
+      named: the names of its open sections, as the flags change them, by dotted path.
+      notes: what the user should know about the arguments of these sections, one line each.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.named: dict[str, Any] = {}
+        self.notes: list[str] = []
 
     def parse(self, path: str) -> ConfigDict:
         """Returns what `get_config` of the file at `path` returns, filled in and locked."""
         config = super().parse(path)
         if isinstance(config, ConfigDict):
             with config.unlocked():
-                fill_in(config)
+                self._complete(config, _given(sys.argv))
         return config
+
+    def _complete(self, config: ConfigDict, given: Mapping[str, str]) -> None:
+        self.notes = []  # absl shares the parsers of one name.
+        upgrade(config)
+        for section in open_sections.SECTIONS:
+            key = f"{section}.{open_sections.NAME}"
+            if dropped := open_sections.choose(config, section, given.get(key)):
+                self.notes.append(dropped)
+        fill_in(config)
+        for argument in filter(open_sections.of, given):
+            open_sections.make_room(config, argument)
+        self.named = flatten(config)
 
 
 def define() -> None:
     """Defines --config, which depends on the command line; raises UserError for a mistake there."""
     _check_environment()
+    sys.argv = [re.sub(r"^(--?(?:no)?config\.)([^=]+)", _renamed, each) for each in sys.argv]
     _check_flags(sys.argv[1:])
     config_flags.DEFINE_config_file(
         "config",
         help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
     flags.FLAGS["config"].parser = _Parser("config")
+
+
+def _renamed(flag: re.Match) -> str:
+    return flag[1] + renamed(flag[2])
 
 
 def show_in_help(*names: str) -> None:
@@ -87,8 +118,8 @@ def parse(argv: list[str]) -> list[str]:
             raise UserError(f"{value[1]} is not allowed: {hint}") from error
         if not str(error).startswith("flag --config"):
             raise UserError(str(error)) from error
-        if value and value[2] in FIELDS:
-            raise UserError(f"{value[1]} is not allowed: it must be {FIELDS[value[2]].allowed}") from error
+        if value and (known := field(value[2], flags.FLAGS["config"].parser.named)):
+            raise UserError(f"{value[1]} is not allowed: it must be {known.allowed}") from error
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
@@ -107,6 +138,8 @@ def parse(argv: list[str]) -> list[str]:
         for path in searched:
             if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
                 raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
+    for note in flags.FLAGS["config"].parser.notes:
+        print(f"gnexp: note: {note}", file=sys.stderr, flush=True)
     return rest
 
 
@@ -123,6 +156,15 @@ def config_arguments(argv: list[str]) -> list[str]:
     return found
 
 
+def _given(argv: Sequence[str]) -> dict[str, str]:
+    """Returns the values of the flags --config.KEY, as they were typed, by key."""
+    found = {}
+    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
+        if named := re.fullmatch(r"--?(?:no)?config\.([^=]*)(?:=(.*))?", argument, re.DOTALL):
+            found[named[1]] = following if named[2] is None else named[2]
+    return found
+
+
 def _check_environment() -> None:
     backend = os.environ.get(_BACKEND, BACKENDS[0])
     if backend not in BACKENDS:
@@ -136,10 +178,11 @@ def _check_flags(argv: list[str]) -> None:
         if argument.startswith(("--flagfile", "-flagfile")):
             raise UserError(f"{argument} is not allowed: put many values into a config file instead")
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
-            if named[1] not in FIELDS and not is_of_space(named[1]):
+            if (not is_key(named[1]) and not is_of_space(named[1])) or open_sections.is_whole(named[1]):
                 raise unknown_key(named[1])
             # absl would join the two tuples into a longer one.
             several = FIELDS[named[1]].several if named[1] in FIELDS else named[1].endswith(".values")
+            several = several or open_sections.of(named[1]) is not None
             if several and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
@@ -150,8 +193,7 @@ def _check_flags(argv: list[str]) -> None:
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
-            # A config may import another one from its own folder, whatever the current directory is.
-            sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
+            names.search_beside(path)
 
 
 def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:

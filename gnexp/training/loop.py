@@ -22,6 +22,7 @@ from gnexp.training.epoch import Epoch
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
+_SECONDS_MEASURED = 1.0  # for an estimate
 _PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
 
 
@@ -158,6 +159,21 @@ class Training:
         )
         self._finish(epoch)
         return epoch
+
+    def epoch_seconds(self) -> float:
+        """Returns about how long an epoch takes, from about a second of it; the model is trained meanwhile."""
+        order, _ = next(self._batches(1))
+        images = self.splits.validation[0][: self.config.data.batch_size]
+        self._train(order, 0, 1)  # compiles
+        self._predict(images)
+        steps, began = 0, time.perf_counter()
+        while steps < len(order) and time.perf_counter() < began + _SECONDS_MEASURED:
+            self._train(order, steps, steps + 1)
+            steps += 1
+        trained = time.perf_counter()
+        self._predict(images)
+        validation = (time.perf_counter() - trained) * len(self.splits.validation[1]) / len(images)
+        return (trained - began) / steps * self.steps_per_epoch + validation
 
     def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
         """Yields the epoch's order as arrays (steps, batch size), with the step that each starts at.

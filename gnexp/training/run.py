@@ -19,6 +19,7 @@ from gnexp.training.console import Console, TerminalConsole
 from gnexp.training.loop import StoppedError, Training, kernel
 from gnexp.training.signals import interruptions, stop_signals
 from gnexp.workdir import checkpoint, files, result
+from gnexp.workdir.code import of as code_of
 from gnexp.workdir.provenance import provenance
 from gnexp.workdir.result import Result
 
@@ -108,6 +109,8 @@ def _append_provenance(directory: pathlib.Path, config: ConfigDict, execution: E
         "devices": backend.devices(),
         "normalization": "C++ kernel" if kernel(config) else "plain",
     }
+    if (code := code_of(config)).functions:
+        process["code"] = code.record()
     if execution:
         process["command"] = list(execution.command)
     earlier = files.read_json(directory / files.PROVENANCE) or []

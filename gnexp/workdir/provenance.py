@@ -3,12 +3,15 @@
 import contextlib
 import datetime
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
 import subprocess
 import sys
 from typing import Any
+
+BUILT_FROM = "built_from.json"  # in the wheel: what `_git` returned where it was built (setup.py)
 
 
 def provenance() -> dict[str, Any]:
@@ -39,7 +42,7 @@ def _processor() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Returns the commit of the running source, or None if it is not in a git checkout."""
+    """Returns the commit of the running source, or of a wheel that was built from one; None if there is none."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
@@ -50,4 +53,5 @@ def _git() -> dict[str, Any] | None:
         git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
-        return None
+        built = pathlib.Path(__file__).parents[1] / BUILT_FROM
+        return json.loads(built.read_text()) if built.exists() else None

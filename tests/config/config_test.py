@@ -11,6 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist, fmnist_sweep, original, smoke, smoke_sweep
+from gnexp.config import open_sections
+from gnexp.config.arguments import MODELS
 from gnexp.config.defaults import fill_in
 from gnexp.config.fields import Field, integer
 from gnexp.config.paths import flatten
@@ -42,6 +44,12 @@ VALUES = {
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
         "a fraction between 0 and 1, a count of 1 or more, or 'test'",
     ),
+    "model.name": (
+        ["cnn", "mlp", "resnet", "unet", "keras.applications:MobileNetV2"],
+        ["vgg", "", None, "a.b", "a:b:c", "a-b:c", 3],
+        "one of 'cnn', 'mlp', 'resnet', 'unet', or 'package.module:function'",
+    ),
+    "model.args": ([{}], [None, 3, "x", ()], "a section of"),
     "model.norm": ([norm for norm in NORMS if norm != "keep"], ["gn", None, 8], "'group'"),
     "model.groups": ([1, 2, -1], [0, -2, 8.0, True, "8", None], "1 or more, or -1"),
     "model.groups_fit": (["exact", "gcd"], ["nearest", "", None, 1], "'exact', 'gcd'"),
@@ -50,11 +58,6 @@ VALUES = {
     "model.momentum": ([0, 0.9, 0.9997], [1, 1.0, -0.1, NAN, "0.9", True, None], "of 0 or more, and below 1"),
     "model.virtual_batch_size": ([1, 32], [0, -1, 1.5, True, None], "whole number of 1 or more"),
     "model.weight_standardization": ([True, False], [1, "true", None], "true or false"),
-    "model.filters": ([(32,), [32, 64]], [(), (32, 0), (32.0,), (True,), 32, "32", (1,) * 9, None], "such as (32, 64)"),
-    "model.units": ([1], [0, 1.5, True], "whole number of 1 or more"),
-    "model.conv_dropout": ([0, 0.0, 0.99], [1, 1.0, -0.1, NAN, "0.25", False], "of 0 or more, and below 1"),
-    "model.dense_dropout": ([0, 0.5], [1.0, -1, INFINITY, None], "of 0 or more, and below 1"),
-    "model.l2": ([0, 0.0, 1e-5], [-1e-5, NAN, INFINITY, "0", False], "0 or more"),
     "optimizer.name": (["adam", "amsgrad", "adamw", "sgd", "rmsprop", "lion"], ["Adam", "adagrad", None], "'amsgrad'"),
     "optimizer.learning_rate": ([1e-3, 1], [0, 0.0, -1e-3, NAN, INFINITY, "1e-3"], "above 0"),
     "optimizer.momentum": ([0, 0.9], [1, 1.0, -0.9, NAN, True], "of 0 or more, and below 1"),
@@ -76,6 +79,26 @@ VALUES = {
     "sweep.parallel": ([1, 64], [0, -1, 2.0, True, None], "a whole number, 1 to 1000"),
     "sweep.resources.cpus": ([1, 8], [0, 0.5, True, None], "whole number of 1 or more"),
     "sweep.resources.gpus": ([0, 0.5, 1.0, 2], [-1, 1.5, True, None], "or a fraction of one GPU such as 0.5"),
+}
+# Likewise the arguments of the built-in networks.
+ARGUMENTS = {
+    ("cnn", "filters"): (
+        [(32,), [32, 64]],
+        [(), (32, 0), (32.0,), (True,), 32, "32", (1,) * 9, None],
+        "such as (32, 64)",
+    ),
+    ("cnn", "units"): ([1], [0, 1.5, True], "whole number of 1 or more"),
+    ("cnn", "conv_dropout"): ([0, 0.0, 0.99], [1, 1.0, -0.1, NAN, "0.25", False], "of 0 or more, and below 1"),
+    ("cnn", "dense_dropout"): ([0, 0.5], [1.0, -1, INFINITY, None], "of 0 or more, and below 1"),
+    ("cnn", "l2"): ([0, 0.0, 1e-5], [-1e-5, NAN, INFINITY, "0", False], "0 or more"),
+    ("mlp", "units"): ([(8,), (8, 8)], [(), 8, (0,), None], "such as (32, 64)"),
+    ("mlp", "dropout"): ([0, 0.5], [1.0, -1], "of 0 or more, and below 1"),
+    ("resnet", "depth"): ([8, 20, 110, 18, 34, 50, 101, 152], [0, 9, 2, 8.0, True, "20", 36], "6n + 2"),
+    ("resnet", "widen"): ([1, 10], [0, 0.5], "whole number of 1 or more"),
+    ("resnet", "zero_gamma"): ([True, False], [0, "yes"], "true or false"),
+    ("resnet", "l2"): ([0, 1e-4], [-1e-4, "0"], "0 or more"),
+    ("unet", "width"): ([1, 64], [0, 1.5], "whole number of 1 or more"),
+    ("unet", "levels"): ([1, 6], [0, 7, 1.0], "a whole number, 1 to 6"),
 }
 GOOD = [(path, value) for path, (good, _, _) in VALUES.items() for value in good]
 BAD = [(path, value, allowed) for path, (_, bad, allowed) in VALUES.items() for value in bad]
@@ -137,12 +160,28 @@ def test_a_bad_value_is_refused_by_key_value_and_what_is_allowed(sweep, path, va
     assert allowed in message
 
 
-@pytest.mark.parametrize("path", ["model.l2", "data.validation"])
+@pytest.mark.parametrize("path", ["model.epsilon", "data.validation"])
 def test_a_number_beyond_every_float_is_refused(config, path):
     assert f"config.{path}=" in refusal(changed(config, {path: -(10**400)}))
 
 
-@pytest.mark.parametrize("path", VALUES)
+def test_every_argument_of_a_built_in_network_has_its_values_in_this_file():
+    assert ARGUMENTS.keys() == {(name, key) for name, fields in MODELS.items() for key in fields}
+
+
+@pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+def test_an_argument_takes_good_values_and_refuses_bad_ones(config, name, argument):
+    good, bad, allowed = ARGUMENTS[name, argument]
+    config = changed(config, {"model.name": name, "model.args": {}, "model.groups": 1})
+    for value in good:
+        validate(changed(config, {"model.args": {argument: value}}))
+    for value in bad:
+        message = refusal(changed(config, {"model.args": {argument: value}}))
+        assert f"config.model.args.{argument}={value!r} is not allowed" in message
+        assert allowed in message
+
+
+@pytest.mark.parametrize("path", [path for path in VALUES if path != "model.args"])
 def test_a_missing_key_is_named(sweep, path):
     plain = sweep.to_dict()
     *sections, key = path.split(".")
@@ -154,7 +193,7 @@ def test_a_missing_key_is_named(sweep, path):
     ("mistyped", "meant"),
     [
         ("model.group", "model.groups"),
-        ("model.filter", "model.filters"),
+        ("model.norms", "model.norm"),
         ("optimizer.lr_rate", "optimizer.learning_rate"),
         ("schedule.min_lr", "schedule.min_learning_rate"),
         ("data.batchsize", "data.batch_size"),
@@ -181,7 +220,7 @@ def test_an_unknown_key_near_to_none_lists_them_all(config):
 def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, filters):
     refused = {}
     for groups in range(1, max(filters) + 2):
-        candidate = changed(config, {"model.groups": groups, "model.filters": filters})
+        candidate = changed(config, {"model.groups": groups, "model.args.filters": filters})
         try:
             validate(candidate)
         except UserError as error:
@@ -190,14 +229,14 @@ def test_group_counts_that_do_not_divide_are_refused_with_those_that_do(config, 
     assert refused.keys() == set(range(1, max(filters) + 2)) - dividing
     for groups, message in refused.items():
         assert f"config.model.groups={groups} " in message
-        assert f"config.model.filters={filters}" in message
+        assert f"config.model.args.filters={filters}" in message
         numbers = re.search(r"must be one of ([\d, ]+), or -1", message)[1]
         assert {int(number) for number in numbers.split(",")} == dividing
 
 
 @pytest.mark.parametrize(("size", "filters"), [(3, (8, 16)), (16, (8, 16)), (5, (7,))])
 def test_channels_per_group_that_do_not_divide_are_refused_with_those_that_do(config, size, filters):
-    values = {"model.channels_per_group": size, "model.groups": 7, "model.filters": filters}
+    values = {"model.channels_per_group": size, "model.groups": 7, "model.args.filters": filters}
     message = refusal(changed(config, values))
     assert f"config.model.channels_per_group={size} " in message
     assert f"one of {'1, 2, 4, 8' if len(filters) == 2 else '1, 7'}, or 0" in message
@@ -205,7 +244,7 @@ def test_channels_per_group_that_do_not_divide_are_refused_with_those_that_do(co
 
 
 def test_gcd_takes_what_does_not_divide(config):
-    validate(changed(config, {"model.groups": 7, "model.filters": (8, 12), "model.groups_fit": "gcd"}))
+    validate(changed(config, {"model.groups": 7, "model.args.filters": (8, 12), "model.groups_fit": "gcd"}))
 
 
 def test_keep_is_refused_where_the_network_has_no_norm_of_its_own(config):
@@ -253,13 +292,14 @@ def test_json_gives_back_every_value(config, validation):
     back = from_json(json.loads(text))
     validate(back)
     assert to_json(back) == json.loads(text)
-    assert flatten(back).keys() == {path for path in FIELDS if not path.startswith("sweep.")}
+    closed = {path for path in FIELDS if not path.startswith("sweep.") and not open_sections.is_whole(path)}
+    assert flatten(back).keys() == closed | {f"model.args.{key}" for key in MODELS["cnn"]}
     assert back.data.validation == validation
     assert type(back.data.validation) is type(validation)
 
 
 def test_json_gives_filters_back_as_a_tuple(config):
-    assert from_json(to_json(config)).model.filters == (32, 64)
+    assert from_json(to_json(config)).model.args.filters == (32, 64)
 
 
 def test_the_same_config_resumes(config):
@@ -268,14 +308,14 @@ def test_the_same_config_resumes(config):
 
 def test_another_config_is_refused_by_every_key_that_differs_with_both_values(config):
     stored = to_json(config)
-    requested = changed(config, {"model.groups": 4, "optimizer.name": "sgd", "model.filters": (32, 32)})
+    requested = changed(config, {"model.groups": 4, "optimizer.name": "sgd", "model.args.filters": (32, 32)})
     with pytest.raises(UserError) as caught:
         resume_config(requested, stored)
     message = str(caught.value)
     assert len(message.splitlines()) == 1
     assert set(re.findall(r"config\.[\w.]+", message)) == {
         "config.model.groups",
-        "config.model.filters",
+        "config.model.args.filters",
         "config.optimizer.name",
     }
     assert re.search(r"model\.groups\W.*\b8\b.*\b4\b", message)
@@ -308,13 +348,13 @@ def test_a_workdir_from_before_a_key_has_its_default(config, newer):
         resume_config(asked, to_json(changed(config, {newer: 4})))
 
 
-def test_a_default_is_not_shared_between_configs(config, monkeypatch):
-    monkeypatch.setitem(FIELDS, "model.args", Field(integer(1), "arguments", default={}))
+def test_a_default_is_not_shared_between_configs(config):
     first, second = config.to_dict(), config.to_dict()
+    del first["model"]["args"], second["model"]["args"]
     fill_in(first)
     fill_in(second)
-    first["model"]["args"]["depth"] = 3
-    assert second["model"]["args"] == {}
+    first["model"]["args"]["units"] = 3
+    assert second["model"]["args"]["units"] == 128
 
 
 def test_only_sections_that_are_there_are_filled_in(monkeypatch):
@@ -362,6 +402,7 @@ def test_the_data_may_have_moved(config):
 
 
 def test_a_sweep_resumes_elsewhere(sweep):
+    fill_in(sweep)
     stored = to_json(sweep)
     elsewhere = {"sweep.executor": "ray", "sweep.parallel": 4, "sweep.resources.gpus": 0.5}
     assert flatten(resume_config(changed(sweep, elsewhere), stored)).items() >= elsewhere.items()

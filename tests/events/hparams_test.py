@@ -28,7 +28,7 @@ def test_a_start_carries_every_hyperparameter_with_its_type(config):
     assert start.hparams["model.epsilon"].number_value == 1e-6
     assert start.hparams["deterministic"].bool_value is True
     assert start.hparams["optimizer.name"].string_value == "amsgrad"
-    assert start.hparams["model.filters"].string_value == "32, 64"
+    assert start.hparams["model.args.filters"].string_value == "32, 64"
     assert start.group_name == ""
     assert start.start_time_secs == pytest.approx(time.time(), abs=60)
 

@@ -20,6 +20,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 ORDER = (
     "group_normalization",  # the layer: Keras, and nothing of ours
     "errors",  # how a command can fail
+    "functions",  # functions by name, the user's and ours
     "config",  # what a config may hold
     "space",  # what a sweep may search
     "terminal",  # the command line, and values as text
@@ -37,7 +38,7 @@ ORDER = (
     "train",
     "__main__",
 )
-WITHOUT_KERAS = ("errors", "config", "space", "terminal", "workdir", "events", "analysis")
+WITHOUT_KERAS = ("errors", "functions", "config", "space", "terminal", "workdir", "events", "analysis")
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 300, 60
 
 

@@ -25,7 +25,8 @@ def no_kernels(monkeypatch):
 @pytest.fixture
 def section(config, no_kernels):
     """Returns a config's `model` section: a small network without dropout, and with an epsilon large enough to show."""
-    config.model.update(filters=(8, 12), groups=4, units=16, epsilon=0.1, conv_dropout=0.0, dense_dropout=0.0)
+    config.model.update(groups=4, epsilon=0.1)
+    config.model.args.update(filters=(8, 12), units=16, conv_dropout=0.0, dense_dropout=0.0)
     config.model.virtual_batch_size = 2
     return config.model
 
@@ -77,7 +78,7 @@ def reference(model: keras.Model, section, x: np.ndarray, training: bool = False
         return {weight.name: as_float64(weight) for weight in model.get_layer(layer).weights}
 
     x = x / 255
-    for number in range(1, len(section.filters) + 1):
+    for number in range(1, len(section.args.filters) + 1):
         conv, norm = weights(f"conv_{number}"), weights(f"norm_{number}")
         windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))  # (n, height, width, in, 3, 3)
         x = np.einsum("nhwcij,ijco->nhwo", windows, conv["kernel"]) + conv["bias"]
@@ -105,7 +106,7 @@ def test_the_network_computes_what_float64_numpy_computes(section, norm, trainin
 
 @pytest.mark.parametrize("filters", [(5,), (4, 8, 16)])
 def test_there_is_one_convolution_for_each_width(section, filters):
-    section.update(norm="instance", filters=filters)
+    section.norm, section.args.filters = "instance", filters
     x = images(2, size=13)
     model = randomized(build(section, x.shape[1:], CLASSES))
     np.testing.assert_allclose(as_float64(model(x)), reference(model, section, x), rtol=2e-5, atol=2e-5)
@@ -152,7 +153,7 @@ def test_the_network_is_as_large_as_the_originals(config, no_kernels, norm, weig
 
 def test_weights_start_as_he_and_glorot_say(config):
     keras.utils.set_random_seed(0)
-    config.model.filters = (64,)
+    config.model.args.filters = (64,)
     model = build(config.model, (6, 6, 1), CLASSES)
     for name, inputs in (("conv_1", 3 * 3), ("dense", 2 * 2 * 64)):  # He et al., arXiv 1502.01852: truncated normal
         kernel, bias = (as_float64(weight) for weight in model.get_layer(name).weights)
@@ -170,7 +171,7 @@ def test_weights_start_as_he_and_glorot_say(config):
 
 @pytest.mark.parametrize("l2", [0.0, 1e-5, 0.5])
 def test_l2_is_on_the_convolution_kernels_only(section, l2):
-    section.l2 = l2
+    section.args.l2 = l2
     model = randomized(build(section, (12, 12, 1), CLASSES))
     kernels = [as_float64(model.get_layer(name).kernel) for name in ("conv_1", "conv_2")]
     penalty = sum(float(as_float64(loss)) for loss in model.losses)
@@ -179,7 +180,8 @@ def test_l2_is_on_the_convolution_kernels_only(section, l2):
 
 
 def test_dropout_takes_its_share_behind_the_pooling_and_behind_the_dense_layer(section):
-    section.update(norm="none", conv_dropout=0.25, dense_dropout=0.6)
+    section.norm = "none"
+    section.args.update(conv_dropout=0.25, dense_dropout=0.6)
     x = images(300)
     model = randomized(build(section, x.shape[1:], CLASSES))
     dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]

@@ -202,7 +202,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
         "data.batch_size": choice(1, 2, 4, 8, 16, 32, 64, 128),
         "optimizer.learning_rate": floats(1e-4, 1e-3, sampling="log", role="nuisance"),
         "schedule.min_learning_rate": floats(0, 1e-5, role="nuisance"),
-        "model.l2": floats(3e-6, 1e-4, sampling="log", role="nuisance"),
+        "model.args.l2": floats(3e-6, 1e-4, sampling="log", role="nuisance"),
         "optimizer.nesterov": boolean(role="nuisance"),
     }
     directory = sweep(tmp_path / "sweep", space, executions=2)
@@ -213,7 +213,7 @@ def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
             "data.batch_size": 2 ** (number % 8),
             "optimizer.learning_rate": 10 ** rng.uniform(-4, -3),
             "schedule.min_learning_rate": rng.uniform(0, 1e-5),
-            "model.l2": 10 ** rng.uniform(-5.4, -4),
+            "model.args.l2": 10 ** rng.uniform(-5.4, -4),
             "optimizer.nesterov": number % 3 == 0,
         }
         trial(directory, number, values, rng.uniform(0.8, 0.9, 2))
@@ -338,10 +338,14 @@ def test_a_sweep_without_a_completed_trial_has_a_page(tmp_path, count):
 
 def test_a_loss_is_the_better_the_lower_and_a_wide_range_is_shown_on_a_logarithmic_axis(tmp_path, figures):
     epsilon = by("optimizer.nesterov", true=EPSILON, false=fixed(1e-3))
-    space = {"model.epsilon": epsilon, "optimizer.nesterov": boolean(), "model.units": integers(16, 64, step=16)}
+    space = {"model.epsilon": epsilon, "optimizer.nesterov": boolean(), "model.args.units": integers(16, 64, step=16)}
     directory = sweep(tmp_path / "sweep", space, tuner="bayesian", objective="val_loss", **{"data.validation": "test"})
     for number, loss in enumerate((3.0, 0.2, 40.0, 0.1, 0.4)):
-        values = {"model.units": 16 * (number % 4 + 1), "optimizer.nesterov": number % 2 == 0, "model.epsilon": 1e-3}
+        values = {
+            "model.args.units": 16 * (number % 4 + 1),
+            "optimizer.nesterov": number % 2 == 0,
+            "model.epsilon": 1e-3,
+        }
         trial(directory, number, values, (loss,), objective="val_loss")
     text = page(directory)
     assert [row["val_loss"] for row in table(text, "The best trials")] == [
@@ -364,9 +368,9 @@ def test_a_loss_is_the_better_the_lower_and_a_wide_range_is_shown_on_a_logarithm
 
 def test_a_choice_of_many_values_keeps_its_places(tmp_path, figures):
     units = [2**exponent for exponent in range(10)]
-    directory = sweep(tmp_path / "sweep", {"model.units": choice(*units)})
+    directory = sweep(tmp_path / "sweep", {"model.args.units": choice(*units)})
     for number in range(20):
-        trial(directory, number, {"model.units": units[number % 10]}, (0.5 + 0.01 * number,))
+        trial(directory, number, {"model.args.units": units[number % 10]}, (0.5 + 0.01 * number,))
     found = levels(page(directory))
     assert [name for _, name in found] == [str(count) for count in units]
     axes = figures[2].axes[0]

@@ -37,7 +37,7 @@ _EVERYTHING = {
     "model": {
         "groups": choice(1, 2, 4),
         "epsilon": floats(1e-7, 1e-2, sampling="log"),
-        "units": integers(8, 64, step=8),
+        "args": {"units": integers(8, 64, step=8)},
     },
     "optimizer": {
         "name": choice("adam", "sgd", "lion"),
@@ -63,7 +63,7 @@ def test_every_kind_of_entry_means_what_keras_tuner_means():
     assert kinds == {
         ("model.groups", "Choice", 0),
         ("model.epsilon", "Float", 0),
-        ("model.units", "Int", 0),
+        ("model.args.units", "Int", 0),
         ("optimizer.name", "Choice", 0),
         ("optimizer.nesterov", "Boolean", 1),
         ("optimizer.momentum", "Choice", 1),
@@ -75,7 +75,7 @@ def test_every_kind_of_entry_means_what_keras_tuner_means():
     }
     by_name = {(hp.name, type(hp).__name__): hp for hp in hps.space}
     for (name, kind), entry in {
-        ("model.units", "Int"): parsed.of("model.units")[0],
+        ("model.args.units", "Int"): parsed.of("model.args.units")[0],
         ("data.batch_size", "Int"): parsed.of("data.batch_size")[0],
         ("optimizer.momentum", "Choice"): parsed.of("optimizer.momentum")[0],
     }.items():
@@ -169,8 +169,8 @@ def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domai
     parsed = _parse(**_EVERYTHING)
     row = columns.row(parsed, {**next(parsed.grid()), "optimizer.name": "adam"})
     assert row["optimizer.momentum"] == 0 and row["optimizer.nesterov"] is False
-    below = _parse(model={"norm": choice("group", "none"), "l2": by("model.norm", group=floats(0.0, 1.0))})
-    assert columns.row(below, {"model.norm": "none"})["model.l2"] == -1
+    below = _parse(model={"norm": choice("group", "none"), "args": {"l2": by("model.norm", group=floats(0.0, 1.0))}})
+    assert columns.row(below, {"model.norm": "none"})["model.args.l2"] == -1
     logged = _parse(
         model={"norm": choice("group", "none"), "epsilon": by("model.norm", group=floats(1e-5, 1e-3, sampling="log"))}
     )
@@ -190,7 +190,7 @@ def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domai
         ({"model": {"gruops": choice(1, 2)}}, ["config.sweep.space.model.gruops", "model.groups"]),
         ({"modell": {"groups": choice(1, 2)}}, ["config.sweep.space.modell"]),
         ({"model": {"groups": 4}}, ["config.sweep.space.model.groups=4", "choice"]),
-        ({"model": {"filters": choice(8, 16)}}, ["several numbers"]),
+        ({"model": {"args": {"filters": choice(8, 16)}}}, ["several numbers"]),
         ({"seed": choice(1, 2)}, ["config.sweep.space.seed", "executions"]),
         ({"data": {"validation": choice(0.1, 0.2)}}, ["data.validation"]),
         ({"model": {"norm": choice("group", "btach")}}, ["'btach'", "'batch'"]),
@@ -216,15 +216,18 @@ def test_a_column_where_a_hyperparameter_is_absent_is_a_number_outside_its_domai
         ({"deterministic": choice(True, False)}, ["config.sweep.space.deterministic"]),
         ({"model": {"epsilon": floats(1e-3, 1, step=math.nan)}}, ["step=nan"]),
         ({"model": {"epsilon": floats(1e-3, 1, step=1e-300)}}, ["at most 1000000"]),
-        ({"model": {"units": integers(8, 16, step=2.5)}}, ["step=2.5"]),
-        ({"model": {"units": integers(True, 16)}}, ["min_value=True"]),
+        ({"model": {"args": {"units": integers(8, 16, step=2.5)}}}, ["step=2.5"]),
+        ({"model": {"args": {"units": integers(True, 16)}}}, ["min_value=True"]),
         ({"model": {"groups": choice([1, 2])}}, ["config.sweep.space.model.groups.values"]),
         ({"model": {"groups": {"type": "by", "role": "nuisance"}}}, ["config.sweep.space.model.groups"]),
         ({"optimizer": {"name": fixed("adam,sgd")}}, ["'adam,sgd'"]),
-        ({"model": {"units": integers(1, 10**400)}}, ["config.sweep.space.model.units.max_value", "whole number"]),
-        ({"model": {"l2": choice(0.1, 10**400)}}, ["config.sweep.space.model.l2.values"]),
-        ({"model": {"units": {1: 2}}}, ["config.sweep.space.model.units", "the key 1"]),
-        ({"model": {"units": {1: 2, "a": 3}}}, ["config.sweep.space.model.units", "strings"]),
+        (
+            {"model": {"args": {"units": integers(1, 10**400)}}},
+            ["config.sweep.space.model.args.units.max_value", "whole number"],
+        ),
+        ({"model": {"args": {"l2": choice(0.1, 10**400)}}}, ["config.sweep.space.model.args.l2.values"]),
+        ({"model": {"args": {"units": {1: 2}}}}, ["config.sweep.space.model.args.units", "the key 1"]),
+        ({"model": {"args": {"units": {1: 2, "a": 3}}}}, ["config.sweep.space.model.args.units", "strings"]),
         (
             {"schedule": {"name": choice("plateau", "cosine"), "warmup_epochs": floats(0, 5)}},
             ["warmup_epochs=5", "epochs=3"],
@@ -247,16 +250,16 @@ def test_words_may_be_given_without_quotes_on_the_command_line():
 
 
 def test_the_last_step_of_a_range_is_its_end():
-    entry = _parse(model={"l2": floats(0, 0.3, step=0.1)}).of("model.l2")[0]
+    entry = _parse(model={"args": {"l2": floats(0, 0.3, step=0.1)}}).of("model.args.l2")[0]
     assert entry.everything() == pytest.approx([0, 0.1, 0.2, 0.3]) and max(entry.everything()) <= 0.3
 
 
 def test_a_whole_number_in_the_config_does_not_keep_floats_out():
-    config = _sweep(model={"l2": floats(0, 1)})
+    config = _sweep(model={"args": {"l2": floats(0, 1)}})
     plain = config.to_dict()
-    plain["model"]["l2"] = 0
-    trained = parse_space(ConfigDict(plain)).config(ConfigDict(plain), {"model.l2": 0.25})
-    assert trained.model.l2 == 0.25
+    plain["model"]["args"]["l2"] = 0
+    trained = parse_space(ConfigDict(plain)).config(ConfigDict(plain), {"model.args.l2": 0.25})
+    assert trained.model.args.l2 == 0.25
     validate(trained)
 
 

@@ -12,6 +12,7 @@ from scipy import stats
 
 from configs import smoke
 from gnexp import report
+from gnexp.config.paths import nested
 from gnexp.config.stored import record, to_json
 from gnexp.workdir import result
 from gnexp.workdir.result import Result
@@ -41,14 +42,10 @@ def sweep(directory: pathlib.Path, space: dict, tuner="random", executions=1, **
     """Creates the workdir of a sweep without trials."""
     config = smoke.get_config()
     config.update_from_flattened_dict(changes)
-    table = {}
-    for path, entry in space.items():
-        section, key = path.split(".")
-        table.setdefault(section, {})[key] = entry
     config.sweep = ConfigDict(
         {"tuner": tuner, "max_trials": 50, "executions": executions, "max_failures": 5, "seed": 0, "factor": 3}
     )
-    config.sweep.space = ConfigDict(table)
+    config.sweep.space = ConfigDict(nested(space))
     (directory / "oracle").mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(to_json(record(config, "digits"))))
     return directory

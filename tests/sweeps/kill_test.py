@@ -17,8 +17,8 @@ _TINY = (
     # All batches have one size. Otherwise each training compiles its step twice.
     "--config.data.train_size=96",
     "--config.data.validation=48",
-    "--config.model.filters=4",
-    "--config.model.units=8",
+    "--config.model.args.filters=4",
+    "--config.model.args.units=8",
     "--config.sweep.executions=1",
     "--config.sweep.max_trials=6",
     "--config.sweep.space.model.groups.values=1,2,4",

@@ -29,11 +29,15 @@ def sweep():
     return fmnist_sweep.get_config()
 
 
+_GROUPS = {"groups": choice(1, 2, 4, 8)}
+
+
 def _small(tuner, **entries):
     """Returns a sweep over few values."""
     config = fmnist_sweep.get_config()
     config.sweep.tuner = tuner
-    config.sweep.space = ConfigDict({"model": entries or {"groups": choice(1, 2, 4, 8)}})
+    args = {"l2": entries.pop("l2")} if "l2" in entries else {}
+    config.sweep.space = ConfigDict({"model": {"args": args, **(entries or ({} if args else _GROUPS))}})
     return config
 
 
@@ -223,7 +227,7 @@ def test_bayesian_finds_what_random_search_does_not(tmp_path):
         config.sweep.max_trials, config.sweep.seed = 12, 3
 
         def bowl(values):
-            return -((math.log10(values["model.epsilon"]) + 4) ** 2) - 10 * (values["model.l2"] - 0.3) ** 2
+            return -((math.log10(values["model.epsilon"]) + 4) ** 2) - 10 * (values["model.args.l2"] - 0.3) ** 2
 
         driver = _Driver(config, tmp_path / tuner, bowl)
         driver.run()
@@ -273,22 +277,22 @@ def test_failures_do_not_end_the_search(tmp_path):
 
 def test_hyperband_promotes_the_best_also_after_failures(tmp_path):
     def score(values):  # a third of the first round fails
-        return None if values["model.l2"] > 0.6 else values["model.l2"] + values["tuner/epochs"] / 100
+        return None if values["model.args.l2"] > 0.6 else values["model.args.l2"] + values["tuner/epochs"] / 100
 
     config = _small("hyperband", l2=floats(0.0, 1.0))
     config.epochs, config.sweep.max_trials = 9, 13
     ran = _Driver(config, tmp_path, score).run()
     first = [values for values in ran if values["tuner/round"] == 0]
-    good = sorted((values["model.l2"] for values in first if score(values)), reverse=True)
+    good = sorted((values["model.args.l2"] for values in first if score(values)), reverse=True)
     failed = len(first) - len(good)
     assert len(first) == 9 and 2 <= failed <= 6
-    assert [values["model.l2"] for values in ran if values["tuner/round"] == 1] == good[:3]
-    assert [values["model.l2"] for values in ran if values["tuner/round"] == 2] == good[:1]
+    assert [values["model.args.l2"] for values in ran if values["tuner/round"] == 1] == good[:3]
+    assert [values["model.args.l2"] for values in ran if values["tuner/round"] == 2] == good[:1]
     assert [values["tuner/epochs"] for values in ran] == [1] * 9 + [3] * 3 + [9]
     assert {values["tuner/bracket"] for values in ran} == {2}
 
     plain = HyperbandOracle(objective=_OBJECTIVE, max_epochs=9, factor=3, seed=1, max_consecutive_failed_trials=99)
-    plain.hyperparameters.Float("model.l2", 0, 1)
+    plain.hyperparameters.Float("model.args.l2", 0, 1)
     plain.verbose = 0
     plain._set_project_dir(str(tmp_path), "plain")
     rounds = []
@@ -306,7 +310,7 @@ def test_hyperband_promotes_the_best_also_after_failures(tmp_path):
 def test_hyperband_keeps_the_checkpoints_that_may_be_promoted(tmp_path):
     config = _small("hyperband", l2=floats(0.0, 1.0))
     config.epochs, config.sweep.max_trials = 9, 13
-    driver = _Driver(config, tmp_path, lambda values: values["model.l2"])
+    driver = _Driver(config, tmp_path, lambda values: values["model.args.l2"])
     driver.run(9)
     assert driver.oracle.promotable() == {f"{number:04d}" for number in range(9)}
     trial = driver.begin()
@@ -320,7 +324,7 @@ def test_hyperband_keeps_the_checkpoints_that_may_be_promoted(tmp_path):
 def test_hyperband_brackets_follow_each_other_until_max_trials(tmp_path, epochs):
     config = _small("hyperband", l2=floats(0.0, 1.0))
     config.epochs, config.sweep.max_trials = epochs, 60
-    ran = _Driver(config, tmp_path, lambda values: values["model.l2"]).run()
+    ran = _Driver(config, tmp_path, lambda values: values["model.args.l2"]).run()
     assert len(ran) == 60
     assert {values["tuner/epochs"] for values in ran} <= set(range(1, epochs + 1))
 
@@ -396,10 +400,10 @@ def test_bayesian_leaves_the_place_of_its_failures(tmp_path):
     config.sweep.max_trials = 12
 
     def score(values):  # scores get better towards the values that fail
-        return None if values["model.l2"] > 1 else math.log10(values["model.l2"])
+        return None if values["model.args.l2"] > 1 else math.log10(values["model.args.l2"])
 
     ran = _Driver(config, tmp_path, score).run()
-    failed = [values["model.l2"] for values in ran if score(values) is None]
+    failed = [values["model.args.l2"] for values in ran if score(values) is None]
     assert len({f"{value:.3g}" for value in failed}) == len(failed)
     assert len(failed) <= 7
 
@@ -416,7 +420,7 @@ def test_hyperband_promotes_in_a_space_smaller_than_its_first_round(tmp_path):
 def test_random_search_has_all_whole_numbers_of_a_logarithmic_range(tmp_path):
     config = _small("random", units=integers(1, 30, sampling="log"))
     ran = _Driver(config, tmp_path, lambda values: 0.5).run(99)
-    assert sorted(values["model.units"] for values in ran) == list(range(1, 31))
+    assert sorted(values["model.args.units"] for values in ran) == list(range(1, 31))
 
 
 def _side_by_side(config, folder, slots):

@@ -8,7 +8,7 @@ import os
 import pathlib
 import pickle
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -48,6 +48,7 @@ def run(
     sweep: str,
     data: Mapping[str, Any],
     environment: Mapping[str, str],
+    folders: Sequence[str],
     progress: Any,
 ) -> Any:
     """Runs a trial, or resumes it where another process stopped.
@@ -59,6 +60,7 @@ def run(
       sweep: its `dashboard.sweep_name` on the driver's machine, which must be the same here.
       data: the sweep's config.data.
       environment: variables to set first.
+      folders: where the driver finds the user's modules.
       progress: the handle of the sweep's `Progress`.
 
     Returns:
@@ -74,12 +76,14 @@ def run(
         with everything(files.trial_folder(directory, trial_id) / log):
             from gnexp.sweeps import trial
             from gnexp.training.signals import stop_signals
+            from gnexp.workdir import code
 
             def say(text: str) -> None:
                 progress.say.remote(trial_id, text)
 
             with stop_signals(directory):
                 read = pickle.loads(task)
+                code.use(directory, read.config, folders)
                 return trial.run(read, _splits(**data), TrialConsole(say, read.epochs))
     except (InterruptedTrainingError, UserError, OSError) as error:
         return error

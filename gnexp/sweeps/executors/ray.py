@@ -32,6 +32,7 @@ from ray.exceptions import (
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, InUseError, KilledError, UserError, first_line, last_line
+from gnexp.functions import names
 from gnexp.sweeps import dashboard, trial
 from gnexp.sweeps.console import SweepConsole
 from gnexp.sweeps.executors import node, ray_cluster
@@ -136,6 +137,7 @@ class Ray:
             dashboard.sweep_name(self._directory),
             data,
             ray_cluster.environment(self._config.sweep.resources),
+            [str(folder) for folder in names.folders()],
             self._progress,
         )
         self._tasks[reference] = task

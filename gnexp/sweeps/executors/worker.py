@@ -125,11 +125,13 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
     from gnexp.data.load import load
     from gnexp.sweeps import trial
     from gnexp.training.signals import stop_signals
+    from gnexp.workdir import code
 
     with stop_signals(directory) as received:
         # A second signal is not for this process: the sweep decides when to stop waiting, and then sends SIGKILL.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
+        code.use(directory, config)
         splits = load(config.data)
         while True:
             task = connection.recv()

@@ -38,6 +38,17 @@ def create(config: ConfigDict, space: Space) -> Durable:
     raise ValueError(f"tuner={sweep.tuner!r}")
 
 
+def count(config: ConfigDict, space: Space) -> int:
+    """Returns how many trials a sweep will have."""
+    tuner, most = config.sweep.tuner, config.sweep.max_trials
+    match tuner:
+        case "hyperband":  # The space does not limit it: it trains a configuration more than once.
+            return most
+        case "grid":
+            return min(most, space.grid_size())
+    return int(min(most, space.size()))
+
+
 def first_trials(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:
     """Returns the values of a sweep's first trials, up to those that depend on the results of others."""
     oracle = create(config, space)

@@ -18,6 +18,7 @@ import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from gnexp.config.objective import OBJECTIVES
+from gnexp.config.upgrade import with_present_names
 from gnexp.errors import UserError
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles import hyperparameters
@@ -162,13 +163,15 @@ class Durable:
     def reload(self) -> None:
         """Reads what `save` saved; a running trial starts again from its creation."""
         path = self._folder / _STATE
-        state = files.read_json(path)
+        state = with_present_names(files.read_json(path))
         try:
             self.trials = {trial_id: self._load_trial(trial_id) for trial_id in state["start_order"]}
             for trial_id in set(self.trials) - set(state["end_order"]):
                 trial = self.trials[trial_id]
                 self.trials[trial_id] = Trial(trial.hyperparameters, trial_id=trial_id, status=TrialStatus.RUNNING)
             self.set_state(state)
+            for trial in self.trials.values():  # An older version's hashes are of older names.
+                self._record_values(trial)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path} is damaged ({error!r}): restore it, or choose another --workdir") from error
         # keras-tuner would count these trials, and never run them.
@@ -180,7 +183,7 @@ class Durable:
         state = files.read_json(self._trial_file(trial_id))
         if state is None:
             raise UserError(f"{self._trial_file(trial_id)} is missing: restore it, or choose another --workdir")
-        return Trial.from_state(state)
+        return Trial.from_state(with_present_names(state))
 
     def _trial_file(self, trial_id: str) -> pathlib.Path:
         return self._folder / f"trial_{trial_id}" / "trial.json"

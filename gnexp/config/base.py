@@ -1,0 +1,82 @@
+"""The config that others start from: the original project's network and data, and a sweep's section.
+
+    from gnexp.config import base
+
+
+    def get_config():
+        config = base.get_config()
+        config.model.name = "nets:unet"  # the function `unet` of `nets.py`, beside this file
+        config.model.args.width = 32
+        return config
+
+Every value can be changed from the command line as well: --config.model.groups=4
+"""
+
+from ml_collections import ConfigDict, FieldReference
+
+from gnexp.config.open_sections import Named
+
+
+def get_config() -> ConfigDict:
+    """Returns a training on Fashion-MNIST; gnexp/config/schema.py says what each value may be."""
+    config = ConfigDict()
+    config.seed = 0
+    config.epochs = 13
+    config.objective = "val_accuracy"  # chooses the best epoch; or val_loss
+    config.deterministic = True  # the same figures to the last bit, run after run, on a CPU
+    config.precision = "float32"  # or mixed_float16, mixed_bfloat16
+    config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
+    config.native = True  # norms by a C++ kernel, with TensorFlow on a CPU and a compiler; ignored elsewhere
+
+    config.data = ConfigDict()
+    config.data.name = "fashion_mnist"  # or digits, which come with scikit-learn
+    config.data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
+    config.data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
+    config.data.batch_size = 128
+    config.data.train_size = 0  # train only on the first images, as many as this; 0 takes all
+    # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
+    config.data.validation = FieldReference(0.1, field_type=object)
+
+    config.model = Named()
+    config.model.name = "cnn"  # or mlp, resnet, unet, or a function of your own: "package.module:function"
+    config.model.args = ConfigDict()  # its keyword arguments; what is not given has the function's default
+    config.model.norm = "group"  # or batch, layer, instance, instance_scalar, none, frozen_batch, ghost_batch, keep
+    config.model.groups = 8  # for group: must divide the channels of every norm; -1 is a group per channel
+    config.model.groups_fit = "exact"  # or gcd: the greatest common divisor, where groups does not divide the channels
+    config.model.channels_per_group = 0  # instead of groups, unless 0
+    config.model.epsilon = 1e-6  # for every norm; Keras's own BatchNormalization has 1e-3
+    config.model.momentum = 0.99  # of the moving averages of batch and ghost_batch
+    config.model.virtual_batch_size = 32  # ghost_batch only: images that share their statistics
+    config.model.weight_standardization = False
+
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "amsgrad"  # or adam, adamw, sgd, rmsprop, lion
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.momentum = 0.9  # sgd only
+    config.optimizer.nesterov = False  # sgd only
+    config.optimizer.weight_decay = 4e-3  # adamw only
+    config.optimizer.decay_norms = True  # false leaves biases and the norms' gamma and beta undecayed
+
+    config.schedule = ConfigDict()
+    config.schedule.name = "plateau"  # or constant, cosine
+    config.schedule.warmup_epochs = 1.0  # cosine only
+    config.schedule.factor = 0.2  # plateau: the learning rate times this ...
+    config.schedule.patience = 3  # ... after this many epochs without a lower val_loss
+    config.schedule.min_learning_rate = 1e-5  # the floor of plateau and cosine
+    return config
+
+
+def get_sweep() -> ConfigDict:
+    """Returns a `sweep` section; what is searched (gnexp/space/entries.py) goes into its empty `space`."""
+    sweep = ConfigDict()
+    sweep.tuner = "random"  # or grid, bayesian, hyperband
+    sweep.max_trials = 30
+    sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
+    sweep.max_failures = 5  # the sweep stops if its first trials, as many as this, all fail
+    sweep.seed = 1  # of the tuner
+    sweep.factor = 3  # hyperband only: each round keeps a third of the trials
+    sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
+    sweep.parallel = 1  # trials at a time
+    sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, for ray; half a GPU is 0.5
+    sweep.space = ConfigDict({"model": {"args": {}}, "data": {}, "optimizer": {}, "schedule": {}})
+    return sweep

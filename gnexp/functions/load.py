@@ -1,0 +1,54 @@
+"""Imports a function by its name, and says in one line why that or a call of it failed."""
+
+import importlib
+import pathlib
+import re
+import traceback
+from collections.abc import Callable
+
+from gnexp.errors import UserError
+from gnexp.functions import names
+
+_BOLD = re.compile(r"\x1b\[\d*m")
+_OURS = pathlib.Path(__file__).parents[1]
+
+
+def load(name: str) -> Callable:
+    """Returns the function `package.module:function`.
+
+    Raises:
+      UserError: there is no such module or function, or the module cannot be imported; with the first cause, its file
+        and its line.
+    """
+    module, _, function = name.partition(":")
+    names.find(module)
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # A module is a program, which may raise anything.
+        raise UserError(f"{name} cannot be imported: {cause(error)}") from error
+    except SystemExit as error:
+        raise UserError(f"{name} cannot be imported: it exits with {error.code!r}") from error
+    if not callable(made := getattr(found, function, None)):
+        what = f"has no function {function!r}" if made is None else f"has {function!r}, which is not a function"
+        raise UserError(f"{getattr(found, '__file__', None) or module} {what}")
+    return made
+
+
+def cause(error: BaseException) -> str:
+    """Returns in one line what first went wrong, and the file and the line of the user's where it did.
+
+    An error of a library is the caller's: the line is the last one outside of gnexp and of installed packages.
+    """
+    while following := error.__cause__ or (None if error.__suppress_context__ else error.__context__):
+        error = following
+    # Keras puts a line of its own before the message, which it prints in bold.
+    lines = [_BOLD.sub("", line).strip() for line in str(error).splitlines()]
+    said = next((line for line in lines if line and not line.startswith("Exception encountered when calling")), "")
+    what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = pathlib.Path(frame.filename)
+        if path.is_file() and not path.is_relative_to(_OURS) and not names.is_installed(path):
+            return f"{path}, line {frame.lineno}: {what}"
+    return what

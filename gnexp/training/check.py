@@ -1,0 +1,157 @@
+"""Checks of a network before the first step of the first trial: it builds, its norms fit, one batch goes through."""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+
+import keras
+from ml_collections import ConfigDict
+
+from gnexp.config import groups
+from gnexp.config.paths import SPACE, flatten
+from gnexp.data.splits import Splits
+from gnexp.errors import FunctionError, UserError
+from gnexp.functions.load import cause
+from gnexp.models.build import build, with_norm
+from gnexp.norms import table
+from gnexp.norms.by_name import Norm
+from gnexp.space.domain import Entry
+from gnexp.space.space import Space, combine
+from gnexp.tasks.classification import Classification
+from gnexp.training import backend
+
+_MOST_COMBINATIONS = 10_000
+_MOST_NETWORKS = 50  # that are built, of those that a sweep may train
+_MOST_NAMED = 5
+_IMAGES = 2
+_OF_GROUPS = ("group", "layer", "instance")
+
+
+def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> keras.Model:
+    """Checks the networks of a training, or of all trials of a sweep.
+
+    Args:
+      config: of the training or the sweep.
+      splits: its dataset.
+      space: the sweep's search space.
+
+    Returns:
+      The network of the training, or of one of the trials; its weights are of no use.
+
+    Raises:
+      FunctionError: a network does not build, or cannot take a batch; with the first cause, its file and its line.
+      UserError: a number of groups does not fit the channels of a norm.
+    """
+    backend.prepare(config.deterministic)
+    shape, task = splits.train[0].shape[1:], Classification(splits.labels)
+    first = None
+    try:
+        for trial, channels in _networks(config, space, shape, task.outputs):
+            first = first or trial
+            _check_groups(trial, channels)
+    except UserError as error:
+        if space is None:
+            raise
+        raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
+    _forget_names()
+    model = build(first.model, shape, task.outputs, first.precision)
+    images, labels = (part[:_IMAGES] for part in splits.train)
+    try:
+        task.loss(labels, model(images, training=True))
+    except Exception as error:  # whatever the user's layers or Keras may raise
+        raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
+    finally:
+        _forget_names()
+    return model
+
+
+def _forget_names() -> None:
+    """Lets Keras count the names of layers from the beginning again."""
+    keras.backend.clear_session(free_memory=False)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Channels:
+    """A norm of a network: its path, its channels, and at how many positions of an image it has them."""
+
+    path: str
+    channels: int
+    positions: int | None
+
+
+def _networks(
+    config: ConfigDict, space: Space | None, shape: tuple[int, ...], outputs: int
+) -> Iterator[tuple[ConfigDict, list[_Channels]]]:
+    """Yields the config of each network that may be trained, with its norms."""
+    if space is None:
+        yield config, _channels(config, shape, outputs)
+        return
+    built: dict[str, list[_Channels]] = {}
+    parents = {entry.when[0] for entry in space.entries if entry.when and entry.path.startswith("model.")}
+    entries = [entry for entry in space.entries if entry.path.startswith("model.") or entry.path in parents]
+    for values in itertools.islice(combine(entries, Entry.checked), _MOST_COMBINATIONS):
+        trial = space.config(config, values)
+        args = repr(sorted(flatten(trial.model.args).items()))
+        if args not in built:
+            if len(built) == _MOST_NETWORKS:
+                continue
+            built[args] = _channels(trial, shape, outputs)
+        yield trial, built[args]
+
+
+def _channels(config: ConfigDict, shape: tuple[int, ...], outputs: int) -> list[_Channels]:
+    """Builds a network without its weights, with a norm that fits any channels, and returns its norms."""
+    probe = None if config.model.norm == "keep" else Norm("layer")
+    with keras.StatelessScope(initialize_variables=False):
+        model = with_norm(config.model, shape, outputs, config.precision, probe)
+        found = table.rows(model)
+    return [
+        _Channels(row.path, row.channels, row.values_per_group and row.values_per_group // row.channels)
+        for row in found
+        if row.channels
+    ]
+
+
+def _check_groups(config: ConfigDict, found: list[_Channels]) -> None:
+    """Refuses a number of groups that does not fit the channels of a norm, with those that fit all."""
+    section = config.model
+    if section.norm not in _OF_GROUPS:
+        return
+    asked = {"layer": (1, "exact", 0), "instance": (-1, "exact", 0)}.get(
+        section.norm, (section.groups, section.groups_fit, section.channels_per_group)
+    )
+    wrong, single = [], []
+    for norm in found:
+        try:
+            count = groups.count(norm.channels, *asked)
+        except ValueError:
+            wrong.append(norm)
+            continue
+        if norm.positions and norm.channels // count * norm.positions == 1:
+            single.append(norm)
+    key = f"config.model.norm={section.norm!r}"
+    if section.norm == "group":
+        key = "config.model." + (f"channels_per_group={asked[2]}" if asked[2] else f"groups={asked[0]}")
+    of = f"{len(wrong or single)} of the {len(found)} norms of {section.name!r}: {_named(wrong or single)}"
+    if wrong:
+        fitting = groups.in_words(math.gcd(*(norm.channels for norm in found)))
+        raise UserError(
+            f"{key} does not divide the channels of {of}; it must be one of {fitting}, which divide all; or add "
+            "--config.model.groups_fit=gcd"
+        )
+    if single:
+        raise UserError(
+            f"{key} would normalize each value by itself, so that the output is the same for every input, in {of}; "
+            "choose fewer groups, or another norm"
+        )
+
+
+def _named(norms: list[_Channels]) -> str:
+    named = ", ".join(f"{norm.path} ({norm.channels} channels)" for norm in norms[:_MOST_NAMED])
+    return named + (f" and {len(norms) - _MOST_NAMED} more" if len(norms) > _MOST_NAMED else "")
+
+
+def in_words(model: keras.Model, config: ConfigDict) -> str:
+    """Returns a network in one line: its name, its parameters, its norms."""
+    return f"{config.model.name}, {model.count_params():,} parameters; {table.summary(table.rows(model))}"

@@ -1,0 +1,84 @@
+"""The user's code in a workdir: a copy of the source files of the functions in its config, and what changed in them."""
+
+import datetime
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gnexp.config import open_sections
+from gnexp.errors import UserError
+from gnexp.functions import sources
+from gnexp.functions.sources import Code
+from gnexp.workdir import files
+
+
+def of(config: Mapping[str, Any]) -> Code:
+    """Returns the user's code that a config names; raises UserError if there is no such module."""
+    return sources.read(open_sections.users(config))
+
+
+def changes(directory: pathlib.Path, code: Code, allowed: bool) -> list[str]:
+    """Returns, in words, how code differs from that with which a workdir began.
+
+    Args:
+      directory: the workdir.
+      code: what would run now.
+      allowed: whether it may differ.
+
+    Raises:
+      UserError: it differs, and must not.
+    """
+    kept = directory / files.CODE
+    found = sources.differing(code, kept) if kept.is_dir() else []
+    if found and not allowed:
+        raise UserError(
+            f"the code is not that with which {directory} began: {', '.join(found)} ({kept} has it as it was). Restore "
+            "it, name another --workdir, or add --allow_changed_code"
+        )
+    return found
+
+
+def keep(directory: pathlib.Path, code: Code, changed: Sequence[str]) -> None:
+    """Copies code into a workdir, and records what changed in it.
+
+    Args:
+      directory: the workdir, opened by the caller.
+      code: what runs now.
+      changed: what `changes` returned.
+    """
+    kept = directory / files.CODE
+    if changed:
+        earlier = files.read_json(kept / files.CODE_CHANGES) or []
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        files.write_json(kept / files.CODE_CHANGES, [*earlier, {"time": now, "changes": list(changed)}])
+    for name, path in code.files.items():
+        copy = kept / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if not copy.exists() or sources.digest(copy) != code.digests[name]:
+            with files.atomic(copy) as temporary:
+                temporary.write_bytes(path.read_bytes())
+    for copy in kept.rglob("*.py"):
+        if copy.relative_to(kept).as_posix() not in code.files:
+            copy.unlink()
+
+
+def use(directory: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str] = ()) -> None:
+    """Lets another process of a sweep import the user's code, and checks that it is still what the sweep began with.
+
+    Args:
+      directory: the sweep's workdir.
+      config: of the sweep or of a trial.
+      folders: where the sweep's own process finds the code. On a machine without them, the copy in the workdir is used.
+
+    Raises:
+      UserError: the code has changed.
+    """
+    kept = directory / files.CODE
+    if not kept.is_dir():
+        return
+    for folder in (*folders, str(kept.absolute())):
+        if folder not in sys.path and pathlib.Path(folder).is_dir():
+            sys.path.append(folder)
+    if found := sources.differing(of(config), kept):
+        raise UserError(f"the code changed while the sweep ran: {', '.join(found)}; restore it, and run it again")
