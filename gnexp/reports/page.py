@@ -64,11 +64,6 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
-def count(number: int, noun: str) -> str:
-    """Returns a number of things in words."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def code(text: str) -> str:
     """Returns text for a cell of a Markdown table, with Markdown's special characters escaped."""
     return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
