@@ -3,7 +3,7 @@
 import { choose, chosenValue, clearListeners, forget, onChoice } from "./choice.js";
 import { el } from "./dom.js";
 import { listView } from "./list_view.js";
-import { isReport } from "./source.js";
+import { ask, isReport } from "./source.js";
 import { compareSweeps, sweepView } from "./sweep_view.js";
 import { followTheme } from "./theme.js";
 import { trainingView } from "./training_view.js";
@@ -55,10 +55,17 @@ function pollIfSeen(mine) {
   else document.addEventListener("visibilitychange", () => mine === turn && poll(mine), { once: true });
 }
 
-export function render() {
+// A report of one thing opens it.
+async function openTheOnly() {
+  const { entries = [] } = await ask("list");
+  if (entries.length === 1 && !chosenValue("open")) choose({ open: [entries[0].name], kind: entries[0].kind });
+}
+
+export async function render() {
   document.documentElement.lang = "en";
   document.title = "Sweeps";
   if (!isReport) document.head.append(el("link", { rel: "stylesheet", href: "static/style.css" }));
+  if (isReport) await openTheOnly();
   followTheme(() => view?.redraw?.());
   show();
 }

@@ -10,6 +10,7 @@ import { duration, moment, plain, short, withSpread } from "./words.js";
 
 const NOT_FIGURES = ["epoch", "seconds", "learning_rate"];
 const FEW = 3;
+const MOST_LANES = 24;
 
 export function importancePanel(sweep) {
   let found = { paths: [], means: [], spreads: [] };
@@ -69,7 +70,9 @@ export function timelinePanel(sweep, openTrial) {
         customdata: bars.flatMap((bar) => [bar.trial, bar.trial, null]),
       };
     });
-    const yaxis = { tickvals: found.lanes.map((_, index) => index), ticktext: found.lanes.map(plain), autorange: "reversed" };
+    const step = Math.ceil(found.lanes.length / MOST_LANES);
+    const lanes = found.lanes.map((_, index) => index).filter((index) => index % step === 0);
+    const yaxis = { tickvals: lanes, ticktext: lanes.map((index) => plain(found.lanes[index])), autorange: "reversed" };
     await draw(place, traces, { xaxis: { type: "date" }, yaxis });
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }

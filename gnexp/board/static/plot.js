@@ -7,7 +7,7 @@ import { COLORS, themed } from "./theme.js";
 export const CONFIG = {
   displaylogo: false,
   responsive: true,
-  modeBarButtonsToRemove: ["sendDataToCloud", "editInChartStudio"],
+  modeBarButtonsToRemove: ["sendChartToCloud"],
   toImageButtonOptions: { format: "png", scale: 2 },
 };
 let loading = null;
@@ -26,8 +26,8 @@ export function loadPlotly() {
 export async function draw(place, traces, layout, revision = "") {
   const plotly = await loadPlotly();
   if (!plotly || !place.isConnected) return false;
-  const { text, line } = themed();
-  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
+  const { text, faint, line } = themed();
+  const axis = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, exponentformat: "power" };
   const styled = {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
@@ -36,6 +36,7 @@ export async function draw(place, traces, layout, revision = "") {
     margin: { l: 60, r: 20, t: 30, b: 50 },
     hovermode: "closest",
     legend: { orientation: "h", y: -0.2 },
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: faint, activecolor: text },
     uirevision: revision,
     ...layout,
   };

@@ -85,10 +85,10 @@ export function contourPanel(sweep, openTrial) {
     const rows = sweep.ranked(sweep.all.filter((row) => cell(row, one.path) !== undefined && cell(row, other.path) !== undefined));
     const [across, up] = [makeAxis(one, sweep.all), makeAxis(other, sweep.all)];
     const points = rows.map((row, rank) => ({ x: across.place(row), y: up.place(row), z: ranked ? rank + 1 : row.mean, row }));
-    const grid = smoothed(points, across.range, up.range);
+    const grid = smoothed(points, across, up);
     const reverse = (sweep.about.direction === "min") !== ranked;
     const traces = [
-      { type: "contour", ...grid, colorscale: SCALE, reversescale: reverse, contours: { showlines: false }, connectgaps: false, hoverinfo: "skip", colorbar: { title: { text: ranked ? "rank" : plain(sweep.about.objective) } }, ncontours: 20, opacity: 0.85 },
+      { type: across.names || up.names ? "heatmap" : "contour", ...grid, colorscale: SCALE, reversescale: reverse, ...(across.names || up.names ? {} : { contours: { showlines: false }, ncontours: 20 }), hoverinfo: "skip", colorbar: { title: { text: ranked ? "rank" : plain(sweep.about.objective) } }, opacity: 0.85 },
       { type: "scatter", mode: "markers", x: points.map(({ x }) => x), y: points.map(({ y }) => y), customdata: rows.map((row) => row.id), text: points.map(({ row, z }) => plain(`trial ${row.id}: ${short(z)}`)), hoverinfo: "text", marker: { size: 5, color: points.map(({ z }) => z), colorscale: SCALE, reversescale: reverse, line: { width: 0.7, color: "white" } } },
     ];
     await draw(place, traces, { xaxis: axisLayout(across), yaxis: axisLayout(up), showlegend: false }, `${one.path} ${other.path} ${ranked}`);
@@ -128,20 +128,25 @@ export function powers([low, high]) {
   return values.length > 1 ? { tickvals: values, ticktext: values.map((power) => short(10 ** power)) } : {};
 }
 
-function smoothed(points, [left, right], [bottom, top]) {
-  const places = Array.from({ length: CELLS }, (_, index) => index / (CELLS - 1));
-  const scaled = points.map(({ x, y, z }) => [(x - left) / (right - left), (y - bottom) / (top - bottom), z]);
-  const width = Math.max(0.04, 0.35 / Math.sqrt(points.length || 1));
-  const z = places.map((v) =>
-    places.map((u) => {
+// Names are told apart; along numbers the nearer trials count more.
+function smoothed(points, across, up) {
+  const places = (axis) => {
+    const [low, high] = axis.range;
+    return axis.names ? axis.names.map((_, index) => index) : Array.from({ length: CELLS }, (_, index) => low + (index / (CELLS - 1)) * (high - low));
+  };
+  const spread = Math.max(0.04, 0.35 / Math.sqrt(points.length || 1));
+  const width = (axis) => (axis.names ? 0.1 : spread * (axis.range[1] - axis.range[0]));
+  const [wide, tall] = [width(across), width(up)];
+  const z = places(up).map((v) =>
+    places(across).map((u) => {
       let [sum, weights] = [0, 0];
-      for (const [x, y, score] of scaled) {
-        const weight = Math.exp(-((u - x) ** 2 + (v - y) ** 2) / (2 * width ** 2));
-        sum += weight * score;
+      for (const point of points) {
+        const weight = Math.exp(-(((u - point.x) / wide) ** 2 + ((v - point.y) / tall) ** 2) / 2);
+        sum += weight * point.z;
         weights += weight;
       }
       return weights > 0.1 ? sum / weights : null;
     }),
   );
-  return { x: places.map((u) => left + u * (right - left)), y: places.map((v) => bottom + v * (top - bottom)), z };
+  return { x: places(across), y: places(up), z };
 }

@@ -73,8 +73,8 @@ export class SweepData {
   }
 
   label(path) {
-    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: "test accuracy", test_interval: "± 95% of test" };
-    return names[path] ?? path.replaceAll("_", " ");
+    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: "test accuracy", test_interval: "± 95% of test", test_loss: "test loss" };
+    return names[path] ?? path;
   }
 
   // The rows that the filters of the table and the brushes of the parallel coordinates leave.

@@ -47,7 +47,7 @@ export function sweepView(name, back) {
       distribution: distributionPanel([sweep]),
       timeline: timelinePanel(sweep, openTrial),
     });
-    for (const wide of ["slices", "parallel", "timeline"]) panels[wide].element.classList.add("wide");
+    for (const wide of ["slices", "parallel"]) panels[wide].element.classList.add("wide");
     fill(parts, Object.values(panels).map((panel) => panel.element));
   }
 
@@ -61,7 +61,7 @@ export function sweepView(name, back) {
       `${counts.failed} failed`,
       finished ? "finished" : `${counts.running} running`,
       best && `best: trial ${best.id}, ${sweep.about.objective} ${withSpread(best.mean, best.interval)}`,
-      left > 0 && `about ${duration(left)} left`,
+      left > 1 && `about ${duration(left)} left`,
       last && `last sign of life ${moment(last)}`,
       `tuner ${tuner}, ${count(seeds, "seed")} per trial`,
       sweep.about.chosen_on_test && "chosen on the test set",

@@ -83,7 +83,7 @@ export function trialTable(sweep, openTrial) {
   function drawRows() {
     const first = Math.max(0, Math.floor(box.scrollTop / HEIGHT) - 10);
     const last = Math.min(rows.length, first + Math.ceil(box.clientHeight / HEIGHT) + 20);
-    const space = (height) => el("tr", { "aria-hidden": "true", style: `height:${height}px` }, el("td", { colspan: "99" }));
+    const space = (height) => (height > 0 ? el("tr", { "aria-hidden": "true" }, el("td", { colspan: "99", style: `height:${height}px` })) : null);
     fill(body, space(first * HEIGHT), rows.slice(first, last).map((row, place) => buildRow(row, first + place)), space((rows.length - last) * HEIGHT));
   }
 
