@@ -15,6 +15,7 @@ def summary(directory: pathlib.Path) -> dict[str, Any]:
     """Returns the figures of a training for a list.
 
     Raises:
+      LookupError: the workdir is not there any more.
       UserError: a file cannot be read.
     """
     record = _read(directory)
@@ -36,6 +37,7 @@ def training(directory: pathlib.Path) -> dict[str, Any]:
     """Returns a training in full.
 
     Raises:
+      LookupError: the workdir is not there any more.
       UserError: a file cannot be read.
     """
     record = _read(directory)
@@ -49,4 +51,6 @@ def training(directory: pathlib.Path) -> dict[str, Any]:
 
 def _read(directory: pathlib.Path) -> Record:
     config = files.read_json(directory / files.CONFIG)
-    return read_training(directory, config if isinstance(config, dict) else {})
+    if config is None:
+        raise LookupError(f"{directory.name} was deleted or moved")
+    return read_training(directory, config)

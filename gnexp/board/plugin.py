@@ -80,13 +80,7 @@ class SweepsPlugin(base_plugin.TBPlugin):
             found, code = {"problem": str(error.args[0] if error.args else error)}, 404
         except Exception as error:  # A defect here, or a damaged file, is no reason for TensorBoard to show nothing.
             found, code = {"problem": f"{type(error).__name__}: {error}"}, 200
-        tag = f'"{found["version"]}"' if isinstance(found.get("version"), str) else None
-        if tag and tag in request.headers.get("If-None-Match", ""):
-            return http_util.Respond(request, b"", "application/json", code=304, headers=[("ETag", tag)])
-        content = as_json.text(found)
-        return http_util.Respond(
-            request, content, "application/json", code=code, headers=[("ETag", tag)] if tag else None
-        )
+        return http_util.Respond(request, as_json.text(found), "application/json", code=code)
 
 
 def _file(path: pathlib.Path, request: wrappers.Request) -> wrappers.Response:

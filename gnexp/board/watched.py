@@ -84,6 +84,7 @@ class Watched:
         """Reads what has changed.
 
         Raises:
+          LookupError: the workdir is not there any more.
           UserError: the config cannot be read.
         """
         with self.lock:
@@ -97,7 +98,10 @@ class Watched:
         if state != self._config_signature:
             self._clear()
             self._birth = secrets.token_hex(4)
-            self._config = from_json(files.read_json(self.directory / files.CONFIG))
+            config = files.read_json(self.directory / files.CONFIG)
+            if config is None:
+                raise LookupError(f"{self.directory.name} was deleted or moved")
+            self._config = from_json(config)
             parse_space(self._config)
             self._config_signature = state
             if state[1]:
