@@ -8,7 +8,7 @@ import { compareSweeps, sweepView } from "./sweep_view.js";
 import { followTheme } from "./theme.js";
 import { trainingView } from "./training_view.js";
 
-const PAUSE = 3000; // ms between two questions, and at least ten times as long as an answer takes
+const PAUSE = 3000; // ms between two questions; up to five times as long where an answer and its pictures take long
 let view = null;
 let timer = 0;
 let turn = 0;
@@ -46,7 +46,7 @@ async function poll(mine) {
   const complete = await view.refresh();
   if (mine !== turn || isReport) return;
   const took = performance.now() - began;
-  timer = setTimeout(() => pollIfSeen(mine), complete ? Math.max(PAUSE, 10 * took) : 100);
+  timer = setTimeout(() => pollIfSeen(mine), complete ? Math.min(Math.max(PAUSE, 4 * took), 5 * PAUSE) : 100);
 }
 
 // A page that nobody sees asks nothing.
