@@ -3,14 +3,17 @@
   python -m gnexp.report --workdir=runs/sweep
   python -m gnexp.report --workdir=runs/original
 
-The page is `report/README.md` in the folder. It can be made while the trainings still run. TensorBoard shows a sweep's
-pictures too, as the run "report". For several trainings, the folder may hold a `reference.csv` with the columns run,
-epoch, seconds, loss, accuracy, val_loss and val_accuracy: each of its runs is drawn beside the training whose folder
-has its name.
+The page is made twice in the folder, and can be made while the trainings still run: `report/README.md` has tables and
+pictures; `report/index.html` is what TensorBoard's tab Sweeps shows, as one file that needs no server and no network.
+The second is also made for a single training, and for a folder that holds sweeps as well as trainings. TensorBoard
+shows a sweep's pictures too, as the run "report".
+
+For several trainings, the folder may hold a `reference.csv` with the columns run, epoch, seconds, loss, accuracy,
+val_loss and val_accuracy: each of its runs is drawn beside the training whose folder has its name.
 
   python -m gnexp.report --workdir=runs/original --out=kept/original
 
-copies what a repository keeps of them into another folder, and makes the page there from these copies only.
+copies what a repository keeps of them into another folder, and makes README.md there from these copies only.
 """
 
 import pathlib
@@ -18,11 +21,30 @@ import pathlib
 from absl import app, flags
 
 from gnexp.analysis.sweep import is_sweep
+from gnexp.board import html
+from gnexp.board.folders import TRAINING, Folders
 from gnexp.errors import UserError
 from gnexp.reports import archive, sweep_page, trainings_page
 from gnexp.terminal import command_line, exit
 
 _KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
+
+
+def pages(directory: pathlib.Path) -> list[pathlib.Path]:
+    """Writes both pages of a folder, replacing earlier ones, and returns their paths.
+
+    Args:
+      directory: any folder that holds sweeps or trainings, at any depth, or that is one. The page in Markdown is left
+        out where `report` knows none.
+
+    Raises:
+      UserError: the folder holds neither; nothing is written.
+    """
+    found = Folders(directory).found()
+    known = is_sweep(directory) or any(
+        kind == TRAINING and "/" not in name and name != "." for name, kind in found.items()
+    )
+    return [*([report(directory)] if known or not found else []), html.write(directory)]
 
 
 def report(directory: pathlib.Path) -> pathlib.Path:
@@ -54,7 +76,8 @@ def _run(_: list[str]) -> None:
     directory, out = (folder and pathlib.Path(folder).expanduser() for folder in (flags.FLAGS.workdir, flags.FLAGS.out))
     if out:
         archive.keep(directory, out)
-    print(report(out or directory))
+    for path in [report(out)] if out else pages(directory):
+        print(path)
 
 
 def _main() -> None:

@@ -72,12 +72,22 @@ def read_trials(directory: pathlib.Path) -> list[Outcome]:
         return kept_trials.read(directory / files.KEPT, config)
     paths = sorted((directory / files.ORACLE).glob("trial_*/trial.json"))
     return [
-        _read_trial(directory, path, range(config["seed"], config["seed"] + config["sweep"]["executions"]))
+        read_trial(directory, path, range(config["seed"], config["seed"] + config["sweep"]["executions"]))
         for path in paths
     ]
 
 
-def _read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Outcome:
+def read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Outcome:
+    """Returns one trial of the sweep in a workdir.
+
+    Args:
+      directory: the workdir.
+      path: of the trial's file in the oracle's folder.
+      seeds: of its executions.
+
+    Raises:
+      UserError: the file cannot be read, or a completed trial lacks its result.
+    """
     state = files.read_json(path)
     trial = files.trial_folder(directory, state["trial_id"])
     found = [result.finished(files.execution_folder(trial, seed)) for seed in seeds]

@@ -127,21 +127,29 @@ def read(directory: pathlib.Path) -> Compared:
         config = files.read_json(path)
         fill_in(config)
         if isinstance(config, dict) and "sweep" not in config:
-            found.append(_read(path.parent, config))
+            found.append(read_training(path.parent, config))
     if not found:
         raise UserError(f"--workdir={directory} holds neither a sweep nor folders with trainings")
     source, reference = _reference(directory / REFERENCE)
     return Compared(found, _grouped(found, reference), source)
 
 
-def _read(directory: pathlib.Path, config: dict[str, Any]) -> Record:
+def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
+    """Returns the training in a workdir, or in a kept folder, finished or not.
+
+    Args:
+      directory: the folder.
+      config: what its `config.json` holds.
+
+    Raises:
+      UserError: a file cannot be read.
+    """
     ended = files.read_json(directory / files.RESULT) or {}
     history = ended.pop("history", None)
     if history is None and (directory / HISTORY).exists():
         history = read_csv(directory / HISTORY)[1]
     elif history is None:
-        state = checkpoint.load(directory / files.CHECKPOINT)
-        history = state.progress["history"] if state else []
+        history = checkpoint.history(directory / files.CHECKPOINT)
     return Record(directory.name, flatten(config), history, ended)
 
 

@@ -64,11 +64,6 @@ def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 
-def count(number: int, noun: str) -> str:
-    """Returns a number of things in words."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def remarks(directories: Iterable[pathlib.Path]) -> str:
     """Returns what trainings or a sweep said before their first step, as a paragraph; empty if that was nothing."""
     said: dict[str, list[str]] = {}

@@ -5,13 +5,8 @@ import pathlib
 import shlex
 import statistics
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-from sklearn.ensemble import RandomForestRegressor
-from sklearn.inspection import permutation_importance
-
-from gnexp.analysis import effects, outcomes
+from gnexp.analysis import effects, importance, outcomes
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept, read_sweep
@@ -19,12 +14,9 @@ from gnexp.config.objective import OBJECTIVES
 from gnexp.reports import answer_section, page, sweep_plots
 from gnexp.reports.page import Section
 from gnexp.space.entries import ROLES
-from gnexp.terminal.words import in_words, short, with_spread
+from gnexp.terminal.words import count, in_words, short, with_spread
 
 _TOP = 10
-_FEWEST_FOR_FOREST, _FEWEST_TO_RELY_ON = 5, 10
-_LOWEST_R2_TO_RELY_ON = 0.2
-_SHUFFLES = 10
 _BETTER = {"max": "higher is better", "min": "lower is better"}
 _CHOSEN = {
     "random": "drew them, at random",
@@ -56,13 +48,13 @@ def write(directory: pathlib.Path) -> pathlib.Path:
 
 def _introduction(sweep: Swept) -> str:
     asked, settings = sweep.config, sweep.config.sweep
-    count = collections.Counter(trial.status for trial in sweep.trials)
-    ended = f"{page.count(count[outcomes.COMPLETED], 'trial')} completed, {count[outcomes.FAILED]} failed"
+    statuses = collections.Counter(trial.status for trial in sweep.trials)
+    ended = f"{count(statuses[outcomes.COMPLETED], 'trial')} completed, {statuses[outcomes.FAILED]} failed"
     images = f"the first {asked.data.train_size}" if asked.data.train_size else "all"
     if "epochs" in sweep.space.paths:
         epochs = "a number of epochs that is searched"
     else:
-        epochs = f"{'up to ' if settings.tuner == 'hyperband' else ''}{page.count(asked.epochs, 'epoch')}"
+        epochs = f"{'up to ' if settings.tuner == 'hyperband' else ''}{count(asked.epochs, 'epoch')}"
     validation, fallback = asked.data.validation, asked.data.fallback
     if validation == "test":
         measured = (
@@ -76,8 +68,8 @@ def _introduction(sweep: Swept) -> str:
         f"# Sweep {sweep.directory.resolve().name}\n\n"
         f"Dataset {asked.data.name}{' (the fallback for the one that was asked for)' if fallback else ''}, trained on "
         f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
-        f"{count[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
-        f"{page.count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
+        f"{statuses[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
+        f"{count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
         f"({_BETTER[OBJECTIVES[asked.objective].direction]}) of each training's best epoch, on {measured}"
         + page.remarks([sweep.directory])
     )
@@ -163,40 +155,16 @@ def _effects(sweep: Swept) -> Section:
 
 
 def _importance(sweep: Swept) -> Section:
-    heading, completed, paths = "Importance", len(sweep.best), sweep.space.searched
-    scores = [trial.mean for trial in sweep.best]
-    if completed < _FEWEST_FOR_FOREST:
-        few = f"Left out: it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}."
-        return Section(heading, [few])
-    if len(set(scores)) == 1:
-        return Section(heading, ["Left out: all trials have the same score."])
-    columns = np.column_stack([_ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
-    forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
-    found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
-    order = np.argsort(-found.importances_mean, kind="stable")
-    names = [paths[index] for index in order]
-    means, spreads = found.importances_mean[order], found.importances_std[order]
-    text = (
-        f"A random forest was fitted to the {completed} completed trials. Shuffling the column of an important "
-        f"hyperparameter spoils its predictions; the spread is the standard deviation over {_SHUFFLES} shuffles. "
-        "Of scores that it was not fitted to, the forest explains this share of the variance (out-of-bag "
-        f"R\N{SUPERSCRIPT TWO}): {forest.oob_score_:.2f}."
-    )
-    if completed < _FEWEST_TO_RELY_ON:
-        text += f" **Not to be relied on**: there are fewer than {_FEWEST_TO_RELY_ON} trials."
-    elif forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
-        text += f" **Not to be relied on**: that is below {_LOWEST_R2_TO_RELY_ON}."
-    if any(entry.when for entry in sweep.space.entries):
-        text += " A hyperparameter and another whose range depends on it share their importance."
-    rows = [[name, with_spread(mean, spread)] for name, mean, spread in zip(names, means, spreads, strict=True)]
+    heading, found = "Importance", importance.importance(sweep)
+    if found.left_out:
+        return Section(heading, [f"Left out: {found.left_out}."])
+    rows = [
+        [path, with_spread(mean, spread)]
+        for path, mean, spread in zip(found.paths, found.means, found.spreads, strict=True)
+    ]
     table = page.table(rows, ["hyperparameter", "importance"])
-    return Section(heading, [text, table], "importance", sweep_plots.importance(names, means, spreads))
-
-
-def _ranks(values: Sequence[Any]) -> list[int]:
-    """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
-    ordered = sorted({value for value in values if value is not None})
-    return [-1 if value is None else ordered.index(value) for value in values]
+    figure = sweep_plots.importance(found.paths, found.means, found.spreads)
+    return Section(heading, [found.text, table], "importance", figure)
 
 
 def _failures(sweep: Swept) -> Section:

@@ -14,8 +14,8 @@ from gnexp.analysis import outcomes
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import OBJECTIVES
-from gnexp.reports import page
 from gnexp.space.domain import Entry, in_order
+from gnexp.terminal.words import count
 
 
 def curves(sweep: Swept) -> Figure:
@@ -32,7 +32,7 @@ def curves(sweep: Swept) -> Figure:
     low, median, high = np.nanpercentile(by_epoch, [25, 50, 75], axis=1)
     epochs = range(1, len(by_epoch) + 1)
     over_epochs.fill_between(epochs, low, high, color="C0", alpha=0.2, linewidth=0, label="the middle half")
-    over_epochs.plot(epochs, median, ".-", color="C0", label=f"median of {page.count(len(sweep.best), 'trial')}")
+    over_epochs.plot(epochs, median, ".-", color="C0", label=f"median of {count(len(sweep.best), 'trial')}")
     for values in seeds if len(seeds) > 1 else []:
         over_epochs.plot(range(1, len(values) + 1), values, ".-", color="C1", linewidth=0.8, markersize=4, alpha=0.6)
     mean = histories[0]

@@ -10,7 +10,7 @@ from gnexp.analysis.intervals import interval95, prediction95
 from gnexp.analysis.trainings import Compared, Figures, Group, History, Record
 from gnexp.reports import page, trainings_plots
 from gnexp.reports.page import Section
-from gnexp.terminal.words import short, with_spread
+from gnexp.terminal.words import count, short, with_spread
 
 _HEADERS = (
     "training",
@@ -38,7 +38,7 @@ def write(directory: pathlib.Path) -> pathlib.Path:
 def _introduction(directory: pathlib.Path, compared: Compared) -> str:
     found = compared.trainings
     datasets = ", ".join(sorted({training.config["data.name"] for training in found}))
-    text = [f"# Trainings in {directory.resolve().name}\n\n{page.count(len(found), 'training')} on {datasets}."]
+    text = [f"# Trainings in {directory.resolve().name}\n\n{count(len(found), 'training')} on {datasets}."]
     unfinished = [training.name for training in found if not training.finished]
     if unfinished:
         text.append(f"**Not finished: {', '.join(unfinished)}.**")

@@ -4,7 +4,6 @@ import collections
 import contextlib
 import itertools
 import pathlib
-import pprint
 import shutil
 import sys
 
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 from gnexp.analysis import effects, outcomes
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import read_trials
+from gnexp.config import config_file
 from gnexp.config.objective import OBJECTIVES
 from gnexp.config.stored import to_json
 from gnexp.data.splits import Splits
@@ -35,17 +35,6 @@ from gnexp.workdir.folder import remove_checkpoint
 
 BEST = "best.py"
 _TOP = 10
-_BEST = '''"""Trial {trial_id}, the best of a sweep: {objective} {score:.4f} (seeds: {seeds})."""
-
-from gnexp.config import from_json
-
-
-def get_config():
-    """Returns the trial's config."""
-    return from_json(
-{values}
-    )
-'''
 
 
 def run(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None = None) -> None:
@@ -219,14 +208,11 @@ class _Sweep:
 
     def _write_best(self, trial: Trial) -> None:
         """Writes the config file that trains the best trial's network by itself."""
-        values = to_json(self._space.config(self._config, trial.hyperparameters.values))
-        text = _BEST.format(
-            trial_id=trial.trial_id,
-            objective=self._config.objective,
-            score=trial.score,
-            seeds=self._config.sweep.executions,
-            values=pprint.pformat(values, width=100),
+        seeds = self._config.sweep.executions
+        title = (
+            f"Trial {trial.trial_id}, the best of a sweep: {self._config.objective} {trial.score:.4f} (seeds: {seeds})."
         )
+        text = config_file.text(title, self._space.config(self._config, trial.hyperparameters.values))
         path = self._directory / BEST
         if not path.exists() or path.read_text() != text:
             with files.atomic(path) as temporary:

@@ -18,3 +18,8 @@ def with_spread(mean: float | None, interval: float | None) -> str:
     if mean is None:
         return ""
     return f"{mean:.4f}" + ("" if interval is None else f" \N{PLUS-MINUS SIGN} {interval:.4f}")
+
+
+def count(number: int, noun: str) -> str:
+    """Returns a number of things in words."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

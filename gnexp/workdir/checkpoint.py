@@ -55,3 +55,11 @@ def load(path: pathlib.Path) -> Checkpoint | None:
     meta["events"]["pending"] = {name.removeprefix(_PENDING): arrays.pop(name).tobytes() for name in names}
     result = meta.pop("result")
     return Checkpoint(arrays, **meta, result=result and Result(**result))
+
+
+def history(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the figures of each epoch up to the checkpoint at `path`, without reading its arrays; [] without one."""
+    if not path.exists():
+        return []
+    with np.load(path) as file:
+        return json.loads(str(file[_META]))["progress"]["history"]

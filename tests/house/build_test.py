@@ -34,6 +34,7 @@ ORDER = (
     "analysis",  # what came of it
     "sweeps",  # many trainings
     "reports",  # pages
+    "board",  # TensorBoard's tab, and its page as a file
     "report",
     "train",
     "__main__",

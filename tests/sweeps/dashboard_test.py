@@ -1,7 +1,6 @@
 """A sweep in a real TensorBoard: over its HTTP API, and in a real browser."""
 
 import math
-import shutil
 import time
 
 import pytest
@@ -10,7 +9,7 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 
 from gnexp.analysis import outcomes
 from gnexp.space import floats
-from tests.support.boards import TensorBoard
+from tests.support.boards import TensorBoard, chromium
 from tests.support.sweeps import run, tiny, with_failures
 
 pytestmark = pytest.mark.any_backend
@@ -182,24 +181,10 @@ const find = (root, tag) => {
 @pytest.fixture(scope="module")
 def browser(board):
     """Headless Chromium on the HParams page."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, which `make test` installs")
-    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not binary or not driver:
-        pytest.skip("needs Debian's packages chromium and chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = binary
-    for argument in (
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--window-size=1600,900",
-    ):
-        options.add_argument(argument)
-    chromium = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    chromium.get(f"{board.url}#hparams")
-    yield chromium
-    chromium.quit()
+    shown = chromium()
+    shown.get(f"{board.url}#hparams")
+    yield shown
+    shown.quit()
 
 
 def _until(browser, script, wanted):

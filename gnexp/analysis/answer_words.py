@@ -1,0 +1,153 @@
+"""The answer to a sweep's question, in words and in the cells of tables."""
+
+import dataclasses
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+from gnexp.analysis import answer, outcomes
+from gnexp.analysis.answer import Answer, Difference
+from gnexp.analysis.intervals import interval95
+from gnexp.analysis.sweep import Swept
+from gnexp.terminal.words import count, in_words, short, with_spread
+
+HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
+# The other tuners look where they expect good scores, so that they may hardly have tried a combination.
+_FAIR = ("grid", "random")
+
+
+@dataclasses.dataclass(frozen=True)
+class Told:
+    """An answer in words; `**` stands before and after what is important.
+
+    Attributes:
+      left_out: why there is no answer; "" if there is one, and only then the rest says something.
+      found: an `Answer` for each combination of the scientific hyperparameters.
+      axis: the path for a picture's horizontal axis.
+      how: how the table came about, and what weakens it.
+      headers, rows: the table, a row for each of `found`.
+      compared: what `differences` are.
+      differences: a row with `HEADERS_OF_DIFFERENCES` for each comparison.
+    """
+
+    left_out: str = ""
+    found: Sequence[Answer] = ()
+    axis: str = ""
+    how: str = ""
+    headers: Sequence[str] = ()
+    rows: Sequence[Sequence[Any]] = ()
+    compared: str = ""
+    differences: Sequence[Sequence[str]] = ()
+
+
+def tell(sweep: Swept) -> Told:
+    """Returns a sweep's answer in words; if it would be empty or unfair, only why it is left out."""
+    paths, tuned = answer.scientific(sweep), answer.nuisance(sweep)
+    if sweep.config.sweep.tuner not in _FAIR:
+        return Told(f"the tuner {sweep.config.sweep.tuner} gives some combinations fewer trials than others")
+    if not paths:
+        return Told("nothing that is searched is scientific")
+    ranges = [path for path in paths if not sweep.space.listed(path)]
+    if ranges and sweep.config.sweep.tuner != "grid":
+        return Told(f"{ranges[0]} is searched over a range; as a choice, its values would be comparable")
+    found = answer.answers(sweep)
+    if not any(each.chosen for each in found):
+        return Told("no trial has completed yet")
+    if not any(each.values for each in found):
+        return Told("none of the trials that have ended has a value of what the sweep asks about")
+    axis = answer.axis(found)
+    chosen = [f"{path}, chosen" for path in tuned]
+    headers = [*paths, *chosen, sweep.config.objective, "test accuracy", "seeds", "trials", "failed"]
+    compared, differences = _compared(sweep, found, axis)
+    return Told("", found, axis, _how(sweep, found), headers, _rows(sweep, found), compared, differences)
+
+
+def expected(sweep: Swept) -> int:
+    """Returns how many trials the sweep will have."""
+    tuner, most = sweep.config.sweep.tuner, sweep.config.sweep.max_trials
+    if tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
+        return most
+    return int(min(most, sweep.space.grid_size() if tuner == "grid" else sweep.space.size()))
+
+
+def _how(sweep: Swept, found: Sequence[Answer]) -> str:
+    asked, tuned = _joined(answer.scientific(sweep)), _joined(answer.nuisance(sweep))
+    if tuned:
+        text = (
+            f"For each combination of {asked}, the trial with the best mean {sweep.config.objective} over its seeds "
+            f"was taken: that chose {tuned}. "
+        )
+    else:
+        text = f"Nothing was tuned for the combinations of {asked}. "
+    if sweep.config.data.validation == "test":
+        text += "**The choice was made on the test set**, so that the test figures flatter."
+    else:
+        text += "The test set chose nothing; its figures are of these trials' best epochs."
+    tried = [each.completed + each.failed for each in found]
+    if min(tried) < max(tried):
+        text += f" **They had {min(tried)} to {max(tried)} trials each**: more trials choose better."
+    most, ended = expected(sweep), sum(trial.status != outcomes.RUNNING for trial in sweep.trials)
+    if ended < most:
+        text += f" **{ended} of {most} trials have ended so far**: choices and verdicts may change."
+    edges = sum(bool(each.edges) for each in found)
+    if edges:
+        choices = count(sum(each.chosen is not None for each in found), "choice")
+        text += f" **At an edge of what was searched, which should be widened there: {edges} of {choices}.**"
+    return text
+
+
+def _joined(paths: Sequence[str]) -> str:
+    """Returns paths as a sentence lists them: with commas, and "and" before the last."""
+    if len(paths) < 2:
+        return "".join(paths)
+    return f"{', '.join(paths[:-1])} and {paths[-1]}"
+
+
+def _words(each: Answer) -> str:
+    return in_words(each.values) or "no value"
+
+
+def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
+    asked, tuned = answer.scientific(sweep), answer.nuisance(sweep)
+    rows = []
+    for each in found:
+        values: dict[str, Any] = each.chosen.values if each.chosen else {}
+        rows.append(
+            [
+                *(short(each.values.get(path, "")) for path in asked),
+                *(short(values.get(path, "")) + (" (edge)" if path in each.edges else "") for path in tuned),
+                with_spread(each.chosen.mean, each.chosen.interval) if each.chosen else "",
+                with_spread(statistics.fmean(each.tests), interval95(each.tests)) if each.chosen else "",
+                len(each.tests) or "",
+                each.completed,
+                each.failed or "",
+            ]
+        )
+    return rows
+
+
+def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, list[list[str]]]:
+    paths = answer.scientific(sweep)
+    # If some answers lack a path, as with `by`, no family has all the others to compare.
+    within = axis if len(paths) > 1 and all(len(each.values) == len(paths) for each in found) else None
+    compared = answer.differences(sweep, found, within)
+    if not compared:
+        return "There is nothing to compare with an interval: that takes two combinations with two seeds each.", []
+    where = f", at each {within}" if within else ""
+    if not all(answer.is_own(sweep, difference.control, within) for difference in compared):
+        where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
+    text = (
+        f"Against the config's own values{where}: the difference in test accuracy, paired over the seeds, with "
+        "its 95% interval (Student's t). One such interval in twenty misses the truth by chance; p is after Holm's "
+        f"correction for their number, {len(compared)}. Seeds do not show what another choice of training or test "
+        "images would change."
+    )
+    if answer.nuisance(sweep):
+        text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
+    return text, [_row(difference) for difference in compared]
+
+
+def _row(difference: Difference) -> list[str]:
+    spread = f"{difference.mean:+.4f} \N{PLUS-MINUS SIGN} {difference.interval:.4f}"
+    p = "" if difference.verdict == answer.NO_SPREAD else f"{difference.p:.2g}"
+    return [_words(difference.control), _words(difference.other), spread, p, difference.verdict]

@@ -1,0 +1,71 @@
+"""How important each hyperparameter of a sweep is, by a random forest; scikit-learn takes a second to import."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
+
+from gnexp.analysis.sweep import Swept
+
+_FEWEST_FOR_FOREST, _FEWEST_TO_RELY_ON = 5, 10
+_LOWEST_R2_TO_RELY_ON = 0.2
+_SHUFFLES = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Importance:
+    """The hyperparameters of a sweep, the most important first.
+
+    Attributes:
+      left_out: why there is nothing to say; "" if there is, and only then the rest says something.
+      text: what was done, and how far it is to be relied on; `**` stands before and after what is important.
+      paths: the hyperparameters.
+      means, spreads: by how much shuffling each lowers the R2, and the standard deviation over the shuffles.
+    """
+
+    left_out: str = ""
+    text: str = ""
+    paths: Sequence[str] = ()
+    means: Sequence[float] = ()
+    spreads: Sequence[float] = ()
+
+
+def importance(sweep: Swept) -> Importance:
+    """Returns the importance of what a sweep searches for the score of its completed trials."""
+    completed, paths = len(sweep.best), sweep.space.searched
+    scores = [trial.mean for trial in sweep.best]
+    if completed < _FEWEST_FOR_FOREST:
+        return Importance(f"it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}")
+    if len(set(scores)) == 1:
+        return Importance("all trials have the same score")
+    columns = np.column_stack([_ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
+    forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
+    found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
+    order = np.argsort(-found.importances_mean, kind="stable")
+    text = (
+        f"A random forest was fitted to the {completed} completed trials. Shuffling the column of an important "
+        f"hyperparameter spoils its predictions; the spread is the standard deviation over {_SHUFFLES} shuffles. "
+        "Of scores that it was not fitted to, the forest explains this share of the variance (out-of-bag "
+        f"R\N{SUPERSCRIPT TWO}): {forest.oob_score_:.2f}."
+    )
+    if completed < _FEWEST_TO_RELY_ON:
+        text += f" **Not to be relied on**: there are fewer than {_FEWEST_TO_RELY_ON} trials."
+    elif forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
+        text += f" **Not to be relied on**: that is below {_LOWEST_R2_TO_RELY_ON}."
+    if any(entry.when for entry in sweep.space.entries):
+        text += " A hyperparameter and another whose range depends on it share their importance."
+    return Importance(
+        text=text,
+        paths=[paths[index] for index in order],
+        means=found.importances_mean[order].tolist(),
+        spreads=found.importances_std[order].tolist(),
+    )
+
+
+def _ranks(values: Sequence[Any]) -> list[int]:
+    """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
+    place = {value: rank for rank, value in enumerate(sorted({value for value in values if value is not None}))}
+    return [-1 if value is None else place[value] for value in values]

@@ -1,0 +1,1 @@
+"""The tab "Sweeps" of TensorBoard, and the same page as one HTML file."""

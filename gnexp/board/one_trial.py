@@ -1,0 +1,129 @@
+"""One trial of a sweep in full, and the curves of some."""
+
+import pathlib
+from typing import Any
+
+from gnexp.analysis.sweep import read_trials
+from gnexp.board.folders import signature
+from gnexp.board.watched import Watched
+from gnexp.config import config_file
+from gnexp.config.paths import flatten
+from gnexp.config.stored import to_json
+from gnexp.errors import UserError
+from gnexp.workdir import checkpoint, files
+
+_MOST_CURVES = 60
+_LONGEST_TEXT = 100_000
+
+
+def curves(watched: Watched, trial_ids: list[str]) -> dict[str, Any]:
+    """Returns the epochs of each execution of some trials: those that it has, and at most 60 trials.
+
+    Raises:
+      LookupError: there is no such trial.
+    """
+    found = []
+    for trial_id in [each for each in trial_ids if each][:_MOST_CURVES]:
+        _kept(watched, trial_id)
+        found += [
+            {"trial": trial_id, "seed": seed, "epochs": columns(history)}
+            for seed, history in _histories(watched, trial_id).items()
+            if history
+        ]
+    return {"curves": found}
+
+
+def _kept(watched: Watched, trial_id: str) -> Any:
+    if trial_id not in watched.trials:
+        raise LookupError(f"there is no trial {trial_id!r}")
+    return watched.trials[trial_id]
+
+
+def _histories(watched: Watched, trial_id: str) -> dict[int, list[dict[str, Any]]]:
+    config = watched.swept().config
+    seeds = range(config.seed, config.seed + config.sweep.executions)
+    if watched.swept().kept:
+        (outcome,) = [each for each in read_trials(watched.directory) if each.trial_id == trial_id]
+        return {seed: done.history for seed, done in zip(seeds, outcome.results, strict=False)}
+    folder = files.trial_folder(watched.directory, trial_id)
+    return {seed: history(files.execution_folder(folder, seed)) for seed in seeds}
+
+
+def history(directory: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the epochs of the training in a workdir so far; [] if none are known."""
+    ended = files.read_json(directory / files.RESULT) or {}
+    return ended.get("history") or checkpoint.history(directory / files.CHECKPOINT)
+
+
+def columns(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Returns the figures of a history by name; a kept sweep has only the objective."""
+    names = dict.fromkeys(name for epoch in epochs for name in epoch)
+    return {name: [epoch.get(name) for epoch in epochs] for name in names}
+
+
+def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
+    """Returns a trial in full: each seed, its config beside the sweep's own, and why it failed.
+
+    Raises:
+      LookupError: there is no such trial.
+    """
+    kept, swept = _kept(watched, trial_id), watched.swept()
+    outcome = kept.outcome
+    config = swept.space.config(swept.config, outcome.values)
+    own, its = flatten(to_json(swept.config)), flatten(to_json(config))
+    differing = [[path, own.get(path), value] for path, value in its.items() if own.get(path) != value]
+    seeds = []
+    folder = files.trial_folder(watched.directory, trial_id)
+    for number in range(swept.config.sweep.executions):
+        seed = swept.config.seed + number
+        about = {} if swept.kept else execution(files.execution_folder(folder, seed), watched.directory)
+        done = outcome.results[number] if number < len(outcome.results) else None
+        figures = {} if done is None else {key: value for key, value in vars(done).items() if key != "history"}
+        if done or about:
+            seeds.append({"seed": seed, "folder": f"{files.TRIALS}/{trial_id}/seed-{seed}", **about, **figures})
+    return {
+        "id": trial_id,
+        "status": outcome.status,
+        "message": outcome.message,
+        "values": outcome.values,
+        "differing": differing,
+        "config": its,
+        "seeds": seeds,
+        "file": config_file.text(f"Trial {trial_id} of a sweep.", config),
+        "version": watched.version,
+    }
+
+
+def execution(directory: pathlib.Path, root: pathlib.Path) -> dict[str, Any]:
+    """Returns what a training's workdir says of how it went and where; {} if there is none yet.
+
+    Args:
+      directory: the workdir.
+      root: the folder outside of which nothing is read, should a file be a link.
+    """
+    if signature(directory / files.CONFIG) is None:
+        return {}
+    try:
+        ended, processes = (files.read_json(directory / name) for name in (files.RESULT, files.PROVENANCE))
+    except UserError as error:
+        return {"status": "damaged", "message": str(error)}
+    ended = ended or {}
+    found = {
+        "status": ended.get("status", "running"),
+        "message": ended.get("message", ""),
+        "traceback": _text(directory / files.TRACEBACK, root),
+        "processes": processes or [],
+    }
+    if "history" not in ended:
+        found["epochs"] = len(history(directory))
+    return found
+
+
+def _text(path: pathlib.Path, root: pathlib.Path) -> str:
+    if not path.resolve().is_relative_to(root.resolve()):
+        return ""
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return file.read(_LONGEST_TEXT)
+    except OSError:
+        return ""

@@ -1,0 +1,86 @@
+// What the sweep asks, and the answer.
+
+import { el, fill, important, simpleTable } from "./dom.js";
+import { draw, loadPlotly, onPlot } from "./plot.js";
+import { ask } from "./source.js";
+import { axisLayout } from "./slices.js";
+import { makeAxis } from "./sweep_data.js";
+import { COLORS } from "./theme.js";
+import { duration, inWords, plain, short, withSpread } from "./words.js";
+
+export function answerPanel(sweep, openTrial) {
+  const text = el("div");
+  const place = el("div", { class: "figure", style: "height:380px", role: "img", "aria-label": "Test accuracy of each combination", "data-name": "answer" });
+  const element = el("section", { id: "panel-answer", class: "panel wide" }, el("h2", {}, "What the sweep asks"), text, place);
+  let version = null;
+
+  async function refresh() {
+    if (version !== sweep.version) {
+      const found = await ask("answer", sweep.name);
+      version = sweep.version;
+      show(found);
+    } else if (latest) await picture(latest);
+  }
+  let latest = null;
+
+  async function show(found) {
+    latest = found.problem || found.left_out ? null : found;
+    place.hidden = !latest;
+    if (!latest) {
+      const best = sweep.best();
+      const instead = best ? el("p", {}, `The best trial so far is ${best.id}, with ${sweep.about.objective} ${withSpread(best.mean, best.interval)}: ${inWords(best.values)}`) : null;
+      fill(text, el("p", {}, found.problem ?? `Left out: ${found.left_out}.`), instead);
+      return;
+    }
+    const cost = found.points.map((point) => duration(point.seconds));
+    const rows = found.rows.map((row, index) => [...row, cost[index], point(found.points[index])]);
+    fill(
+      text,
+      el("p", {}, important(found.how)),
+      simpleTable([...found.headers, "training time", "trial"], rows, "The best of each combination"),
+      el("p", {}, important(found.compared)),
+      found.differences.length ? simpleTable(found.headers_of_differences.map((name) => name || "verdict"), found.differences, "Differences in test accuracy") : null,
+    );
+    await picture(found);
+  }
+
+  function point({ trial }) {
+    return trial ? el("button", { type: "button", class: "link", onclick: () => openTrial(trial) }, trial) : "failed";
+  }
+
+  async function picture(found) {
+    if (!(await loadPlotly())) {
+      place.hidden = true;
+      return;
+    }
+    const known = found.points.filter((each) => each.tests.length && found.axis in each.values);
+    const column = sweep.columns.find(({ path }) => path === found.axis);
+    const asRows = known.map((each) => ({ values: each.values }));
+    const axis = makeAxis({ ...column, listed: true, values: [...new Set(known.map((each) => each.values[found.axis]))] }, asRows);
+    const lines = new Map();
+    known.forEach((each, index) => {
+      const others = Object.entries(each.values).filter(([path]) => path !== found.axis);
+      const name = others.length === 1 ? short(others[0][1]) : inWords(Object.fromEntries(others)) || "test accuracy";
+      lines.set(name, [...(lines.get(name) ?? []), { ...each, x: axis.place(asRows[index]) }]);
+    });
+    const step = 0.5 / (lines.size + 1);
+    const traces = [...lines].flatMap(([name, points], number) => {
+      const color = COLORS[number % COLORS.length];
+      const x = points.map((each) => each.x + (number - (lines.size - 1) / 2) * step * 0.5);
+      const common = { type: "scatter", legendgroup: name, customdata: points.map((each) => each.trial) };
+      const label = points.map((each) => plain(`${inWords(each.values)}: ${withSpread(each.test, each.interval)}, trial ${each.trial}`));
+      return [
+        { ...common, mode: points.length > 1 && !axis.names?.some((each) => typeof each === "string") ? "lines+markers" : "markers", name: plain(name), x, y: points.map((each) => each.test), text: label, hoverinfo: "text", error_y: { type: "data", array: points.map((each) => each.interval ?? 0), color }, marker: { color, size: 8 }, line: { color, width: 1 } },
+        { ...common, mode: "markers", showlegend: false, hoverinfo: "y", x: points.flatMap((each, index) => each.tests.map(() => x[index])), y: points.flatMap((each) => each.tests), customdata: points.flatMap((each) => each.tests.map(() => each.trial)), marker: { color, size: 4, opacity: 0.6 } },
+      ];
+    });
+    const every = known.flatMap((each) => each.tests).sort((a, b) => a - b);
+    const spread = every.at(-1) - every[0] || 0.01;
+    // The interval of a mean over few seeds may reach far beyond them.
+    const range = [every[0] - 0.6 * spread, Math.min(1, every.at(-1) + 0.6 * spread)];
+    await draw(place, traces, { xaxis: axisLayout(axis), yaxis: { title: { text: "test accuracy" }, range }, showlegend: lines.size > 1 }, "answer");
+    onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
+  }
+
+  return { element, refresh, close: () => globalThis.Plotly?.purge(place) };
+}

@@ -1,0 +1,161 @@
+// One sweep in the browser: its rows, kept up to date, and which of them the filters and brushes leave.
+
+import { ask } from "./source.js";
+import { chosenValue } from "./choice.js";
+
+export const FIGURES = [
+  { path: "mean", numeric: true, figure: true },
+  { path: "interval", numeric: true, figure: true },
+  { path: "test", numeric: true, figure: true },
+  { path: "test_interval", numeric: true, figure: true },
+  { path: "test_loss", numeric: true, figure: true },
+  { path: "epochs", numeric: true, figure: true },
+  { path: "seconds", numeric: true, figure: true },
+  { path: "ended", numeric: true, figure: true },
+  { path: "message", numeric: false, figure: true },
+];
+
+export class SweepData {
+  constructor(name) {
+    this.name = name;
+    this.version = "";
+    this.about = {};
+    this.rows = new Map();
+    this.columns = [];
+  }
+
+  // Fetches what has changed; returns whether anything has.
+  async refresh() {
+    const found = await ask("sweep", this.name, this.version);
+    if (found.problem) {
+      const news = this.about.problem !== found.problem;
+      this.about = { ...this.about, problem: found.problem };
+      return news;
+    }
+    const recovered = Boolean(this.about.problem);
+    delete this.about.problem;
+    if (found.unchanged) return recovered;
+    const before = JSON.stringify([this.about.counts, this.about.problems]);
+    const news = found.version !== this.version || found.all;
+    this.version = found.version;
+    if (found.all) this.rows = new Map();
+    for (const row of found.trials) this.rows.set(row.id, row);
+    const { trials: _, ...about } = found;
+    this.about = { ...this.about, ...about };
+    if (found.columns) this.columns = found.columns;
+    return news || recovered || before !== JSON.stringify([this.about.counts, this.about.problems]);
+  }
+
+  get fileName() {
+    return this.name === "." ? "sweep" : this.name.split("/").at(-1);
+  }
+
+  get all() {
+    return [...this.rows.values()];
+  }
+
+  better(a, b) {
+    return this.about.direction === "max" ? a > b : a < b;
+  }
+
+  best(rows = this.all) {
+    return rows.reduce((best, row) => (row.mean !== undefined && (!best || this.better(row.mean, best.mean)) ? row : best), null);
+  }
+
+  ranked(rows = this.all) {
+    const completed = rows.filter((row) => row.mean !== undefined);
+    return completed.sort((a, b) => (this.better(a.mean, b.mean) ? -1 : this.better(b.mean, a.mean) ? 1 : 0));
+  }
+
+  // All columns of the table, the hyperparameters and then the figures.
+  tableColumns() {
+    return [{ path: "id", numeric: false, figure: true }, { path: "status", numeric: false, figure: true }, ...this.columns, ...FIGURES];
+  }
+
+  label(path) {
+    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: "test accuracy", test_interval: "± 95% of test", test_loss: "test loss" };
+    return names[path] ?? path;
+  }
+
+  // The rows that the filters of the table and the brushes of the parallel coordinates leave.
+  visible() {
+    const states = chosenValue("states");
+    const filters = Object.entries(chosenValue("filters", {})).map(([path, text]) => [path, matcher(text)]);
+    const brushes = Object.entries(chosenValue("brushes", {}));
+    const axes = new Map(this.axes().map((axis) => [axis.path, axis]));
+    return this.all.filter(
+      (row) =>
+        (!states || states.includes(row.status)) &&
+        filters.every(([path, matches]) => matches(cell(row, path))) &&
+        brushes.every(([path, ranges]) => {
+          const axis = axes.get(path);
+          return !axis || ranges.some(([low, high]) => low <= axis.place(row) && axis.place(row) <= high);
+        }),
+    );
+  }
+
+  axes() {
+    const shown = [...this.columns, { path: "mean", numeric: true, figure: true, range: null, log: false }];
+    return shown.map((column) => makeAxis(column, this.all));
+  }
+}
+
+// A row's value in a column, undefined where it has none.
+export function cell(row, path) {
+  return path in row.values ? row.values[path] : row[path];
+}
+
+// What a filter's text asks for: "adam", "0.1..0.5", ">0.9", "<=3", "=8".
+export function matcher(text) {
+  const wanted = text.trim().toLowerCase();
+  const range = wanted.match(/^(-?[\d.e+-]*)\.\.(-?[\d.e+-]*)$/);
+  if (range) {
+    const low = range[1] === "" ? -Infinity : Number(range[1]);
+    const high = range[2] === "" ? Infinity : Number(range[2]);
+    if (!Number.isNaN(low) && !Number.isNaN(high)) return (value) => typeof value === "number" && low <= value && value <= high;
+  }
+  const compared = wanted.match(/^(<=|>=|<|>|=)\s*(.+)$/);
+  if (compared) {
+    const [, sign, side] = compared;
+    const limit = Number(side);
+    if (sign === "=") return (value) => (Number.isNaN(limit) ? String(value).toLowerCase() === side : value === limit);
+    const tests = { "<": (v) => v < limit, ">": (v) => v > limit, "<=": (v) => v <= limit, ">=": (v) => v >= limit };
+    if (!Number.isNaN(limit)) return (value) => typeof value === "number" && tests[sign](value);
+  }
+  return (value) => value !== undefined && String(value).toLowerCase().includes(wanted);
+}
+
+// Where a column's values lie on an axis: numbers as they are or as their log10, names side by side, and below
+// them the place of what a trial does not have, because it is not searched there or because it failed.
+export function makeAxis(column, rows) {
+  const known = rows.map((row) => cell(row, column.path)).filter((value) => value !== undefined && value !== null);
+  const asNumbers = column.numeric && !(column.listed && column.values.length <= 12);
+  const missing = known.length < rows.length;
+  if (asNumbers) {
+    const log = column.log && known.every((value) => value > 0);
+    const scale = (value) => (log ? Math.log10(value) : value);
+    const ends = (column.range ?? extent(known)).map(scale);
+    const gap = 0.12 * (ends[1] - ends[0] || 1);
+    const absent = ends[0] - gap;
+    const range = [missing ? absent : ends[0], ends[1] > ends[0] ? ends[1] : ends[0] + 1];
+    const place = (row) => {
+      const value = cell(row, column.path);
+      return value === undefined || value === null ? absent : scale(value);
+    };
+    return { ...column, log, asNumbers, place, scale, absent, missing, range, names: null, unscale: (x) => (log ? 10 ** x : x) };
+  }
+  const names = [...new Set([...(column.values ?? []), ...known])];
+  const index = new Map(names.map((name, place) => [name, place]));
+  const place = (row) => index.get(cell(row, column.path)) ?? -1;
+  return { ...column, asNumbers, place, absent: -1, missing, range: [missing ? -1 : 0, Math.max(names.length - 1, 1)], names, log: false };
+}
+
+function extent(values) {
+  let low = Infinity;
+  let high = -Infinity;
+  for (const value of values) {
+    if (value < low) low = value;
+    if (value > high) high = value;
+  }
+  return low <= high ? [low, high] : [0, 1];
+}

@@ -1,0 +1,184 @@
+"""A sweep that is kept in memory, of which only the files that have changed are read again."""
+
+import dataclasses
+import os
+import pathlib
+import secrets
+import threading
+import time
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.analysis import outcomes
+from gnexp.analysis.outcomes import RUNNING, Outcome
+from gnexp.analysis.sweep import Swept, read_sweep, read_trial
+from gnexp.board.folders import signature
+from gnexp.config.stored import from_json
+from gnexp.errors import UserError
+from gnexp.space.parse import parse_space
+from gnexp.workdir import files
+
+_SECONDS = 0.2  # for which what was read counts as new: several panels ask at the same time
+
+
+@dataclasses.dataclass
+class Kept:
+    """A trial as it was read.
+
+    Attributes:
+      signature: of its files at that moment.
+      outcome: the trial; its results have no history, which would fill the memory.
+      epochs: how many each of its executions trained.
+      ended: when its file in the oracle's folder was written, in seconds since 1970; None for a kept sweep.
+      changed: the number of the refresh that read it.
+    """
+
+    signature: Any
+    outcome: Outcome
+    epochs: tuple[int, ...]
+    ended: float | None
+    changed: int
+
+
+class Watched:
+    """The sweep in a workdir.
+
+    Attributes:
+      directory: the workdir.
+      trials: each trial as it was read, by id and in order.
+      problems: what could not be read, by the name of what is damaged.
+      bars: when each execution ran, by its folder; `timeline` fills it.
+      lock: held by whoever uses the sweep.
+    """
+
+    def __init__(self, directory: pathlib.Path):
+        self.directory = directory
+        self.lock = threading.RLock()
+        self.bars: dict[pathlib.Path, tuple[Any, dict[str, Any]]] = {}
+        self._birth = secrets.token_hex(4)
+        self._clear()
+        self._read_at = -_SECONDS
+
+    def _clear(self) -> None:
+        self.trials: dict[str, Kept] = {}
+        self.problems: dict[str, str] = {}
+        self._config: ConfigDict | None = None
+        self._config_signature: Any = None
+        self._number = 0
+        self._swept: Swept | None = None
+
+    @property
+    def version(self) -> str:
+        """Changes whenever anything was read again."""
+        return f"{self._birth}.{self._number}"
+
+    def since(self, version: str) -> list[Kept] | None:
+        """Returns the trials that were read after a version, or None if that is not known."""
+        birth, _, number = version.partition(".")
+        if birth != self._birth or not number.isdigit():
+            return None
+        return [kept for kept in self.trials.values() if kept.changed > int(number)]
+
+    def refresh(self) -> None:
+        """Reads what has changed.
+
+        Raises:
+          LookupError: the workdir is not there any more.
+          UserError: the config cannot be read.
+        """
+        with self.lock:
+            if time.monotonic() - self._read_at < _SECONDS:
+                return
+            self._refresh()
+            self._read_at = time.monotonic()
+
+    def _refresh(self) -> None:
+        state = signature(self.directory / files.CONFIG), signature(self.directory / files.KEPT)
+        if state != self._config_signature:
+            self._clear()
+            self._birth = secrets.token_hex(4)
+            config = files.read_json(self.directory / files.CONFIG)
+            if config is None:
+                raise LookupError(f"{self.directory.name} was deleted or moved")
+            self._config = from_json(config)
+            parse_space(self._config)
+            self._config_signature = state
+            if state[1]:
+                swept = read_sweep(self.directory)
+                self.trials = {each.trial_id: _kept(each, state[1], None, 1) for each in swept.trials}
+                self._number = 1
+        if not state[1]:
+            self._read_trials()
+
+    def _read_trials(self) -> None:
+        number, before = self._number + 1, dict(self.problems)
+        first = self._config.seed
+        seeds = range(first, first + self._config.sweep.executions)
+        present = set()
+        for folder in _folders(self.directory / files.ORACLE):
+            path = f"{folder}/trial.json"
+            state = signature(path)
+            if state is None:
+                continue
+            trial_id = folder.rpartition("trial_")[2]
+            present.add(trial_id)
+            known = self.trials.get(trial_id)
+            results = () if known and known.outcome.status != RUNNING else self._results(trial_id, seeds)
+            if known and known.signature[0] == state and (not results or known.signature[1] == results):
+                continue
+            try:
+                outcome = read_trial(self.directory, pathlib.Path(path), seeds)
+            except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
+                self.problems[trial_id] = f"trial {trial_id} cannot be read: {error}"
+                continue
+            self.problems.pop(trial_id, None)
+            self.trials[trial_id] = _kept(outcome, (state, results), state[0] / 1e9, number)
+        gone = self.trials.keys() - present
+        for trial_id in gone:
+            del self.trials[trial_id]
+        self.problems = {name: text for name, text in self.problems.items() if name in present}
+        if gone:  # No patch says that a trial is gone.
+            self._birth = secrets.token_hex(4)
+        if gone or before != self.problems or any(kept.changed == number for kept in self.trials.values()):
+            self.trials = dict(sorted(self.trials.items()))
+            self._number, self._swept = number, None
+
+    def _results(self, trial_id: str, seeds: range) -> tuple:
+        """Returns the signatures of what a running trial has finished, and of its checkpoints."""
+        trial = files.trial_folder(self.directory, trial_id)
+        return tuple(
+            signature(files.execution_folder(trial, seed) / name)
+            for seed in seeds
+            for name in (files.RESULT, files.CHECKPOINT)
+        )
+
+    def swept(self) -> Swept:
+        """Returns the sweep as `analysis` knows it, without the damaged trials and without histories."""
+        if self._swept is None:
+            trials = [kept.outcome for kept in self.trials.values()]
+            counted, objective = outcomes.final(trials), self._config.objective
+            best = outcomes.ranked(counted, objective)
+            self._swept = Swept(self.directory, self._config, parse_space(self._config), trials, counted, best)
+        return self._swept
+
+    def last_sign(self) -> float | None:
+        """Returns when something was last written, in seconds since 1970; None for a kept sweep."""
+        times = [kept.ended for kept in self.trials.values() if kept.ended]
+        running = [kept.signature[1] for kept in self.trials.values() if kept.outcome.status == RUNNING and kept.ended]
+        times += [state[0] / 1e9 for states in running for state in states if state]
+        return max(times, default=None)
+
+
+def _folders(oracle: pathlib.Path) -> list[str]:
+    try:
+        with os.scandir(oracle) as entries:
+            return [entry.path for entry in entries if entry.name.startswith("trial_")]
+    except OSError:
+        return []
+
+
+def _kept(outcome: Outcome, state: Any, ended: float | None, changed: int) -> Kept:
+    epochs = tuple(len(done.history) for done in outcome.results)
+    bare = tuple(dataclasses.replace(done, history=[]) for done in outcome.results)
+    return Kept(state, dataclasses.replace(outcome, results=bare), epochs, ended, changed)

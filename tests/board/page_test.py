@@ -1,0 +1,314 @@
+"""The tab Sweeps in a real TensorBoard and a real browser."""
+
+import csv
+import json
+import pathlib
+import shutil
+import time
+import urllib.parse
+
+import pytest
+from tensorboard import default
+
+from gnexp import report
+from gnexp.board.plugin import SweepsPlugin
+from tests.support.boards import TensorBoard, chromium
+from tests.support.made_up import MARKUP, add_trials, conditional_sweep
+
+pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
+
+ROOT = pathlib.Path(__file__).parents[2]
+PANELS = ["answer", "progress", "curves", "slices", "parallel", "contour", "importance", "distribution", "timeline"]
+# Chromium without a graphics card says it of WebGL, and TensorBoard of its own page; its fonts ignore --path_prefix.
+HARMLESS = ("font-roboto", "GL Driver Message", "Multiple instances of Three.js", "swiftshader", "SwiftShader")
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    """Sweeps under way, and kept ones, below folders; two trainings."""
+    folder = tmp_path_factory.mktemp("logdir")
+    conditional_sweep(folder / "team" / "live", 30)
+    shutil.copytree(ROOT / "results/epsilon", folder / "kept" / "epsilon")
+    shutil.copytree(ROOT / "results/groups", folder / "kept" / "groups")
+    for run in ("bn_bs1", "gn8_bs1"):
+        shutil.copytree(ROOT / "results/original" / run, folder / "trainings" / run)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def board(logdir):
+    return TensorBoard(logdir, [*default.get_static_plugins(), SweepsPlugin], "--path_prefix=/below")
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads):
+    shown = chromium(1280, 1000, **{"download.default_directory": str(downloads)})
+    yield shown
+    shown.quit()
+
+
+class Page:
+    """The tab in the browser."""
+
+    def __init__(self, browser, url):
+        self.browser, self.url = browser, url
+
+    def open(self, **choice):
+        """Opens the tab with a choice in the address."""
+        self.browser.switch_to.default_content()
+        self.browser.get("about:blank")
+        text = urllib.parse.quote(json.dumps(choice))
+        self.browser.get(f"{self.url}#sweeps&sweeps-choice={text}")
+        self.enter()
+        return self
+
+    def enter(self):
+        """Goes into the frame of the tab."""
+        self.until(lambda: self.browser.find_elements("css selector", "iframe[src*=sweeps], iframe"))
+        self.browser.switch_to.frame(self.browser.find_elements("css selector", "iframe")[0])
+        self.until(lambda: self.all("main"))
+
+    def until(self, condition, seconds=30):
+        """Returns what a condition gives as soon as it is true."""
+        deadline = time.monotonic() + seconds
+        while not (found := condition()):
+            assert time.monotonic() < deadline, f"waited in vain; the console says {self.console()}"
+            time.sleep(0.1)
+        return found
+
+    def all(self, selector):
+        """Returns the elements of a selector."""
+        return self.browser.find_elements("css selector", selector)
+
+    def one(self, selector):
+        """Returns the first element of a selector, once there is one."""
+        return self.until(lambda: self.all(selector))[0]
+
+    def texts(self, selector):
+        """Returns the texts of a selector's elements, in view or not."""
+        return self.browser.execute_script(
+            "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent)", selector
+        )
+
+    def button(self, text):
+        """Returns the button that says this."""
+        return next(each for each in self.all("button") if each.text == text)
+
+    def trials(self):
+        """Returns the trials in the table's view, in order."""
+        return self.texts("table.trials tbody button.link")
+
+    def status(self):
+        """Returns what the table says of how many trials it shows."""
+        return self.texts("#panel-trials [role=status]")[0]
+
+    def drawn(self, panel):
+        """Scrolls a panel into view and waits until its picture is drawn."""
+        self.until(lambda: self.all(f"#panel-{panel}"))
+        script = "document.getElementById(arguments[0]).scrollIntoView()"
+        self.browser.execute_script(script, f"panel-{panel}")
+        return self.until(lambda: self.all(f"#panel-{panel} .js-plotly-plot .main-svg"))
+
+    def filter(self, label, text):
+        """Types a filter into the table's head."""
+        box = self.one(f"input[aria-label='Filter {label}']")
+        box.clear()
+        box.send_keys(text, "\n")
+
+    def choice(self):
+        """Returns what the address says is chosen."""
+        address = self.browser.execute_script("return window.parent.location.hash")
+        return json.loads(urllib.parse.unquote(address.partition("sweeps-choice=")[2]))
+
+    def console(self):
+        """Returns what the console said that is wrong, since the last call."""
+        said = [entry["message"] for entry in self.browser.get_log("browser")]
+        return [message for message in said if not any(text in message for text in HARMLESS)]
+
+
+@pytest.fixture
+def page(browser, board, caplog):
+    """The tab; afterwards, nothing may have gone wrong in the console or for TensorBoard's security checks."""
+    shown = Page(browser, board.url)
+    shown.console()
+    yield shown
+    assert shown.console() == []
+    assert not [
+        record for record in caplog.records if "security" in record.name or "will become an error" in record.message
+    ]
+
+
+def test_every_panel_is_drawn_and_markup_stays_text(page):
+    page.open(open=["team/live"], kind="sweep")
+    for panel in PANELS:
+        page.drawn(panel)
+    failed = page.browser.execute_script("return document.title") + " ".join(page.texts("td"))
+    assert MARKUP in failed and not failed.startswith("1")
+    assert not page.all("main img") and not page.all("td b")
+    summaries = page.texts("details > summary")
+    assert summaries.count("As a table") == len(PANELS) - 1  # the answer is one
+
+
+def test_the_pictures_hold_the_figures(page):
+    page.open(open=["team/live"], kind="sweep")
+    page.drawn("progress")
+    script = "return document.querySelector('#panel-progress .figure').data.map((trace) => [trace.x.length, trace.y])"
+    (done, scores), (_, best), (failed, _) = page.browser.execute_script(script)
+    assert (done, failed) == (25, 3) and max(scores) == best[-1] and best == sorted(best)
+    page.drawn("parallel")
+    script = """return document.querySelector('#panel-parallel .figure').data[0].dimensions.map(
+        (axis) => [axis.label, axis.values.length, axis.ticktext[0]])"""
+    axes = {label: (count, foot) for label, count, foot in page.browser.execute_script(script)}
+    assert {count for count, _ in axes.values()} == {28}  # also those that failed
+    assert axes["optimizer.momentum"][1] == "none" and axes["val_accuracy"][1] == "failed"
+
+
+def test_a_brush_filters_the_table_and_a_reload_keeps_it(page):
+    page.open(open=["team/live"], kind="sweep")
+    page.drawn("parallel")
+    script = """
+        const figure = document.querySelector('#panel-parallel .figure');
+        const axis = figure.data[0].dimensions.findIndex((each) => each.label === 'val_accuracy');
+        Plotly.restyle(figure, {[`dimensions[${axis}].constraintrange`]: [[0.9, 1]]}, [0]);"""
+    page.browser.execute_script(script)
+    page.until(lambda: "brushes" in page.choice())
+    left = page.until(lambda: not page.status().startswith("30") and page.status())
+    assert page.choice()["brushes"] == {"mean": [[0.9, 1]]}
+    page.browser.switch_to.default_content()
+    page.browser.refresh()
+    page.enter()
+    page.until(page.trials)
+    assert page.status() == left
+    page.button("Clear filters").click()
+    page.until(lambda: page.status() == "30 of 30 trials")
+
+
+def test_new_trials_appear_and_nothing_chosen_is_lost(page, logdir):
+    page.open(open=["team/live"], kind="sweep", filters={"optimizer.name": "sgd"}, picked=["0003"])
+    page.until(page.trials)
+    before = page.status()
+    assert before == "13 of 30 trials"
+    page.drawn("slices")
+    page.browser.execute_script("document.querySelector('.rows').scrollTop = 12")
+    place = page.browser.execute_script("return scrollY")
+    add_trials(logdir / "team" / "live", range(30, 34))
+    page.until(lambda: page.status() == "15 of 34 trials")
+    assert page.browser.execute_script("return [scrollY, document.querySelector('.rows').scrollTop]") == [place, 12]
+    assert page.choice()["picked"] == ["0003"] and page.choice()["filters"] == {"optimizer.name": "sgd"}
+    for number in range(30, 34):
+        shutil.rmtree(logdir / "team/live/oracle" / f"trial_{number:04}")
+    page.until(lambda: page.status() == before)
+
+
+def test_a_trial_opens_by_keyboard_and_says_why_it_failed(page):
+    page.open(open=["team/live"], kind="sweep", sort=["status", -1], states=["failed"])
+    page.until(page.trials)
+    page.one(".rows").send_keys("\ue015", "\ue013", "\ue007")  # down, up, Enter
+    dialog = page.one("dialog[open]")
+    page.until(lambda: "Traceback" in dialog.text)
+    first = page.trials()[0]
+    assert f"Trial {first}: failed" in dialog.text and MARKUP in dialog.text
+    assert f"--config=trial-{first}.py" in dialog.text and page.choice()["trial"] == first
+    assert not page.all("dialog img")
+    dialog.send_keys("\ue00c")  # Escape
+    page.until(lambda: not page.all("dialog[open]"))
+    assert "trial" not in page.choice()
+    page.open(open=["team/live"], kind="sweep", trial=first)  # a link to it
+    page.until(lambda: "Traceback" in page.one("dialog[open]").text)
+
+
+def test_sweeps_and_trainings_are_listed_searched_and_compared(page):
+    page.open()
+    names = ["kept/epsilon", "kept/groups", "team/live", "trainings/bn_bs1", "trainings/gn8_bs1"]
+    page.until(lambda: page.texts("tbody button.link") == names)
+    page.one("input[type=search]").send_keys("kept")
+    page.until(lambda: page.texts("tbody button.link") == names[:2])
+    for place in (0, 1):
+        page.all("tbody input")[place].click()
+    page.until(lambda: page.button("Compare").is_enabled())
+    page.button("Compare").click()
+    page.drawn("progress")
+    page.drawn("distribution")
+    assert "grid" in page.texts("td") and "sweep.max_trials" in page.texts("td")
+    page.open(open=names[3:], kind="training")
+    page.drawn("curves")
+    assert "model.norm" in page.texts("td")
+
+
+def test_it_follows_the_dark_mode_and_fits_any_width(page):
+    page.open(open=["team/live"], kind="sweep")
+    page.drawn("slices")
+    colors = []
+    color = "return document.querySelector('#panel-slices .figure')._fullLayout.font.color"
+    for dark in ("false", "true"):
+        page.browser.execute_script(f"window.parent.document.body.classList.toggle('dark-mode', {dark})")
+        page.until(lambda: page.browser.execute_script(color) not in colors)
+        colors.append(page.browser.execute_script(color))
+    assert page.browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    for width in (600, 1280, 3840):
+        page.browser.set_window_size(width, 1000)
+        time.sleep(0.5)
+        wide = page.browser.execute_script("return [document.body.scrollWidth, innerWidth]")
+        assert wide[0] <= wide[1]
+    page.browser.set_window_size(1280, 1000)
+
+
+def test_without_plotly_the_tab_says_what_to_install(page):
+    page.browser.execute_cdp_cmd("Network.enable", {})
+    page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*plotly.js*"]})
+    try:
+        page.open(open=["kept/epsilon"], kind="sweep")
+        page.until(lambda: any("pip install plotly" in text for text in page.texts(".figure .note")))
+        assert page.trials()
+    finally:
+        page.browser.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+    assert all("plotly.js" in message for message in page.console())
+
+
+def test_a_sweep_that_goes_away_while_it_is_shown(page, logdir):
+    conditional_sweep(logdir / "gone", 6)
+    page.open(open=["gone"], kind="sweep")
+    page.until(page.trials)
+    shutil.rmtree(logdir / "gone")
+    page.until(lambda: "deleted or moved" in "".join(page.texts("[role=alert]")))
+    assert page.trials()  # what was shown stays
+    page.open()
+    assert all("404" in message for message in page.console())
+
+
+def test_the_report_opens_without_a_server(page, logdir):
+    path = report.pages(logdir / "team" / "live")[-1]
+    page.browser.switch_to.default_content()
+    page.browser.get(path.as_uri())
+    page.until(page.trials)
+    for panel in PANELS:
+        page.drawn(panel)
+    page.all("table.trials tbody button.link")[0].click()
+    page.until(lambda: "Train it again" in page.one("dialog[open]").text)
+
+
+def test_the_table_is_sorted_filtered_and_saved(page, downloads):
+    page.open(open=["team/live"], kind="sweep")
+    page.until(page.trials)
+    by_score = page.trials()
+    next(each for each in page.all("table.trials th button") if each.text.startswith("trial")).click()
+    page.until(lambda: page.trials()[0] == "0000")
+    assert by_score[0] != "0000" and page.choice()["sort"] == ["id", 1]
+    page.filter("optimizer.name", "sgd")
+    page.filter("model.groups", "2..4")
+    left = [f"{number:04}" for number in range(30) if number % 9 in (1, 3, 5, 8) and number % 4 in (1, 2)]
+    page.until(lambda: page.trials() == left)
+    assert page.status() == f"{len(left)} of 30 trials"
+    page.button("CSV").click()
+    saved = page.until(lambda: list(downloads.glob("live*.csv")))[0]
+    rows = list(csv.DictReader(saved.read_text(encoding="utf-8").splitlines()))
+    assert [row["id"] for row in rows] == page.trials()
+    assert {row["optimizer.name"] for row in rows} == {"sgd"} and all(row["optimizer.momentum"] for row in rows)
+    page.button("JSON").click()
+    saved = page.until(lambda: list(downloads.glob("live*.json")))[0]
+    assert [row["id"] for row in json.loads(saved.read_text())] == page.trials()
