@@ -12,29 +12,16 @@ import sys
 from collections.abc import Sequence
 
 from absl import flags, logging
-from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from gnexp.config.defaults import fill_in
 from gnexp.config.paths import is_of_space
 from gnexp.config.schema import BACKENDS, FIELDS
 from gnexp.config.validation import unknown_key, validate
-from gnexp.errors import UserError, last_line
+from gnexp.errors import UserError, first_line
 from gnexp.space.parse import parse_space
+from gnexp.terminal.config_reader import ConfigReader
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
-
-
-class _Parser(config_flags.ConfigFileFlagParser):
-    """Reads a config file; a key that it lacks has its default, so that a flag can change it."""
-
-    def parse(self, path: str) -> ConfigDict:
-        """Returns what `get_config` of the file at `path` returns, filled in and locked."""
-        config = super().parse(path)
-        if isinstance(config, ConfigDict):
-            with config.unlocked():
-                fill_in(config)
-        return config
 
 
 def define() -> None:
@@ -45,7 +32,7 @@ def define() -> None:
         "config",
         help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
-    flags.FLAGS["config"].parser = _Parser("config")
+    flags.FLAGS["config"].parser = ConfigReader("config")
 
 
 def show_in_help(*names: str) -> None:
@@ -92,9 +79,11 @@ def parse(argv: list[str]) -> list[str]:
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
+    except UserError:
+        raise
     except (AttributeError, KeyError) as error:
         raise _not_there(argv, error) from error
-    except Exception as error:  # A config file is a program, which may raise anything.
+    except Exception as error:  # of ml_collections
         raise _unreadable(error) from error
     if not flags.FLAGS["config"].present:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
@@ -138,20 +127,30 @@ def _check_flags(argv: list[str]) -> None:
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
             if named[1] not in FIELDS and not is_of_space(named[1]):
                 raise unknown_key(named[1])
+            _check_digits(named[1], argument.partition("=")[2] if "=" in argument else following)
             # absl would join the two tuples into a longer one.
             several = FIELDS[named[1]].several if named[1] in FIELDS else named[1].endswith(".values")
             if several and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
-        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL):
             path = (following if given[1] is None else given[1]).partition(":")[0]
             if not pathlib.Path(path).is_file():
-                raise UserError(f"--config={path} is not allowed: there is no such file")
+                raise UserError(f"--config={_printable(path)} is not allowed: there is no such file")
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
-            # A config may import another one from its own folder, whatever the current directory is.
-            sys.path.append(str(pathlib.Path(path).absolute().parent.parent))
+
+
+def _check_digits(path: str, text: str) -> None:
+    """Refuses the digits of other scripts, which Python takes for numbers, where a key does not hold text."""
+    foreign = any(letter.isdecimal() and not letter.isascii() for letter in text)
+    if foreign and (path not in FIELDS or not FIELDS[path].accepts(text)):
+        raise UserError(f"--config.{path}={text} is not allowed: its digits must be 0 to 9")
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() else repr(path)[1:-1]
 
 
 def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
@@ -171,5 +170,4 @@ def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
 
 def _unreadable(error: BaseException) -> UserError:
     name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
-    # ml_collections puts the whole traceback into its message.
-    return UserError(f"--config cannot be read: {name}{last_line(error)}")
+    return UserError(f"--config cannot be read: {name}{first_line(error)}")
