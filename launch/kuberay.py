@@ -102,7 +102,8 @@ def _ray_job(order: Order) -> tuple[str, str, dict[str, Any]]:
 
 def _job(order: Order) -> tuple[str, str, dict[str, Any]]:
     pod = _pod(order, "training", _size())
-    pod["containers"][0]["command"] = order.command
+    # Otherwise Kubernetes would put a variable's value in the place of $(VARIABLE).
+    pod["containers"][0]["command"] = [argument.replace("$", "$$") for argument in order.command]
     pod["restartPolicy"] = "Never"
     spec = {
         "backoffLimit": _RETRIES,

@@ -51,7 +51,7 @@ class _Pattern(flags.ArgumentParser):
         self.pattern, self.allowed = pattern, allowed
 
     def parse(self, argument: str) -> str:
-        if not re.fullmatch(self.pattern, argument):
+        if not re.fullmatch(self.pattern, argument, re.ASCII):
             raise ValueError(f"it must be {self.allowed}")
         return argument
 

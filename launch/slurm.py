@@ -16,6 +16,7 @@ from absl import flags
 
 from gnexp.config.stored import resume_config
 from gnexp.errors import UserError
+from gnexp.terminal import places
 from gnexp.workdir import folder
 from launch import launcher
 from launch.launcher import COUNT, COUNT_OR_NONE, Order
@@ -43,7 +44,7 @@ def _script(order: Order) -> str:
     launcher.check_alone("nodes", order)
     _check_time(flags.FLAGS.time)
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
-    directory = pathlib.Path(order.workdir).expanduser()
+    directory = places.expanded("--workdir", str(order.workdir))
     if stored := folder.check(directory):
         resume_config(order.config, stored)
     parts = [_head(order), _part("slurm_run.sh")]

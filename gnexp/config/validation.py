@@ -38,16 +38,18 @@ def bad_value(path: str, value: Any) -> UserError:
     return UserError(f"config.{path}={value!r} is not allowed: it must be {FIELDS[path].allowed}")
 
 
-def check_keys(config: ConfigDict, where: str = "config") -> None:
-    """Checks that all keys of a config are strings, in its sections too.
+def check_keys(config: ConfigDict, where: str = "config", above: tuple[ConfigDict, ...] = ()) -> None:
+    """Checks that all keys of a config are strings, in its sections too, and that no section holds itself.
 
     Args:
       config: a config, or a section of one.
       where: its dotted path in the message.
+      above: the sections that it is part of.
 
     Raises:
-      UserError: a key is not a string.
+      UserError: a key is not a string, or holds a section that it is part of.
     """
+    above = (*above, config)
     try:
         keys = list(config)
     except TypeError as error:  # A ConfigDict sorts its keys, which it cannot if they are of several types.
@@ -56,7 +58,9 @@ def check_keys(config: ConfigDict, where: str = "config") -> None:
         if not isinstance(key, str):
             raise UserError(f"{where} has the key {key!r}: it must be a string")
         if isinstance(config[key], ConfigDict):
-            check_keys(config[key], f"{where}.{key}")
+            if any(config[key] is section for section in above):
+                raise UserError(f"{where}.{key} holds a section that it is part of: it must be a section of its own")
+            check_keys(config[key], f"{where}.{key}", above)
 
 
 def validate(config: ConfigDict) -> None:

@@ -22,13 +22,9 @@ def is_name(value: object) -> bool:
     return isinstance(value, str) and _NAME.fullmatch(value) is not None
 
 
-def search_beside(config_file: str) -> None:
-    """Lets modules be found beside a config file, in the folder above it, and in the current one.
-
-    They come last, so that a `queue.py` there does not stand in for the standard library's.
-    """
-    beside = pathlib.Path(config_file).absolute().parent
-    for folder in (beside, beside.parent, pathlib.Path.cwd()):
+def search(folders: Iterable[pathlib.Path]) -> None:
+    """Lets modules be found in folders, after all others: a `queue.py` there does not hide the standard library's."""
+    for folder in folders:
         if str(folder) not in sys.path:
             sys.path.append(str(folder))
     importlib.invalidate_caches()

@@ -22,12 +22,14 @@ import keras
 
 from gnexp import group_normalization
 from gnexp.group_normalization import GroupNormalization
+from gnexp.terminal import places
 
 SOURCE = pathlib.Path(__file__).parent / "group_normalization.cc"
 # Eigen's own vector code does not compile for every processor, and the kernel does not use it. Fused multiply-adds are
 # off, so that values that cancel exactly in float32 also cancel here.
 _FLAGS = ("-shared", "-fPIC", "-O3", "-march=native", "-ffp-contract=off", "-DEIGEN_DONT_VECTORIZE", "-w")
 _COMPILERS = ("c++", "g++", "clang++")
+_OPERATIONS = ("gnexp_group_normalization", "gnexp_group_normalization_grad")
 _PASSING = ("Killed", "terminated", "No space left")  # Output of a compiler that was killed or found the disk full.
 
 
@@ -60,7 +62,7 @@ def load() -> Callable[..., Any] | None:
         path = _library(base)
         try:
             return path and _kernel(tf.load_op_library(str(path)))
-        except tf.errors.OpError as error:
+        except (tf.errors.OpError, _IncompleteError) as error:
             path.unlink()
             return _give_up(base, str(error))
     except (OSError, RuntimeError):  # for example, the disk is full, or there is no home directory
@@ -76,20 +78,36 @@ def _base() -> pathlib.Path:
     return cache / f"{SOURCE.stem}-tensorflow-{tf.version.VERSION}-{_digest(repr(what).encode())}"
 
 
+def _secure(cache: pathlib.Path) -> bool:
+    """Tells whether nobody but this user and root can put a library into the cache, after seeing to that."""
+    if not cache.exists():
+        return True
+    if cache.stat().st_uid == os.geteuid():
+        others_could = places.who_may_write(cache)
+        cache.chmod(0o700)
+        for path in cache.glob("*.so") if others_could else ():
+            path.unlink()
+    if who := places.who_may_write(cache):
+        print(f"The C++ kernel is not used, because {who}; using TensorFlow's own operations", flush=True)
+    return not who
+
+
 def _library(base: pathlib.Path) -> pathlib.Path | None:
-    """Returns the compiled library, building it if necessary, or None if it cannot be built."""
+    """Returns the compiled library, building it if necessary, or None if it cannot be built or trusted."""
     import tensorflow as tf
 
+    if not _secure(base.parent):
+        return None
     for path in base.parent.glob(f"{base.name}-*.so"):
         # Loading a truncated library would crash the process.
-        if path.stem.endswith(_digest(path.read_bytes())):
+        if not places.who_may_write(path) and path.stem.endswith(_digest(path.read_bytes())):
             return path
         path.unlink()
     compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX", ""), *_COMPILERS])), None)
     if not compiler or _failed(base).exists():
         return None
     print("Compiling the C++ kernel, once (about 10 seconds) ...", flush=True)
-    base.parent.mkdir(parents=True, exist_ok=True)
+    base.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Two processes may both compile, each in a folder of its own.
     with tempfile.TemporaryDirectory(dir=base.parent) as folder:
         built = pathlib.Path(folder) / "library.so"
@@ -105,6 +123,7 @@ def _library(base: pathlib.Path) -> pathlib.Path | None:
         )
         if done.returncode:
             return _give_up(base, f"{shlex.join(command)}\n{done.stderr}")
+        built.chmod(0o700)
         return built.replace(f"{base}-{_digest(built.read_bytes())}.so")
 
 
@@ -134,8 +153,15 @@ def _instructions() -> str:
     return "\n".join([platform.machine(), *sorted({line for line in lines if line.startswith(names)})])
 
 
+class _IncompleteError(Exception):
+    """A library lacks the operations."""
+
+
 def _kernel(operations):
     import tensorflow as tf
+
+    if missing := [name for name in _OPERATIONS if not hasattr(operations, name)]:
+        raise _IncompleteError(f"the library has no operation {missing[0]}")
 
     @tf.RegisterGradient("GnexpGroupNormalization")
     def gradient(operation, dy, *_):

@@ -17,8 +17,14 @@ from gnexp.analysis.trainings import History
 from gnexp.errors import UserError
 from gnexp.workdir import files
 
-# Up to the last slash of a path from the root, or from somebody's home.
-_FOLDERS = re.compile(r"(?<![\w.~/])~?/(?:[^\s/=,:'\"]+/)*(?=[^\s/])")
+# Up to the last slash of a path from the root, or from somebody's home. A folder's name may hold spaces and
+# apostrophes, so that a slash in the text that follows counts as the path's: rather too much goes than too little.
+_LETTER = r"(?:[^\s/=,:;'\"]|(?<=\w)'(?=\w))"
+_FOLDERS = re.compile(rf"(?<![\w.~/])~?/(?:{_LETTER}(?:(?:{_LETTER}| )*{_LETTER})?/)*(?=[^\s/])")
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
+# These flags hold a path and nothing else. One within the folder that the command ran in is kept, if it is plain.
+_PATHS = ("--workdir", "--config", "--config.data.directory")
+_PLAIN = re.compile(r"(?!\.\.)[\w.-]+(/(?!\.\.)[\w.-]+)*")
 
 
 def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
@@ -104,18 +110,33 @@ def _command(arguments: Sequence[str]) -> list[str]:
     """Returns the command that started gnexp.train; empty if another program called gnexp."""
     for place, argument in enumerate(arguments):
         if argument == "gnexp.train" or argument.endswith("gnexp/train.py"):
-            return ["python", "-m", "gnexp.train", *_without_folders(list(arguments[place + 1 :]))]
+            given = arguments[place + 1 :]
+            return ["python", "-m", "gnexp.train", *map(_without_places, given, ["", *given])]
     return []
 
 
+def _without_places(argument: str, before: str) -> str:
+    """Returns an argument of the command without folders and hosts; `before` is the one before it."""
+    flag, _, value = argument.partition("=") if argument.startswith("-") else (before, "", argument)
+    shown = argument.removesuffix(value) if value else argument
+    flag = f"--{flag.lstrip('-')}"
+    if flag == "--ray_address" and value:
+        _, colon, port = value.rpartition(":")
+        return f"{shown}HOST:{port}" if colon else argument
+    if flag in _PATHS and value:
+        path, colon, rest = value.partition(":") if flag == "--config" else (value, "", "")
+        return f"{shown}{path if _PLAIN.fullmatch(path) else pathlib.PurePath(path).name}{colon}{rest}"
+    return _without_folders(argument)
+
+
 def _without_folders(value: Any) -> Any:
-    """Returns a value in which every path is cut to its last part."""
+    """Returns a value in which every path is cut to its last part, and no number is an address."""
     if isinstance(value, dict):
         return {key: _without_folders(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_without_folders(inner) for inner in value]
     if not isinstance(value, str):
         return value
-    for folder in (pathlib.Path.cwd(), pathlib.Path.home()):  # `_FOLDERS` matches no spaces.
+    for folder in (pathlib.Path.cwd(), pathlib.Path.home()):  # They may hold what `_FOLDERS` takes for a path's end.
         value = value.replace(f"{folder}/", "~/")
-    return _FOLDERS.sub("", value)
+    return _ADDRESS.sub("HOST", _FOLDERS.sub("", value))

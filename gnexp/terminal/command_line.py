@@ -9,58 +9,23 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from absl import flags, logging
-from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from gnexp.config import open_sections
-from gnexp.config.defaults import fill_in
-from gnexp.config.paths import flatten, is_of_space
+from gnexp.config.paths import is_of_space
 from gnexp.config.schema import BACKENDS, FIELDS, field, is_key
-from gnexp.config.upgrade import renamed, upgrade
+from gnexp.config.upgrade import renamed
 from gnexp.config.validation import unknown_key, validate
-from gnexp.errors import UserError, last_line
+from gnexp.errors import UserError, first_line
 from gnexp.functions import names
 from gnexp.space.parse import parse_space
+from gnexp.terminal import places
+from gnexp.terminal.config_reader import ConfigReader
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
-
-
-class _Parser(config_flags.ConfigFileFlagParser):
-    """Reads a config file; a key that it lacks has its default, so that a flag can change it.
-
-    Attributes:
-      named: the names of its open sections, as the flags change them, by dotted path.
-      notes: what the user should know about the arguments of these sections, one line each.
-    """
-
-    def __init__(self, name: str):
-        super().__init__(name)
-        self.named: dict[str, Any] = {}
-        self.notes: list[str] = []
-
-    def parse(self, path: str) -> ConfigDict:
-        """Returns what `get_config` of the file at `path` returns, filled in and locked."""
-        config = super().parse(path)
-        if isinstance(config, ConfigDict):
-            with config.unlocked():
-                self._complete(config, _given(sys.argv))
-        return config
-
-    def _complete(self, config: ConfigDict, given: Mapping[str, str]) -> None:
-        self.notes = []  # absl shares the parsers of one name.
-        upgrade(config)
-        for section in open_sections.SECTIONS:
-            key = f"{section}.{open_sections.NAME}"
-            if dropped := open_sections.choose(config, section, given.get(key)):
-                self.notes.append(dropped)
-        fill_in(config)
-        for argument in filter(open_sections.of, given):
-            open_sections.make_room(config, argument)
-        self.named = flatten(config)
 
 
 def define() -> None:
@@ -72,7 +37,7 @@ def define() -> None:
         "config",
         help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
-    flags.FLAGS["config"].parser = _Parser("config")
+    flags.FLAGS["config"].parser = ConfigReader("config")
 
 
 def _renamed(flag: re.Match) -> str:
@@ -123,9 +88,11 @@ def parse(argv: list[str]) -> list[str]:
         raise _unreadable(error) from error
     except flags.Error as error:
         raise UserError(str(error)) from error
+    except UserError:
+        raise
     except (AttributeError, KeyError) as error:
         raise _not_there(argv, error) from error
-    except Exception as error:  # A config file is a program, which may raise anything.
+    except Exception as error:  # of ml_collections
         raise _unreadable(error) from error
     if not flags.FLAGS["config"].present:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
@@ -156,15 +123,6 @@ def config_arguments(argv: list[str]) -> list[str]:
     return found
 
 
-def _given(argv: Sequence[str]) -> dict[str, str]:
-    """Returns the values of the flags --config.KEY, as they were typed, by key."""
-    found = {}
-    for argument, following in itertools.zip_longest(argv, argv[1:], fillvalue=""):
-        if named := re.fullmatch(r"--?(?:no)?config\.([^=]*)(?:=(.*))?", argument, re.DOTALL):
-            found[named[1]] = following if named[2] is None else named[2]
-    return found
-
-
 def _check_environment() -> None:
     backend = os.environ.get(_BACKEND, BACKENDS[0])
     if backend not in BACKENDS:
@@ -180,20 +138,38 @@ def _check_flags(argv: list[str]) -> None:
         if named := re.match(r"--?(?:no)?config\.([^=]*)", argument):
             if (not is_key(named[1]) and not is_of_space(named[1])) or open_sections.is_whole(named[1]):
                 raise unknown_key(named[1])
+            _check_digits(named[1], argument.partition("=")[2] if "=" in argument else following)
             # absl would join the two tuples into a longer one.
             several = FIELDS[named[1]].several if named[1] in FIELDS else named[1].endswith(".values")
             several = several or open_sections.of(named[1]) is not None
             if several and named[1] in seen:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
-        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument):
+        elif given := re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL):
             path = (following if given[1] is None else given[1]).partition(":")[0]
             if not pathlib.Path(path).is_file():
-                raise UserError(f"--config={path} is not allowed: there is no such file")
+                raise UserError(f"--config={_printable(path)} is not allowed: there is no such file")
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
-            names.search_beside(path)
+            names.search(_own_folders(path))
+
+
+def _own_folders(config_file: str) -> list[pathlib.Path]:
+    """Returns the config's folder and the current one, unless others may leave modules there."""
+    folders = pathlib.Path(config_file).absolute().parent, pathlib.Path.cwd()
+    return [folder for folder in folders if not places.anyone_may_add(folder)]
+
+
+def _check_digits(path: str, text: str) -> None:
+    """Refuses the digits of other scripts, which Python takes for numbers, where a key does not hold text."""
+    foreign = any(letter.isdecimal() and not letter.isascii() for letter in text)
+    if foreign and (path not in FIELDS or not FIELDS[path].accepts(text)):
+        raise UserError(f"--config.{path}={text} is not allowed: its digits must be 0 to 9")
+
+
+def _printable(path: str) -> str:
+    return path if path.isprintable() else repr(path)[1:-1]
 
 
 def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
@@ -213,5 +189,4 @@ def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
 
 def _unreadable(error: BaseException) -> UserError:
     name = "" if isinstance(error, flags.Error) else f"{type(error).__name__}: "
-    # ml_collections puts the whole traceback into its message.
-    return UserError(f"--config cannot be read: {name}{last_line(error)}")
+    return UserError(f"--config cannot be read: {name}{first_line(error)}")

@@ -2,20 +2,31 @@
 
 import errno
 import importlib.metadata
+import shlex
+import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from absl import flags
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, one_line
-from gnexp.terminal import command_line
+from gnexp.terminal import command_line, signals
 
 
 def run(main: Callable[[], None]) -> None:
-    """Runs a command, and exits with one line on stderr after a `GnexpError`, an `OSError` or Ctrl-C.
+    """Runs a command, and exits with one line on stderr after a `GnexpError`, an `OSError`, Ctrl-C or SIGTERM.
 
     Gives the command --version, and lets --help end with 0, where absl ends with 1.
     """
+    signals.listen()
+    try:
+        _run(main)
+    finally:
+        signals.ended()
+
+
+def _run(main: Callable[[], None]) -> None:
     if "--version" in sys.argv[1:]:
         print(f"gnexp {version()}")
         return
@@ -26,12 +37,20 @@ def run(main: Callable[[], None]) -> None:
         if error.code == 1 and command_line.asks_for_help(sys.argv):
             sys.exit(0)
         raise
-    except KeyboardInterrupt:  # before there was anything to save
-        print("gnexp: stopped by SIGINT", file=sys.stderr)
-        sys.exit(130)
-    except (GnexpError, OSError) as error:
-        print(f"gnexp: {_message(error)}", file=sys.stderr)
-        sys.exit(error.exit_code if isinstance(error, GnexpError) else 2)
+    except InterruptedTrainingError as error:
+        _fail(f"{error}. To resume: {command_line.same_command(error.directory)}", error.exit_code)
+    except BaseException as error:
+        if received := signals.received():  # before there was anything to save; a library may have changed the error
+            name = signal.Signals(received[0]).name
+            _fail(f"stopped by {name}. To run it again: {shlex.join(sys.orig_argv)}", 128 + received[0])
+        if not isinstance(error, (GnexpError, OSError)):
+            raise
+        _fail(_message(error), error.exit_code if isinstance(error, GnexpError) else 2)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    print(f"gnexp: {message}", file=sys.stderr, flush=True)
+    sys.exit(code)
 
 
 def version() -> str:
@@ -43,8 +62,6 @@ def version() -> str:
 
 
 def _message(error: GnexpError | OSError) -> str:
-    if isinstance(error, InterruptedTrainingError):
-        return f"{error}. To resume: {command_line.same_command(error.directory)}"
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: what was saved is intact; free some space and run the same command again"
     if isinstance(error, OSError) and error.filename:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 
 from gnexp.errors import GnexpError, InterruptedTrainingError
+from gnexp.terminal import signals
 
 _IN_A_STEP = "in the middle of a step; the training resumes from the last save"
 _received: list[list[int]] = []  # of the outermost block, while there is one
@@ -25,7 +26,7 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
     if _received:
         yield _received[-1]
         return
-    received: list[int] = []
+    received = signals.received()  # One that was raised where nothing could take it, in a destructor, still counts.
     first = 0.0
 
     def receive(signum: int, frame: object) -> None:
@@ -36,7 +37,7 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
         elif time.monotonic() - first > 1:
             raise InterruptedTrainingError(signum, _IN_A_STEP, directory)
 
-    former = {signum: signal.signal(signum, receive) for signum in (signal.SIGINT, signal.SIGTERM)}
+    former = {signum: signal.signal(signum, receive) for signum in signals.STOPPING}
     _received.append(received)
     try:
         yield received

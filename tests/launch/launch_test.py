@@ -95,6 +95,19 @@ def test_pods_are_what_kubernetes_takes():
     kubernetes_validate.validate(job, KUBERNETES, strict=True)
 
 
+def expand(text: str) -> str:
+    """Does what Kubernetes does with `command`, where no variable is known: the reference of third_party/expansion."""
+    return re.sub(r"\$(\$|\([^)]*\))", lambda found: "$" if found[1] == "$" else "EXPANDED", text)
+
+
+def test_a_pod_gets_the_command_as_it_was_typed():
+    arguments = ["--workdir=/shared/$(KERAS_BACKEND)", "--config.data.directory=/shared/$$(A)/$B$$/$"]
+    done = launch("kuberay", TRAINING, *KUBERAY[2:], *arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    command = yaml.safe_load(done.stdout)["spec"]["template"]["spec"]["containers"][0]["command"]
+    assert sorted(map(expand, command[4:])) == sorted(arguments)
+
+
 def test_ray_is_the_locked_one():
     locked = re.search(r"^ray==(\S+)", (ROOT / "requirements-test.lock").read_text(), re.MULTILINE)
     assert locked[1] == kuberay.RAY_VERSION
@@ -108,6 +121,8 @@ def test_ray_is_the_locked_one():
         (["slurm", "--workdir=/tmp/x", "--cpus_per_node=8"], ["--config is missing"]),
         ([*SLURM, SWEEP, "--nodes=0"], ["--nodes=0", "1 or more"]),
         ([*SLURM, SWEEP, "--nodes=two"], ["--nodes=two", "1 or more"]),
+        ([*SLURM, SWEEP, "--nodes=\u0663"], ["--nodes=\u0663", "1 or more"]),
+        ([*SLURM, SWEEP, "--time=\u0661-\u0661\u0662"], ["--time=", "DAYS-HOURS"]),
         ([*SLURM, SWEEP, "--gpus_per_node=-1"], ["--gpus_per_node=-1", "0 or more"]),
         ([*SLURM, SWEEP, "--time=tomorrow"], ["--time=tomorrow", "DAYS-HOURS"]),
         ([*SLURM, SWEEP, "--partition=a b"], ["--partition=a b", "a partition, such as gpu"]),
@@ -242,7 +257,7 @@ def test_a_manifest_keeps_a_command_as_it_was_typed(config):
         command = shlex.split(spec["entrypoint"])
         assert command[3 + len(flags) :] == ["--config.sweep.executor=ray", "--ray_address=auto"]
     else:
-        command = spec["template"]["spec"]["containers"][0]["command"]
+        command = [expand(argument) for argument in spec["template"]["spec"]["containers"][0]["command"]]
     assert command[: 3 + len(flags)] == ["python", "-m", "gnexp.train", *flags]
 
 

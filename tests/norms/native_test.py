@@ -138,6 +138,56 @@ def test_a_build_that_fails_is_said_once_and_not_tried_again(tmp_path, loaded, c
     assert list(failed.parent.iterdir()) == [failed]
 
 
+def test_only_the_user_can_write_to_the_cache(tmp_path, loaded, compiler):
+    program = compiler("echo no >&2\nexit 1")
+    before = os.umask(0)
+    try:
+        loaded(tmp_path / "cache", CXX=program)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "cache/gnexp").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize(("of_the_folder", "of_the_file"), [(0o777, 0o755), (0o770, 0o755), (0o700, 0o757)])
+def test_a_library_that_others_could_have_written_is_built_again(
+    tmp_path, loaded, compiler, of_the_folder, of_the_file
+):
+    planted = tmp_path / "cache/gnexp" / f"{native._base().name}-{native._digest(b'evil')}.so"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(b"evil")
+    planted.chmod(of_the_file)
+    planted.parent.chmod(of_the_folder)
+    kernel, said = loaded(tmp_path / "cache", CXX=compiler("echo built again >&2\nexit 1"))
+    assert kernel is None and said[0].startswith("Compiling the C++ kernel")
+    assert not planted.exists()
+    assert planted.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_cache_of_another_user_is_left_alone(tmp_path, loaded, compiler):
+    cache = tmp_path / "cache/gnexp"
+    cache.mkdir(parents=True)
+    os.chown(cache, 65534, 65534)
+    kernel, said = loaded(tmp_path / "cache", CXX=compiler("exit 1"))
+    assert kernel is None
+    (line,) = said
+    assert line.startswith(f"The C++ kernel is not used, because {cache} belongs to ")
+    assert list(cache.iterdir()) == [] and runs(tmp_path) == 0
+
+
+def test_a_library_without_the_operations_is_said_once(tmp_path, loaded, compiler):
+    if not shutil.which("c++"):
+        pytest.skip("there is no C++ compiler here")
+    empty = tmp_path / "empty.so"
+    subprocess.run(["c++", "-shared", "-fPIC", "-x", "c++", "/dev/null", "-o", str(empty)], check=True)
+    program = compiler(HAND_OVER.format(library=empty))
+    kernel, said = loaded(tmp_path / "cache", CXX=program)
+    assert kernel is None and len(said) == 2 and said[1].startswith("Compiling failed (see ")
+    (failed,) = (tmp_path / "cache/gnexp").iterdir()
+    assert "has no operation gnexp_group_normalization" in failed.read_text()
+    assert loaded(tmp_path / "cache", CXX=program) == (None, [])
+
+
 def test_without_a_compiler_or_a_cache_the_plain_path_is_taken(tmp_path, loaded):
     (tmp_path / "bin").mkdir()
     (tmp_path / "file").touch()

@@ -56,8 +56,30 @@ def test_a_path_is_kept_without_its_folders(monkeypatch):
         "--config=configs/a.py:b": "--config=configs/a.py:b",
         "OSError: '/a/b c' in ~/x/y": "OSError: 'b c' in y",
         "OSError: [Errno 2] ../a/b and 1/2": "OSError: [Errno 2] ../a/b and 1/2",
+        "no room in /home/o'brien/My Data/joe/runs, 1 left": "no room in runs, 1 left",
+        "in /home/x/y.py, line 3; see /tmp/z k/l": "in y.py, line 3; see l",
+        "its node 192.0.2.7 was lost": "its node HOST was lost",
     }
     assert archive._without_folders(list(texts)) == list(texts.values())
+
+
+def test_a_command_is_kept_without_folders_and_hosts():
+    given = {
+        "--config=My Data/joe/acme/mine.py": "--config=mine.py",
+        "--config=/home/o'brien/x/mine.py:a=b": "--config=mine.py:a=b",
+        "--config=../joe/mine.py": "--config=mine.py",
+        "--config=configs/fmnist.py:a": "--config=configs/fmnist.py:a",
+        "--workdir=~joe/acme, inc/run": "--workdir=run",
+        "--workdir=runs/original/in_bs1": "--workdir=runs/original/in_bs1",
+        "-config.data.directory=/data/a=b/c": "-config.data.directory=c",
+        "--ray_address=head.cluster.example:6379": "--ray_address=HOST:6379",
+        "--ray_address=auto": "--ray_address=auto",
+        "--config.model.groups=4": "--config.model.groups=4",
+    }
+    separate = {"--workdir": "--workdir", "/home/joe/My Data/run": "run"}
+    separate |= {"--ray_address": "--ray_address", "head:1": "HOST:1", "--dry_run": "--dry_run"}
+    command = archive._command(["/opt/python", "-m", "gnexp.train", *given, *separate])
+    assert command == ["python", "-m", "gnexp.train", *given.values(), *separate.values()]
 
 
 @pytest.mark.any_backend

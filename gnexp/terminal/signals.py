@@ -1,0 +1,62 @@
+"""Ctrl-C and SIGTERM from a command's first line to its last, where no training or sweep handles them itself."""
+
+import contextlib
+import pathlib
+import signal
+import time
+from collections.abc import Iterator
+
+from gnexp.errors import InterruptedTrainingError
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+_received: list[int] = []
+_last = 0.0
+
+
+class SignalError(BaseException):
+    """A signal came; not an Exception, so that a library that is being imported does not take it for its own."""
+
+
+def listen() -> None:
+    """Has SIGINT and SIGTERM raise a `SignalError` from now on."""
+    _received.clear()
+    for signum in STOPPING:
+        signal.signal(signum, _stop)
+
+
+def ended() -> None:
+    """Has both signals ignored from now on, because everything is done and said."""
+    _received.clear()
+    for signum in STOPPING:
+        signal.signal(signum, signal.SIG_IGN)
+
+
+def received() -> list[int]:
+    """Returns the first signal that came outside of a training or a sweep, or nothing."""
+    return _received[:1]
+
+
+@contextlib.contextmanager
+def resumable(directory: pathlib.Path) -> Iterator[None]:
+    """Treats what happens after a signal as an interruption of what is in a workdir.
+
+    Raises:
+      InterruptedTrainingError: a signal came, and no training or sweep handled it.
+    """
+    try:
+        yield
+    except InterruptedTrainingError:
+        raise
+    except BaseException as error:  # A library may have made another error of it.
+        if not _received:
+            raise
+        raise InterruptedTrainingError(_received[0], "between two saves; everything is saved", directory) from error
+
+
+def _stop(signum: int, frame: object) -> None:
+    global _last
+    # A process may be signalled twice: by itself, and with its process group.
+    if not _received or time.monotonic() > _last + 1:
+        _last = time.monotonic()
+        _received.append(signum)
+        raise SignalError
