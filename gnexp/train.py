@@ -73,6 +73,9 @@ def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path
 
 
 def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None) -> None:
+    from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+
+    read_trials(directory)  # A damaged file is reported before TensorFlow is imported.
     print(f"workdir: {directory}", flush=True)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
@@ -85,7 +88,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         raise UserError("--dry_run is for a config with a sweep: this one has none")
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
-        from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+        from gnexp.analysis.sweep import read_trials
 
         print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
     with native_stderr(pathlib.Path(os.devnull)):

@@ -140,7 +140,9 @@ class _Sweep:
         return int(min(most, self._space.size()))
 
     def greet(self) -> None:
-        """Says where the sweep resumes, if it does."""
+        """Says where the sweep resumes, if it does, and what was damaged."""
+        if self._dashboard.lost:
+            self.console.say(self._dashboard.lost)
         if self._oracle.trials:
             self.console.say(f"resuming: {len(self._oracle.end_order)} of {self._trials()} trials have ended already")
 
@@ -237,9 +239,9 @@ class _Sweep:
             values=pprint.pformat(values, width=100),
         )
         path = self._directory / BEST
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             with files.atomic(path) as temporary:
-                temporary.write_text(text)
+                temporary.write_bytes(text.encode())
 
     def _show(self) -> None:
         trials = self._oracle.trials.values()
