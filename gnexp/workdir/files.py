@@ -98,6 +98,8 @@ def read_json(path: pathlib.Path) -> Any | None:
         raise UserError(f"{path} cannot be read ({error.strerror}): restore it, or choose another --workdir") from error
     try:
         value = parsed(content)
+        if value is None:
+            raise ValueError("it holds null")
         _each_dict(functools.partial(check_format, path), value)
         return _each_dict(_unsealed, value)
     except (ValueError, RecursionError) as error:

@@ -83,6 +83,7 @@ def known(found, value) -> bool:
         "",
         "{",
         "nul",
+        "null",
         '{"a": NaN}',
         '{"a": 1e999}',
         '{"a": -Infinity}',
