@@ -3,6 +3,8 @@
 import pathlib
 import signal
 
+_LONGEST_REASON = 200
+
 
 class GnexpError(Exception):
     """Base class of every error that is not a bug in gnexp.
@@ -31,6 +33,23 @@ class FunctionError(GnexpError):
     """
 
     exit_code = 2
+
+
+class DamagedError(UserError):
+    """A file of a workdir does not hold what gnexp wrote there.
+
+    Attributes:
+      path: the file.
+      why: what is wrong with it, in a few words.
+    """
+
+    def __init__(self, path: pathlib.Path, why: object, remedy: str = "restore it, or choose another --workdir"):
+        self.path, self.why, self.remedy = path, one_line(why)[:_LONGEST_REASON], remedy
+        super().__init__(f"{path} is damaged ({self.why}): {remedy}")
+
+    def __reduce__(self):
+        """Lets the error be pickled: `Exception.__reduce__` would give the constructor only the message."""
+        return type(self), (self.path, self.why, self.remedy)
 
 
 class DivergedError(GnexpError):

@@ -99,6 +99,9 @@ def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path
 
 
 def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_address: str | None, network: str) -> None:
+    from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+
+    read_trials(directory)  # A damaged file is reported before TensorFlow is imported.
     print(f"workdir: {directory}\n{network}", flush=True)
     _remark(remarks.of(config, len(splits.train[1]), parse_space(config)), directory)
     with native_stderr(directory / files.BACKEND_LOG):
@@ -120,7 +123,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
         if sweep:
-            from gnexp.analysis.sweep import read_trials  # Imports SciPy, for a second.
+            from gnexp.analysis.sweep import read_trials
 
             print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
     config = record(config, available(config.data)[0])

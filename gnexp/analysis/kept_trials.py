@@ -2,12 +2,14 @@
 
 import csv
 import json
+import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from gnexp.analysis.outcomes import Outcome
+from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
 from gnexp.config.upgrade import renamed
+from gnexp.errors import DamagedError
 from gnexp.workdir import files, result
 from gnexp.workdir.result import Result
 
@@ -45,38 +47,59 @@ def read(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
     Args:
       path: of the table.
       config: the sweep's, as plain nested dicts.
+
+    Raises:
+      DamagedError: it is not such a table.
     """
     trials: dict[str, list[dict[str, str]]] = {}
-    with path.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file, strict=True):
-            trials.setdefault(row["trial"], []).append(row)
-    known = {"trial", "status", "message", *_FIGURES}
-    return [
-        Outcome(
-            trial_id=trial_id,
-            values={renamed(path): _value(cell) for path, cell in rows[0].items() if path not in known and cell},
-            status=rows[0]["status"],
-            message=rows[0]["message"] or None,
-            results=tuple(_result(row, config) for row in rows if row["seed"]),
-        )
-        for trial_id, rows in trials.items()
-    ]
+    known = ("trial", "status", "message", *_FIGURES)
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if missing := [column for column in known if column not in (reader.fieldnames or ())]:
+                raise ValueError(f"it has no column {missing[0]!r}")
+            for row in reader:
+                trials.setdefault(row["trial"], []).append(row)
+        return [_outcome(trial_id, rows, known, config) for trial_id, rows in trials.items()]
+    except (AttributeError, TypeError, ValueError, csv.Error) as error:
+        raise DamagedError(path, error, "restore it") from error
+
+
+def _outcome(trial_id: str, rows: Sequence[dict[str, str]], known: Sequence[str], config: dict[str, Any]) -> Outcome:
+    status, results = rows[0]["status"], tuple(_result(row, config) for row in rows if row["seed"])
+    if status not in (COMPLETED, FAILED, RUNNING) or (status == COMPLETED and not results):
+        raise ValueError(f"trial {trial_id} has the status {status!r} and {len(results)} results")
+    return Outcome(
+        trial_id=trial_id,
+        values={renamed(path): _value(cell) for path, cell in rows[0].items() if path not in known and cell},
+        status=status,
+        message=rows[0]["message"] or None,
+        results=results,
+    )
 
 
 def _result(row: dict[str, str], config: dict[str, Any]) -> Result:
-    objective = config["objective"]
-    history = [{"epoch": epoch, objective: float(text)} for epoch, text in enumerate(row["history"].split(), 1)]
-    figures = {name: float(row[name]) for name in ("best_value", "test_accuracy", "test_loss", "seconds")}
-    data = config["data"]
+    objective, data = config["objective"], config["data"]
+    history = [{"epoch": epoch, objective: finite(text)} for epoch, text in enumerate(row["history"].split(), 1)]
+    best_epoch = int(row["best_epoch"])
+    if not 1 <= best_epoch <= len(history):
+        raise ValueError(f"best_epoch is {best_epoch}, of {len(history)} epochs")
     return Result(
         status=result.SUCCESS,
         dataset=data["name"],
         validation=data["validation"],
         objective=objective,
-        best_epoch=int(row["best_epoch"]),
+        best_epoch=best_epoch,
         history=history,
-        **figures,
+        **{name: finite(row[name]) for name in ("best_value", "test_accuracy", "test_loss", "seconds")},
     )
+
+
+def finite(cell: str) -> float:
+    """Returns the number in a cell; raises ValueError if it is none, or not finite."""
+    if math.isfinite(number := float(cell)):
+        return number
+    raise ValueError(f"{cell!r} is not a finite number")
 
 
 def _cell(value: Any) -> str:

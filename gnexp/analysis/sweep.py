@@ -9,10 +9,11 @@ from gnexp.analysis import kept_trials, outcomes
 from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
 from gnexp.config.stored import from_json
 from gnexp.config.upgrade import renamed
-from gnexp.errors import UserError
+from gnexp.errors import DamagedError, UserError
 from gnexp.space.parse import parse_space
 from gnexp.space.space import Space
-from gnexp.workdir import files, result
+from gnexp.workdir import files, result, trial_record
+from gnexp.workdir.folder import read_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,15 +49,19 @@ def read_sweep(directory: pathlib.Path) -> Swept:
       UserError: there is no sweep, or it lacks a file.
     """
     trials = read_trials(directory)
-    config = from_json(files.read_json(directory / files.CONFIG))
+    path = directory / files.CONFIG
+    try:
+        config = from_json(read_config(directory))
+        space = parse_space(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a table that nothing has checked
+        raise DamagedError(path, repr(error)) from error
     counted = outcomes.final(trials)
-    return Swept(directory, config, parse_space(config), trials, counted, outcomes.ranked(counted, config.objective))
+    return Swept(directory, config, space, trials, counted, outcomes.ranked(counted, config.objective))
 
 
 def is_sweep(directory: pathlib.Path) -> bool:
     """Tells whether a folder is the workdir of a sweep, or a kept sweep."""
-    config = files.read_json(directory / files.CONFIG)
-    return isinstance(config, dict) and "sweep" in config
+    return "sweep" in (read_config(directory) or ())
 
 
 def read_trials(directory: pathlib.Path) -> list[Outcome]:
@@ -67,7 +72,7 @@ def read_trials(directory: pathlib.Path) -> list[Outcome]:
     """
     if not is_sweep(directory):
         raise UserError(f"--workdir={directory} holds no sweep")
-    config = files.read_json(directory / files.CONFIG)
+    config = read_config(directory)
     if (directory / files.KEPT).exists():
         return kept_trials.read(directory / files.KEPT, config)
     paths = sorted((directory / files.ORACLE).glob("trial_*/trial.json"))
@@ -88,7 +93,7 @@ def read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Out
     Raises:
       UserError: the file cannot be read, or a completed trial lacks its result.
     """
-    state = files.read_json(path)
+    state = trial_record.read(path)
     trial = files.trial_folder(directory, state["trial_id"])
     found = [result.finished(files.execution_folder(trial, seed)) for seed in seeds]
     if state["status"] == "COMPLETED" and not all(found):

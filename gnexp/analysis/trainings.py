@@ -3,15 +3,16 @@
 import csv
 import dataclasses
 import itertools
-import math
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from gnexp.analysis.kept_trials import finite
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.workdir import checkpoint, files, result
+from gnexp.workdir.folder import read_config
 
 REFERENCE = "reference.csv"
 HISTORY = "history.csv"
@@ -124,9 +125,9 @@ def read(directory: pathlib.Path) -> Compared:
     """
     found = []
     for path in sorted(directory.glob(f"*/{files.CONFIG}")):
-        config = files.read_json(path)
+        config = read_config(path.parent)
         fill_in(config)
-        if isinstance(config, dict) and "sweep" not in config:
+        if "sweep" not in config:
             found.append(read_training(path.parent, config))
     if not found:
         raise UserError(f"--workdir={directory} holds neither a sweep nor folders with trainings")
@@ -144,12 +145,16 @@ def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
     Raises:
       UserError: a file cannot be read.
     """
-    ended = files.read_json(directory / files.RESULT) or {}
-    history = ended.pop("history", None)
-    if history is None and (directory / HISTORY).exists():
-        history = read_csv(directory / HISTORY)[1]
-    elif history is None:
-        history = checkpoint.history(directory / files.CHECKPOINT)
+    table, state = directory / HISTORY, directory / files.CHECKPOINT
+    kept = read_csv(table)[1] if table.exists() else None
+    ended = dict(result.read(directory, kept) or {})
+    if "history" in ended:
+        history = ended.pop("history")
+    elif kept is not None:
+        result.check_history(table, history := kept)
+    else:
+        saved = checkpoint.load(state)
+        result.check_history(state, history := saved.progress.get("history") if saved else [])
     return Record(directory.name, flatten(config), history, ended)
 
 
@@ -189,12 +194,6 @@ def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
     return source, runs
 
 
-def _finite(cell: str) -> float:
-    if math.isfinite(number := float(cell)):
-        return number
-    raise ValueError(f"{cell!r} is not a finite number")
-
-
 _CELLS = {"run": str, "epoch": int}  # all others are numbers
 
 
@@ -208,7 +207,7 @@ def read_csv(path: pathlib.Path) -> tuple[str, History]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         comments = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
         rows = [
-            {column: _CELLS.get(column, _finite)(cell) for column, cell in row.items()}
+            {column: _CELLS.get(column, finite)(cell) for column, cell in row.items()}
             for row in csv.DictReader(lines[len(comments) :], strict=True)
         ]
     except (TypeError, ValueError, csv.Error) as error:

@@ -17,6 +17,24 @@ from gnexp.errors import UserError
 # be extended when it resumes.
 _MAY_CHANGE = frozenset(path for path, field in FIELDS.items() if field.may_change)
 
+# What every config that was ever stored has, and its readers rely on.
+_ALWAYS = (
+    "seed",
+    "epochs",
+    "objective",
+    "data.name",
+    "data.batch_size",
+    "data.validation",
+    "model.norm",
+    "model.groups",
+    "optimizer.name",
+    "optimizer.learning_rate",
+    "schedule.name",
+    "sweep.tuner",
+    "sweep.max_trials",
+    "sweep.executions",
+)
+
 
 def to_json(config: ConfigDict) -> dict[str, Any]:
     """Returns a config as plain nested dicts that JSON gives back unchanged (a tuple becomes a list)."""
@@ -32,6 +50,27 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
     # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
     config.data.validation = FieldReference(config.data.validation, field_type=object)
     return config
+
+
+def check_stored(values: Any) -> None:
+    """Checks what a workdir's `config.json` holds; keys that only a newer or an older gnexp knows may be there or not.
+
+    Raises:
+      ValueError: it is not a config, or a value is none that its key may have.
+    """
+    if not isinstance(values, dict):
+        raise ValueError("it holds no config")
+    if not isinstance(values.get("sweep", {}), dict):
+        raise ValueError("sweep is not a section")
+    flat = flatten(values)
+    needed = [path for path in _ALWAYS if "sweep" in values or not path.startswith("sweep.")]
+    if missing := [path for path in needed if path not in flat]:
+        raise ValueError(f"{missing[0]} is missing")
+    for path, value in flat.items():
+        if path in FIELDS and not FIELDS[path].accepts(value):
+            raise ValueError(f"{path}={value!r} is not allowed: it must be {FIELDS[path].allowed}")
+    if "sweep" in values and not isinstance(values["sweep"].get("space"), dict):
+        raise ValueError("sweep.space is not a table")
 
 
 def _with_tuples(values: Any) -> Any:

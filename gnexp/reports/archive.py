@@ -15,7 +15,8 @@ from gnexp.analysis import kept_trials, trainings
 from gnexp.analysis.sweep import is_sweep, read_trials
 from gnexp.analysis.trainings import History
 from gnexp.errors import UserError
-from gnexp.workdir import files
+from gnexp.workdir import files, provenance
+from gnexp.workdir.folder import read_config
 
 # Up to the last slash of a path from the root, or from somebody's home. A folder's name may hold spaces and
 # apostrophes, so that a slash in the text that follows counts as the path's: rather too much goes than too little.
@@ -81,7 +82,7 @@ def _copy_remarks(directory: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
-    config = files.read_json(directory / files.CONFIG)
+    config = read_config(directory)
     config["data"]["directory"] = ""
     files.write_json(out / files.CONFIG, config)
     return config
@@ -98,7 +99,7 @@ def _write_history(path: pathlib.Path, history: History) -> None:
 def _provenance(paths: Sequence[pathlib.Path]) -> list[dict[str, Any]]:
     """Returns the processes of some trainings; of those that differ only in their start and host, the first."""
     kept: dict[str, dict[str, Any]] = {}
-    for process in (process for path in paths for process in files.read_json(path) or []):
+    for process in (process for path in paths for process in provenance.read(path)):
         same = {key: value for key, value in process.items() if key not in ("started", "host", "command")}
         if command := _command(process.get("command", ())):
             same = {"command": command, **same}

@@ -19,7 +19,7 @@ from gnexp.analysis.effects import Effect
 from gnexp.analysis.outcomes import Outcome
 from gnexp.config.objective import OBJECTIVES
 from gnexp.space.space import Space
-from gnexp.sweeps.trial_console import TrialConsole
+from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.words import in_words, short, with_spread
 
 _MOST_SHOWN = 2  # running trials that fit into one line
@@ -68,7 +68,10 @@ class SweepConsole:
         return TrialConsole(functools.partial(self.progress, trial_id), epochs)
 
     def progress(self, trial_id: str, text: str) -> None:
-        """Shows how far a running trial is."""
+        """Shows how far a running trial is; what lasts gets a line of its own."""
+        if text.startswith(LASTING):
+            self.say(f"trial {trial_id}: {text.removeprefix(LASTING)}")
+            return
         self._running[trial_id] = text
         self._refresh()
 

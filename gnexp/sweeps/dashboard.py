@@ -1,15 +1,18 @@
 """The run of a sweep itself in TensorBoard: the experiment record, and a curve of the best score so far."""
 
 import base64
+import dataclasses
 import pathlib
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from ml_collections import ConfigDict
+from msgspec import Meta
 
 from gnexp.analysis import outcomes
-from gnexp.events import hparams, summaries
+from gnexp.errors import DamagedError
+from gnexp.events import event_files, hparams, summaries
 from gnexp.events.event_files import EventFiles
 from gnexp.space import columns
 from gnexp.space.columns import Column
@@ -21,10 +24,36 @@ _FILE = "experiment.json"
 _RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
 
 
+@dataclasses.dataclass(frozen=True)
+class _Saved:
+    """What `experiment.json` holds; the pending events of its `EventFiles.state` are in base64."""
+
+    name: Annotated[str, Meta(min_length=1)]
+    noted: Annotated[int, Meta(ge=0)]
+    events: dict[str, Any]
+
+
+def _read(directory: pathlib.Path) -> _Saved | None:
+    path = directory / _FILE
+    saved = files.read_json(path)
+    if saved is None:
+        return None
+    saved = files.checked(path, saved, _Saved)
+    try:
+        pending = {run: base64.b64decode(text, validate=True) for run, text in saved.events["pending"].items()}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(path, f"events.pending: {error}") from error
+    return dataclasses.replace(saved, events={**saved.events, "pending": pending})
+
+
 def sweep_name(directory: pathlib.Path) -> str | None:
-    """Returns the unique name of the sweep in a workdir, or None if there is no sweep."""
-    saved = files.read_json(directory / _FILE)
-    return saved and saved["name"]
+    """Returns the unique name of the sweep in a workdir, or None if there is no sweep.
+
+    Raises:
+      UserError: its file is damaged.
+    """
+    saved = _read(directory)
+    return saved and saved.name
 
 
 class SweepDashboard:
@@ -36,21 +65,33 @@ class SweepDashboard:
       directory: the sweep's workdir, opened by the caller.
       config: the sweep's config.
       space: its search space.
+
+    Attributes:
+      lost: why the event file was written anew, or an empty string.
+
+    Raises:
+      UserError: `experiment.json` is damaged.
     """
 
     def __init__(self, directory: pathlib.Path, config: ConfigDict, space: Space):
         self._path = directory / _FILE
         self._config = config
         self._space = space
-        saved = files.read_json(self._path)
-        if saved:
-            pending = {run: base64.b64decode(content) for run, content in saved["events"]["pending"].items()}
-            self._events = EventFiles(directory, {**saved["events"], "pending": pending})
-            self._name, self._noted = saved["name"], saved["noted"]
-            return
-        self._events = EventFiles(directory)
+        self.lost = ""
         # TensorBoard merges groups with the same name, and sweeps in different folders may have the same name.
         self._name, self._noted = f"{directory.resolve().name}-{secrets.token_hex(3)}", 0
+        if saved := _read(directory):
+            self._name = saved.name
+            try:
+                self._events, self._noted = EventFiles(directory, saved.events, self._path), saved.noted
+                return
+            except DamagedError as error:
+                if error.path == self._path:
+                    raise
+                # All that the file held is known: the record, and in the oracle the scores.
+                self.lost = f"{error.path} is damaged ({error.why}): it is written anew"
+                event_files.forget(directory)
+        self._events = EventFiles(directory)
         self._events.add("", hparams.experiment_record(self._columns(), self._metrics()))
         self._save()
 

@@ -119,7 +119,9 @@ class _Sweep:
         self._show()
 
     def greet(self) -> None:
-        """Says where the sweep resumes, if it does."""
+        """Says where the sweep resumes, if it does, and what was damaged."""
+        if self._dashboard.lost:
+            self.console.say(self._dashboard.lost)
         if self._oracle.trials:
             trials = count(self._config, self._space)
             self.console.say(f"resuming: {len(self._oracle.end_order)} of {trials} trials have ended already")
@@ -214,9 +216,9 @@ class _Sweep:
         )
         text = config_file.text(title, self._space.config(self._config, trial.hyperparameters.values))
         path = self._directory / BEST
-        if not path.exists() or path.read_text() != text:
+        if not path.exists() or path.read_bytes() != text.encode():
             with files.atomic(path) as temporary:
-                temporary.write_text(text)
+                temporary.write_bytes(text.encode())
 
     def _show(self) -> None:
         trials = self._oracle.trials.values()

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 from gnexp.training.epoch import Epoch
 
+LASTING = "! "  # begins a message that the sweep prints as a line of its own
+
 
 class TrialConsole:
     """A training's `Console` that only passes on how far the training is.
@@ -27,6 +29,10 @@ class TrialConsole:
     def resumed(self, epochs: int, step: int) -> None:
         """Reports where the training resumes."""
         self._progress(f"resuming after epoch {epochs}")
+
+    def damaged(self, text: str) -> None:
+        """Has the sweep print that a file of the trial is damaged."""
+        self._progress(f"{LASTING}{text}")
 
     def epoch(self, figures: Epoch, best: bool) -> None:
         """Prints no line: only whole trials have one."""

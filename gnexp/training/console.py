@@ -23,6 +23,9 @@ class Console(Protocol):
     def resumed(self, epochs: int, step: int) -> None:
         """Reports where a training resumes: the whole epochs done, and the steps of the next."""
 
+    def damaged(self, text: str) -> None:
+        """Reports that a file of the workdir is damaged, and what comes of it."""
+
     def epoch(self, figures: Epoch, best: bool) -> None:
         """Reports the figures of an epoch, and whether it is the best so far."""
 
@@ -66,6 +69,10 @@ class TerminalConsole:
     def resumed(self, epochs: int, step: int) -> None:
         """Prints where a training resumes."""
         print(f"resuming after epoch {epochs}" + (f", step {step} of the next" if step else ""), flush=True)
+
+    def damaged(self, text: str) -> None:
+        """Prints that a file of the workdir is damaged."""
+        print(text, flush=True)
 
     def epoch(self, figures: Epoch, best: bool) -> None:
         """Prints the line of an epoch, marked if it is the best so far."""

@@ -4,9 +4,10 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypedDict
 
 import keras
+import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -23,7 +24,17 @@ from gnexp.training.epoch import Epoch
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
 _SECONDS_MEASURED = 1.0  # for an estimate
-_PLATEAU = ("best", "wait", "cooldown_counter")  # the state of keras.callbacks.ReduceLROnPlateau
+
+
+class _PlateauState(TypedDict):
+    """The state of keras.callbacks.ReduceLROnPlateau."""
+
+    best: float | None
+    wait: int
+    cooldown_counter: int
+
+
+_PLATEAU = tuple(_PlateauState.__annotations__)
 
 
 class StoppedError(Exception):
@@ -261,20 +272,42 @@ class Training:
         return arrays, {**dataclasses.asdict(self._progress), "plateau": plateau}
 
     def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
-        """Resumes a training of the same config from what `state` returned."""
+        """Resumes a training of the same config from what `state` returned.
+
+        Raises:
+          ValueError: it is not of a training of this config; nothing is changed.
+        """
+        found, plateau = self._checked(arrays, progress)
         for kind, variables in self._variables().items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}.{index}"])
-        count = len(self.model.weights) if "best.0" in arrays else 0
+        count = len(self.model.weights) if found.history else 0
         self._best_weights = [arrays[f"best.{index}"] for index in range(count)]
         for name in _PLATEAU:
-            setattr(self._plateau, name, progress["plateau"][name])
-        self._progress = _Progress(
-            step=progress["step"],
-            loss=progress["loss"],
-            correct=progress["correct"],
-            epoch_seconds=progress["epoch_seconds"],
-            history=[Epoch(**figures) for figures in progress["history"]],
-            best_value=progress["best_value"],
-            best_epoch=progress["best_epoch"],
-        )
+            setattr(self._plateau, name, plateau[name])
+        self._progress = found
+
+    def _checked(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> tuple[_Progress, _PlateauState]:
+        if missing := ({field.name for field in dataclasses.fields(_Progress)} | {"plateau"}) - progress.keys():
+            raise ValueError(f"{min(missing)} is missing")
+        found, plateau = msgspec.convert(progress, _Progress), msgspec.convert(progress["plateau"], _PlateauState)
+        done = len(found.history)
+        if (
+            [epoch.epoch for epoch in found.history] != list(range(1, done + 1))
+            or not 0 <= found.step <= self.steps_per_epoch
+            or not min(1, done) <= found.best_epoch <= done <= self.config.epochs
+            or (found.best_value is None) != (done == 0)
+        ):
+            raise ValueError("its epochs or steps are not those of this training")
+        expected = {
+            f"{kind}.{index}": variable
+            for kind, variables in {**self._variables(), "best": self.model.weights if done else []}.items()
+            for index, variable in enumerate(variables)
+        }
+        if different := arrays.keys() ^ expected.keys():
+            raise ValueError(f"{min(different)} is missing, or not of this training")
+        for name, variable in expected.items():
+            array, dtype = arrays[name], keras.backend.standardize_dtype(variable.dtype)
+            if array.shape != tuple(variable.shape) or not np.can_cast(array.dtype, dtype, "same_kind"):
+                raise ValueError(f"{name} is {array.dtype}{array.shape}, and not {dtype}{tuple(variable.shape)}")
+        return found, plateau

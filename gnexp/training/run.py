@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp.data.splits import Splits
-from gnexp.errors import InterruptedTrainingError
+from gnexp.errors import DamagedError, InterruptedTrainingError
 from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
 from gnexp.norms import table
@@ -17,10 +17,12 @@ from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, dashboard
 from gnexp.training.console import Console, TerminalConsole
 from gnexp.training.loop import StoppedError, Training, kernel
+from gnexp.training.resume import Resumed, begin_again, restore, resume
 from gnexp.training.signals import interruptions, stop_signals
 from gnexp.workdir import checkpoint, files, result
 from gnexp.workdir.code import of as code_of
 from gnexp.workdir.provenance import provenance
+from gnexp.workdir.provenance import read as read_provenance
 from gnexp.workdir.result import Result
 
 
@@ -71,27 +73,27 @@ def train(
       After every error, the dashboard shows FAILURE and `result.json` holds the message.
     """
     (directory / files.RESULT).unlink(missing_ok=True)
-    _append_provenance(directory, config, execution)
-    saved = checkpoint.load(directory / files.CHECKPOINT)
-    events = EventFiles(directory, saved.events if saved else None)
-    events.forget_failure()
     console = console or TerminalConsole(config.epochs, config.objective)
-    start, started = _session_start(config, execution), saved is not None
+    _append_provenance(directory, config, execution, console)
+    found = resume(directory, console.damaged)
+    found.events.forget_failure()
+    start = _session_start(config, execution)
     try:
         with stop_signals(directory) as received, interruptions(received, directory):
             training = Training(config, splits)
             norms = table.rows(training.model)
             console.norms(table.summary(norms), table.check(norms, training.model.name))
-            if saved:
-                training.restore(saved.arrays, saved.progress)
-                console.resumed(len(training.history), training.step)
-            else:
-                _begin(directory, training, events, start, execution)
-                started = True
-            over = saved and saved.result
-            done = over or _train(directory, training, events, console, execution, received)
+            found = _restored(training, directory, found, console)
+            if not found.saved:
+                _begin(directory, training, found.events, start, execution, console)
+            elif not found.started:
+                _start_events(training, found.events, start, execution)
+                _save(directory, training, found.events)
+            found.started = True
+            over = found.saved and found.saved.result
+            done = over or _train(directory, training, found.events, console, execution, received)
     except BaseException as error:
-        _record_failure(directory, events, None if started else start, error)
+        _record_failure(directory, found.events, None if found.started else start, error)
         raise
     finally:
         console.clear()
@@ -102,7 +104,21 @@ def train(
     return done
 
 
-def _append_provenance(directory: pathlib.Path, config: ConfigDict, execution: Execution | None) -> None:
+def _restored(training: Training, directory: pathlib.Path, found: Resumed, console: Console) -> Resumed:
+    """Restores a training from what was found, and returns what it is restored from."""
+    if not found.saved:
+        return found
+    try:
+        restore(training, directory / files.CHECKPOINT, found.saved)
+    except DamagedError as error:
+        return begin_again(directory, error, console.damaged)
+    console.resumed(len(training.history), training.step)
+    return found
+
+
+def _append_provenance(
+    directory: pathlib.Path, config: ConfigDict, execution: Execution | None, console: Console
+) -> None:
     """Adds this process to those that worked on the training, in `provenance.json`."""
     process = {
         **provenance(),
@@ -113,8 +129,14 @@ def _append_provenance(directory: pathlib.Path, config: ConfigDict, execution: E
         process["code"] = code.record()
     if execution:
         process["command"] = list(execution.command)
-    earlier = files.read_json(directory / files.PROVENANCE) or []
-    files.write_json(directory / files.PROVENANCE, [*earlier, process])
+    path = directory / files.PROVENANCE
+    try:
+        earlier = read_provenance(path)
+    except DamagedError as error:
+        aside = files.set_aside(path)
+        console.damaged(f"{path} is damaged ({error.why}): it is kept as {aside.name}, and a new one is begun")
+        earlier = []
+    files.write_json(path, [*earlier, process])
 
 
 def _session_start(config: ConfigDict, execution: Execution | None) -> Summary:
@@ -131,11 +153,10 @@ def record_failure(directory: pathlib.Path, execution: Execution, error: Excepti
       execution: the execution that was given to `train`.
       error: why the training failed.
     """
-    saved = checkpoint.load(directory / files.CHECKPOINT)
-    events = EventFiles(directory, saved.events if saved else None)
-    events.forget_failure()
-    session = None if saved else hparams.session_start(execution.hparams, execution.group)
-    _record_failure(directory, events, session, error)
+    found = resume(directory, print)
+    found.events.forget_failure()
+    session = None if found.started else hparams.session_start(execution.hparams, execution.group)
+    _record_failure(directory, found.events, session, error)
 
 
 def _record_failure(directory: pathlib.Path, events: EventFiles, session: Summary | None, error: BaseException) -> None:
@@ -147,17 +168,36 @@ def _record_failure(directory: pathlib.Path, events: EventFiles, session: Summar
 
 
 def _begin(
-    directory: pathlib.Path, training: Training, events: EventFiles, session: Summary, execution: Execution | None
+    directory: pathlib.Path,
+    training: Training,
+    events: EventFiles,
+    session: Summary,
+    execution: Execution | None,
+    console: Console,
 ) -> None:
+    if execution and execution.start:
+        _continue(training, execution.start, console)
+    _start_events(training, events, session, execution)
+    _save(directory, training, events)
+
+
+def _continue(training: Training, path: pathlib.Path, console: Console) -> None:
+    """Restores the checkpoint of another training of the same config; without it, this one begins at the first step."""
+    try:
+        if not (former := checkpoint.load(path)):
+            raise DamagedError(path, "it is missing")
+        restore(training, path, former)
+    except DamagedError as error:
+        console.damaged(f"{path} is damaged ({error.why}): the training begins at its first epoch instead")
+
+
+def _start_events(training: Training, events: EventFiles, session: Summary, execution: Execution | None) -> None:
+    """Adds what comes before the next epoch: the start, and the curves of the epochs that there are already."""
     dashboard.start(events, training, session)
     if execution is None:
         dashboard.network(events, training)
-    elif execution.start:
-        former = checkpoint.load(execution.start)
-        training.restore(former.arrays, former.progress)
-        for epoch in training.history:
-            dashboard.curves(events, training, epoch)
-    _save(directory, training, events)
+    for epoch in training.history:
+        dashboard.curves(events, training, epoch)
 
 
 def _train(

@@ -3,17 +3,23 @@
 A training's workdir holds `config.json`, `provenance.json`, `result.json` (once it has ended), `checkpoints/` and
 TensorBoard's event files. A sweep's holds a training's workdir for each seed, `trials/0007/seed-0/`, and keras-tuner's
 files in `oracle/`. Every file that matters is written under a temporary name, flushed to disk and renamed, so that no
-crash leaves an incomplete one.
+crash leaves an incomplete one. JSON files also have a format version and a checksum, so that damage is noticed.
 """
 
 import contextlib
+import dataclasses
+import functools
+import hashlib
 import json
+import math
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from gnexp.errors import UserError
+import msgspec
+
+from gnexp.errors import DamagedError, UserError
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -28,6 +34,12 @@ CODE_CHANGES = "changes.json"  # in it: what changed, and was accepted
 ORACLE = "oracle"
 TRIALS = "trials"
 KEPT = "trials.csv"  # a sweep's trials, as a repository keeps them
+
+# Of the JSON files and the checkpoints. One number for all: it grows when any of them changes so that an older gnexp
+# would misread it.
+FORMAT = 1
+_FORMAT, _CHECKSUM = "format", "checksum"
+_DEEPEST, _MOST_BITS = 50, 128
 
 
 @contextlib.contextmanager
@@ -55,21 +67,124 @@ def _sync(folder: pathlib.Path) -> None:
         os.close(descriptor)
 
 
+def set_aside(path: pathlib.Path) -> pathlib.Path:
+    """Renames a damaged file, replacing one that was set aside before, and returns its new path."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    return aside
+
+
 def write_json(path: pathlib.Path, value: Any) -> None:
-    """Writes `value` as JSON, atomically; NaN and infinity, which are not JSON, raise ValueError."""
-    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
+    """Writes `value` as JSON, atomically; NaN and infinity, which are not JSON, raise ValueError.
+
+    A dict, or each dict of a list, gets a format version and a checksum, which `read_json` checks and takes out.
+    """
+    text = json.dumps(_each_dict(_sealed, value), indent=2, allow_nan=False) + "\n"
     with atomic(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: pathlib.Path) -> Any | None:
-    """Returns what a JSON file holds, or None if there is no such file; raises UserError if it cannot be read."""
+    """Returns what a JSON file holds, or None if there is no such file.
+
+    Files without a format version, which an older gnexp or keras-tuner wrote, have no checksum.
+
+    Raises:
+      DamagedError: it is not JSON, a number in it is not finite, or its checksum is wrong.
+      UserError: it cannot be read, or a newer gnexp wrote it.
+    """
     try:
-        return json.loads(path.read_text())
+        content = path.read_bytes()
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): restore it, or choose another --workdir") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}): restore it, or choose another --workdir") from error
+    try:
+        value = parsed(content)
+        if value is None:
+            raise ValueError("it holds null")
+        _each_dict(functools.partial(check_format, path), value)
+        return _each_dict(_unsealed, value)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, error) from error
+
+
+def parsed(content: bytes) -> Any:
+    """Returns the value of JSON text; raises ValueError or RecursionError for what `write_json` never writes."""
+    value = json.loads(content.decode())
+    _check(value)
+    return value
+
+
+def check_format(path: pathlib.Path, record: Any) -> None:
+    """Raises UserError if a newer gnexp wrote a record of the file at `path`."""
+    version = record.get(_FORMAT) if isinstance(record, dict) else None
+    if type(version) is int and version > FORMAT:
+        raise UserError(f"{path} has the format {version}, of a newer gnexp: upgrade gnexp, which reads {FORMAT} here")
+
+
+def checked(path: pathlib.Path, value: Any, kind: Any) -> Any:
+    """Returns what a file holds as a value of a type, such as a dataclass.
+
+    Args:
+      path: the file, for the message.
+      value: what `read_json` returned.
+      kind: any type that msgspec knows.
+
+    Raises:
+      DamagedError: the value is not of the type, or has keys that the dataclass has not.
+    """
+    try:
+        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
+            known = {field.name for field in dataclasses.fields(kind)}
+            if unknown := [key for key in value if key not in known]:
+                raise ValueError(f"the key {unknown[0]!r} is unknown")
+        return msgspec.convert(value, kind)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(path, error) from error
+
+
+def _each_dict(change: Callable[[dict], Any], value: Any) -> Any:
+    if isinstance(value, dict):
+        return change(value)
+    if isinstance(value, list):
+        return [change(item) if isinstance(item, dict) else item for item in value]
+    return value
+
+
+def _sealed(value: dict[str, Any]) -> dict[str, Any]:
+    # As JSON gives it back: a tuple becomes a list, and every key a string.
+    sealed = {**json.loads(json.dumps(value, allow_nan=False)), _FORMAT: FORMAT}
+    return {**sealed, _CHECKSUM: _checksum(sealed)}
+
+
+def _unsealed(value: dict[str, Any]) -> dict[str, Any]:
+    if _FORMAT not in value and _CHECKSUM not in value:
+        return value
+    sealed = dict(value)
+    checksum, version = sealed.pop(_CHECKSUM, None), sealed.get(_FORMAT)
+    if version != FORMAT or checksum != _checksum(sealed):
+        raise ValueError(f"its checksum is wrong; if you edited it, remove its entries {_FORMAT!r} and {_CHECKSUM!r}")
+    del sealed[_FORMAT]
+    return sealed
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _check(value: Any, depth: int = 0) -> None:
+    """Raises ValueError for what Python reads and gnexp never writes: NaN, endless numbers, endless nesting."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a finite number")
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"a number has more than {_MOST_BITS} bits")
+    if isinstance(value, (dict, list)):
+        if depth == _DEEPEST:
+            raise ValueError(f"it is nested more than {_DEEPEST} deep")
+        for inner in value.values() if isinstance(value, dict) else value:
+            _check(inner, depth + 1)
 
 
 def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:

@@ -11,8 +11,8 @@ from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
-from gnexp.config.stored import resume_config, to_json
-from gnexp.errors import InUseError, UserError
+from gnexp.config.stored import check_stored, resume_config, to_json
+from gnexp.errors import DamagedError, InUseError, UserError
 from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, write_json
 
 _LOCK = ".lock"
@@ -37,7 +37,7 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
             raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
-        stored = read_json(directory / CONFIG)
+        stored = read_config(directory)
         inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
     except OSError as error:  # for example, the name is too long
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
@@ -45,9 +45,24 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
         raise UserError(
             f"--workdir={directory} is not allowed: it holds other files, and neither a training nor a sweep"
         )
-    if stored is not None and not isinstance(stored, dict):
-        raise UserError(f"{directory / CONFIG} holds no config: restore it, or choose another --workdir")
     return stored
+
+
+def read_config(directory: pathlib.Path) -> dict[str, Any] | None:
+    """Returns the config that is stored in a workdir, as plain nested dicts, or None if there is none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = directory / CONFIG
+    values = read_json(path)
+    if values is None:
+        return None
+    try:
+        check_stored(values)
+    except ValueError as error:
+        raise DamagedError(path, error) from error
+    return values
 
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:
@@ -98,7 +113,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
             if time.monotonic() >= deadline:
                 raise InUseError(f"--workdir={directory} is in use by another process")
             time.sleep(0.1)
-        stored = read_json(directory / CONFIG)
+        stored = read_config(directory)
         config = config if stored is None else resume_config(config, stored)
         if to_json(config) != stored:
             write_json(directory / CONFIG, to_json(config))

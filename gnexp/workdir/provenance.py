@@ -9,7 +9,30 @@ import pathlib
 import platform
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NotRequired, TypedDict
+
+from gnexp.workdir import files
+
+
+class _Process(TypedDict):
+    """What readers of a process's provenance rely on."""
+
+    started: str
+    command: NotRequired[list[str]]
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Returns the processes that a `provenance.json` holds, none if there is no such file.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    processes = files.read_json(path)
+    if processes is None:
+        return []
+    files.checked(path, processes, list[_Process])
+    return processes
+
 
 BUILT_FROM = "built_from.json"  # in the wheel: what `_git` returned where it was built (setup.py)
 

@@ -18,6 +18,7 @@ from gnexp.config.stored import record, to_json
 from gnexp.errors import UserError
 from gnexp.reports import archive
 from gnexp.workdir import checkpoint, result
+from gnexp.workdir.files import read_json
 from gnexp.workdir.result import Result
 from tests.support.pages import section, spread, table
 
@@ -250,7 +251,7 @@ def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_pat
     for path in kept.rglob("*.*"):
         assert HOST not in path.read_text(errors="replace")
         assert FOLDER not in path.read_text(errors="replace")
-    (process,) = json.loads((kept / "gn8_bs1" / "provenance.json").read_text())
+    (process,) = read_json(kept / "gn8_bs1" / "provenance.json")
     expected = ["python", "-m", "gnexp.train", "--config=original.py:gn8_bs1", "--workdir=runs/x"]
     assert process == {"started": "2026-01-01", "command": expected, "cpus": 2}
     assert "history" not in json.loads((kept / "gn8_bs1" / "result.json").read_text())

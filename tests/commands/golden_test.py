@@ -24,6 +24,7 @@ from gnexp.config.stored import record
 from gnexp.data.load import load
 from gnexp.space import by, choice, floats
 from gnexp.training.run import train
+from gnexp.workdir import files
 from gnexp.workdir.folder import opened
 from gnexp.workdir.provenance import provenance
 from tests.support import sweeps
@@ -64,9 +65,9 @@ def figures(case: str, directory: pathlib.Path, seeds: int = 3) -> dict[str, Any
     for path in sorted(directory.rglob("*.json")):
         name = path.relative_to(directory).as_posix()
         if path.name == "result.json":
-            found[name] = _without_times(json.loads(path.read_text()))
+            found[name] = _without_times(files.read_json(path))
         elif path.name == "trial.json":
-            state = json.loads(path.read_text())
+            state = files.read_json(path)
             found[name] = {
                 "values": state["hyperparameters"]["values"],
                 "score": state["score"],

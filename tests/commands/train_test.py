@@ -23,7 +23,7 @@ CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
 
 def _figures(directory: pathlib.Path) -> dict:
-    values = json.loads((directory / "result.json").read_text())
+    values = files.read_json(directory / "result.json")
     for figures in [values, *values["history"]]:
         del figures["seconds"]
     return values

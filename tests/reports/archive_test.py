@@ -12,6 +12,7 @@ from gnexp.analysis import outcomes
 from gnexp.analysis.sweep import read_trials
 from gnexp.errors import UserError
 from gnexp.reports import archive
+from gnexp.workdir import files
 from tests.support.pages import sweep, trial
 from tests.support.sweeps import run, with_failures
 
@@ -91,7 +92,7 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
         archive.keep(tmp_path / "absent", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     (tmp_path / "trainings/a").mkdir(parents=True)
-    config = json.loads((directory / "config.json").read_text())
+    config = files.read_json(directory / "config.json")
     del config["sweep"]
     (tmp_path / "trainings/a/config.json").write_text(json.dumps(config))
     for one, other in ((directory, tmp_path / "trainings"), (tmp_path / "trainings", directory)):

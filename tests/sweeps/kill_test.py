@@ -2,7 +2,9 @@
 
 import collections
 import json
+import os
 import random
+import shutil
 import subprocess
 import time
 
@@ -10,6 +12,10 @@ import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from gnexp.analysis.sweep import read_trials
+from gnexp.errors import UserError
+from gnexp.workdir import files
+from tests.support import faults
+from tests.support.nursery import Nursery
 
 pytestmark = pytest.mark.any_backend
 
@@ -81,21 +87,26 @@ def _account(directory):
 
 
 class _Watch:
-    """Looks at a sweep's workdir after every kill."""
+    """Looks at a sweep's workdir after every kill, and counts what is lost, repeated or torn."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, counts):
         self.directory = directory
         self.finished = {}
+        self.counts = counts
 
     def look(self):
         for path in self.directory.rglob("*.json"):
             if not path.name.startswith("."):
-                json.loads(path.read_text())
+                try:
+                    files.read_json(path)  # compares its checksum
+                except UserError:
+                    self.counts["torn"] += 1
         now = {}
         for path in self.directory.glob("trials/*/*/result.json"):
             if json.loads(path.read_text())["status"] in ("success", "failure"):
                 now[path] = (path.stat().st_ino, path.stat().st_mtime_ns)
-        assert self.finished.items() <= now.items(), "a finished training was lost or run again"
+        self.counts["lost"] += len(self.finished.keys() - now.keys())
+        self.counts["repeated"] += sum(now[path] != self.finished[path] for path in self.finished.keys() & now.keys())
         self.finished = now
 
 
@@ -112,7 +123,7 @@ def _fuzz(gnexp_train, tuner, kills, seed, folder):
     counts = collections.Counter()
     while counts["kills"] < kills:
         counts["sweeps"] += 1
-        watch = _Watch(folder / f"killed-{counts['sweeps']}")
+        watch = _Watch(folder / f"killed-{counts['sweeps']}", counts)
         while True:
             process = gnexp_train.start(*_command(tuner, watch.directory), config="configs/smoke_sweep.py")
             patience = random_instants.uniform(1, duration) if counts["kills"] < kills else 300
@@ -127,10 +138,19 @@ def _fuzz(gnexp_train, tuner, kills, seed, folder):
             assert process.returncode == 0, stderr
             watch.look()
             break
-        found = _account(watch.directory)
-        for name in expected:
-            assert found[name] == expected[name], f"{name} of sweep {counts['sweeps']}"
-    print(f"{tuner}: {dict(counts)}")
+        _compare(_account(watch.directory), expected, counts)
+    _conclude(tuner, counts)
+
+
+def _compare(found, expected, counts):
+    for name in expected:
+        assert found[name] == expected[name], f"{name} of sweep {counts['sweeps']}: {dict(counts)}"
+
+
+def _conclude(what, counts):
+    counted = {name: counts[name] for name in ("kills", "sweeps", "lost", "repeated", "torn")}
+    print(f"{what}: {counted}")
+    assert counts["lost"] == counts["repeated"] == counts["torn"] == 0, counted
 
 
 def test_kills_leave_no_trace(gnexp_train, tmp_path):
@@ -139,5 +159,77 @@ def test_kills_leave_no_trace(gnexp_train, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tuner", _OPTIONS)
-def test_a_hundred_and_twenty_kills_leave_no_trace(gnexp_train, tmp_path, tuner):
-    _fuzz(gnexp_train, tuner, kills=30, seed=1, folder=tmp_path)
+def test_kills_of_the_command_leave_no_trace(gnexp_train, tmp_path, tuner):
+    _fuzz(gnexp_train, tuner, kills=10, seed=1, folder=tmp_path)
+
+
+# Forks of one process take a second each, so that there can be a thousand kills: 4 times 240 here, and 40 above.
+
+_KILLS = {"serial": 130, "processes": 90, "ray": 20}
+_EXECUTORS = {
+    "serial": (),
+    "processes": ("--config.sweep.executor=processes", "--config.sweep.parallel=2"),
+    "ray": ("--config.sweep.executor=ray", "--config.sweep.parallel=1"),
+}
+# Until a trial has begun, each kill only repeats the start; so that a sweep comes to its end, some wait for longer.
+_INSTANTS = {"serial": (0.2, 6), "processes": (0.2, 8), "ray": (5, 40)}
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """The address of a Ray cluster, which outlives the sweeps."""
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    made = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    yield made.address
+    made.shutdown()
+
+
+def _same_in_any_order(account):
+    """Returns what does not depend on which of two trials ends first, with figures rounded.
+
+    Bayesian optimization and hyperband choose by what has ended, so that with two trials at a time only whether all is
+    there can be compared.
+    """
+    return {
+        "ids": [trial["id"] for trial in account["trials"]],
+        "done": [(trial["status"], [len(history) for history in trial["results"]]) for trial in account["trials"]],
+        "ends": sorted(account["ends"]),
+        "curves": {
+            key: [step for step, _ in points] for key, points in account["tags"].items() if key[1].startswith("epoch_")
+        },
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not faults.HAS_PROC, reason="looks for the processes in /proc")
+@pytest.mark.parametrize("tuner", _OPTIONS)
+@pytest.mark.parametrize("executor", _EXECUTORS)
+def test_hundreds_of_kills_leave_no_trace(tmp_path, tuner, executor, request):
+    kills = int(os.environ.get("GNEXP_KILLS", _KILLS[executor]))
+    more = list(_EXECUTORS[executor])
+    if executor == "ray":
+        more.append(f"--ray_address={request.getfixturevalue('cluster')}")
+    chance, counts = random.Random(f"{tuner} {executor}"), collections.Counter()
+    with Nursery(tmp_path / "log") as nursery:
+
+        def run(directory, patience, worker_after=None):
+            argv = ["--config=configs/smoke_sweep.py", *_command(tuner, directory), *more]
+            return nursery.run(argv, patience, worker_after)
+
+        assert run(tmp_path / "unbroken", 600) == (0, 0), nursery.said()
+        expected = _account(tmp_path / "unbroken")
+        view = dict if executor == "serial" else _same_in_any_order
+        while counts["kills"] < kills:
+            counts["sweeps"] += 1
+            watch = _Watch(tmp_path / f"killed-{counts['sweeps']}", counts)
+            code = None
+            while code is None:
+                patience = chance.uniform(*_INSTANTS[executor]) if counts["kills"] < kills else 600
+                early = executor == "processes" and chance.random() < 0.5
+                code, killed = run(watch.directory, patience, patience * chance.random() if early else None)
+                counts["kills"] += killed
+                watch.look()
+            assert code == 0, nursery.said()
+            _compare(view(_account(watch.directory)), view(expected), counts)
+            shutil.rmtree(watch.directory)
+    _conclude(f"{tuner}, {executor}", counts)

@@ -114,7 +114,7 @@ def test_a_mistake_in_one_process_stops_all_and_then_hyperband_comes_to_its_end(
     spoilt = faults.folder(tmp_path, "0001") / files.CONFIG
     spoilt.parent.mkdir(parents=True)
     spoilt.write_text("{")
-    with pytest.raises(UserError, match=r"0001/seed-0/config\.json cannot be read"):
+    with pytest.raises(UserError, match=r"0001/seed-0/config\.json is damaged"):
         run(config, tmp_path)
     assert not _workers(tmp_path)
     spoilt.unlink()

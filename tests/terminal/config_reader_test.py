@@ -187,7 +187,9 @@ def test_a_mistake_in_a_config_is_its_first_line_and_where(tmp_path, text, says)
 )
 def test_a_section_that_holds_itself_is_named(tmp_path, change, says):
     path = tmp_path / "mine.py"
-    path.write_text(f"from configs import smoke\ndef get_config():\n    c = smoke.get_config()\n    {change}\n    return c")
+    path.write_text(
+        f"from configs import smoke\ndef get_config():\n    c = smoke.get_config()\n    {change}\n    return c"
+    )
     with pytest.raises(UserError, match=says):
         read(path)
 

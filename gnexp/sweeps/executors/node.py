@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gnexp.errors import InterruptedTrainingError, UserError
-from gnexp.sweeps.trial_console import TrialConsole
+from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.stderr import everything
 from gnexp.workdir import files
 from gnexp.workdir.files import BACKEND_LOG
@@ -29,9 +29,9 @@ class Progress:
         self._news: dict[str, list[str]] = {}
 
     def say(self, trial_id: str, text: str) -> None:
-        """Records how far a trial is, in place of what it said before; a start is kept."""
+        """Records how far a trial is, in place of what it said before; what lasts, and a start, is kept."""
         said = self._news.setdefault(trial_id, [])
-        if said and not said[-1].startswith(STARTING):
+        if said and not said[-1].startswith((STARTING, LASTING)):
             said.pop()
         said.append(text)
 

@@ -205,8 +205,8 @@ class Ray:
         for trial_id in news.keys() & in_flight:
             self._heard[trial_id] = now
             self._waiting.pop(trial_id, None)
-            self._console.progress(trial_id, news[trial_id][-1])
             for text in news[trial_id]:
+                self._console.progress(trial_id, text)
                 if text.startswith(node.STARTING) and trial_id in self._begun:
                     self._console.say(f"trial {trial_id}: its process was lost; another process is {text}")
                 self._begun.add(trial_id)

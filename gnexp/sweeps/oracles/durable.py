@@ -11,23 +11,43 @@ use a deprecated function of `threading`.
 
 import pathlib
 import shutil
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import keras_tuner
 import numpy as np
 from keras_tuner.engine.trial import Trial, TrialStatus
+from msgspec import Meta
 
+from gnexp.analysis.outcomes import PROMOTED_FROM
 from gnexp.config.objective import OBJECTIVES
 from gnexp.config.upgrade import with_present_names
-from gnexp.errors import UserError
+from gnexp.errors import DamagedError, UserError
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles import hyperparameters
-from gnexp.workdir import files
+from gnexp.workdir import files, trial_record
 
 _STATE = "oracle.json"
 # Without this file keras-tuner starts from the beginning, over the files of the earlier search.
 _TUNER = "tuner0.json"
 _MOST_LISTED = 100_000
+
+_TrialId = Annotated[str, Meta(pattern=r"^[0-9]{4}$")]
+
+
+class _State(TypedDict):
+    """What `oracle.json` holds, whatever the tuner."""
+
+    ongoing_trials: dict[str, _TrialId]
+    hyperparameters: dict[str, Any]
+    start_order: list[_TrialId]
+    end_order: list[_TrialId]
+    run_times: dict[str, int]
+    retry_queue: list[str]
+    seed: int
+    seed_state: int
+    tried_so_far: list[str]
+    id_to_hash: dict[str, str | None]
+    display: dict[str, Any]
 
 
 class Durable:
@@ -161,29 +181,48 @@ class Durable:
             files.write_json(self._trial_file(trial.trial_id), trial.get_state())
 
     def reload(self) -> None:
-        """Reads what `save` saved; a running trial starts again from its creation."""
+        """Reads what `save` saved; a running trial starts again from its creation.
+
+        Raises:
+          UserError: a file is damaged or missing.
+        """
         path = self._folder / _STATE
         state = with_present_names(files.read_json(path))
-        try:
-            self.trials = {trial_id: self._load_trial(trial_id) for trial_id in state["start_order"]}
-            for trial_id in set(self.trials) - set(state["end_order"]):
-                trial = self.trials[trial_id]
+        files.checked(path, state, _State)
+        started, ended = state["start_order"], state["end_order"]
+        if len({*started}) < len(started) or len({*ended}) < len(ended) or not {*ended} <= {*started}:
+            raise DamagedError(path, "start_order and end_order do not fit together")
+        if sorted(state["ongoing_trials"].values()) != sorted({*started} - {*ended}):
+            raise DamagedError(path, "ongoing_trials are not the trials without an end")
+        self.trials = {trial_id: self._load_trial(trial_id) for trial_id in started}
+        for trial_id, trial in self.trials.items():
+            former = trial.hyperparameters.values.get(PROMOTED_FROM)
+            if former not in (None, *started):
+                raise DamagedError(self._trial_file(trial_id), f"{PROMOTED_FROM}={former!r} is no trial")
+            if trial_id not in ended:
                 self.trials[trial_id] = Trial(trial.hyperparameters, trial_id=trial_id, status=TrialStatus.RUNNING)
+            elif trial.status not in (TrialStatus.COMPLETED, TrialStatus.FAILED):
+                raise DamagedError(self._trial_file(trial_id), f"it has ended with the status {trial.status}")
+            elif trial.status == TrialStatus.COMPLETED and trial.score is None:
+                raise DamagedError(self._trial_file(trial_id), "it has completed without a score")
+        try:
             self.set_state(state)
             for trial in self.trials.values():  # An older version's hashes are of older names.
                 self._record_values(trial)
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(f"{path} is damaged ({error!r}): restore it, or choose another --workdir") from error
+        except Exception as error:  # whatever keras-tuner raises for a state that is not its own
+            raise DamagedError(path, repr(error)) from error
         # keras-tuner would count these trials, and never run them.
         for folder in self._folder.glob("trial_*"):
             if folder.name.removeprefix("trial_") not in self.trials:
                 shutil.rmtree(folder)
 
     def _load_trial(self, trial_id: str) -> Trial:
-        state = files.read_json(self._trial_file(trial_id))
-        if state is None:
-            raise UserError(f"{self._trial_file(trial_id)} is missing: restore it, or choose another --workdir")
-        return Trial.from_state(with_present_names(state))
+        path = self._trial_file(trial_id)
+        state = trial_record.read(path)
+        try:
+            return Trial.from_state(with_present_names(state))
+        except Exception as error:  # whatever keras-tuner raises for a state that is not its own
+            raise DamagedError(path, repr(error)) from error
 
     def _trial_file(self, trial_id: str) -> pathlib.Path:
         return self._folder / f"trial_{trial_id}" / "trial.json"
