@@ -7,9 +7,11 @@ crash leaves an incomplete one.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,8 +33,10 @@ KEPT = "trials.csv"  # a sweep's trials, as a repository keeps them
 def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix must stay last: Keras chooses the format by it, and NumPy appends its own to any other.
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # A name of its own, because another process may be writing the same file. The suffix must stay last: Keras chooses
+    # the format by it, and NumPy appends its own to any other.
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{own}.partial{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -41,6 +45,13 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(directory: pathlib.Path) -> None:
+    """Removes what killed writers left in a training's or a sweep's workdir, which no other process may be writing."""
+    folders = [directory, (directory / CHECKPOINT).parent, directory / ORACLE, *(directory / ORACLE).glob("trial_*")]
+    for path in (path for folder in folders for path in folder.glob(".*.partial.*")):
+        path.unlink(missing_ok=True)
 
 
 def _sync(folder: pathlib.Path) -> None:
@@ -67,6 +78,17 @@ def read_json(path: pathlib.Path) -> Any | None:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): restore it, or choose another --workdir") from error
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # Until it is closed, also by a kill.
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:
