@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.intervals import interval95
+from gnexp.reports import limits
 from gnexp.space.domain import in_order, is_numeric
 from gnexp.terminal.words import in_words, short
 
@@ -93,7 +94,7 @@ def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> Non
 
 
 def _errors(each: Answer) -> list[float]:
-    return [100 * (1 - test) for test in each.tests]
+    return limits.drawable(100 * (1 - test) for test in each.tests)
 
 
 def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
@@ -102,11 +103,14 @@ def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
     The interval of a mean over few seeds may reach far beyond them. The same holds for an answer whose error is far
     above the others.
     """
-    every = [_errors(each) for each in found if each.chosen]
-    far = _FAR * np.median([np.mean(errors) for errors in every])
-    shown = [errors for errors in every if np.mean(errors) <= far]
+    every = [errors for each in found if (errors := limits.known(_errors(each)))]
+    if not every:
+        return
+    median = np.median([np.mean(errors) for errors in every])
+    shown = [errors for errors in every if np.mean(errors) <= max(median, _FAR * median)]
     low = min(min(errors) - _REACH * np.ptp(errors) for errors in shown)
     high = max(max(errors) + _REACH * np.ptp(errors) for errors in shown)
-    margin = 0.05 * (high - low) or 0.1
     bottom, top = axes.get_ylim()
-    axes.set_ylim(max(bottom, low - margin), min(top, high + margin))
+    limits.fit(axes, [low, high], share=0.05, least=0.1)
+    fitted_bottom, fitted_top = axes.get_ylim()
+    axes.set_ylim(max(bottom, fitted_bottom), min(top, fitted_top))

@@ -66,7 +66,8 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         if training.ended:
             files.write_json(kept / files.RESULT, _without_folders(training.ended))
     if (directory / trainings.REFERENCE).exists():
-        shutil.copyfile(directory / trainings.REFERENCE, out / trainings.REFERENCE)
+        with files.atomic(out / trainings.REFERENCE) as temporary:
+            shutil.copyfile(directory / trainings.REFERENCE, temporary)
 
 
 def _make(out: pathlib.Path) -> None:

@@ -38,7 +38,14 @@ def write(directory: pathlib.Path, introduction: str, sections: Sequence[Section
     """
     folder = directory / _FOLDER
     folder.mkdir(exist_ok=True)
-    for old in [*folder.glob("events.out.tfevents.*"), *folder.glob("*.png")]:
+    # Two reports at once would remove each other's pictures.
+    with files.alone(folder):
+        _write(folder, introduction, sections, board)
+    return folder / _PAGE
+
+
+def _write(folder: pathlib.Path, introduction: str, sections: Sequence[Section], board: bool) -> None:
+    for old in [*folder.glob("events.out.tfevents.*"), *folder.glob("*.png"), *folder.glob(".*.partial.*")]:
         old.unlink()
     events = EventFiles(folder)
     blocks = [introduction]
@@ -47,7 +54,8 @@ def write(directory: pathlib.Path, introduction: str, sections: Sequence[Section
         if section.figure:
             buffer = io.BytesIO()
             section.figure.savefig(buffer, format="png")
-            (folder / f"{section.picture}.png").write_bytes(buffer.getvalue())
+            with files.atomic(folder / f"{section.picture}.png") as temporary:
+                temporary.write_bytes(buffer.getvalue())
             if board:
                 size = section.figure.canvas.get_width_height()
                 events.add("", summaries.image(section.picture, buffer.getvalue(), *size))
@@ -56,7 +64,6 @@ def write(directory: pathlib.Path, introduction: str, sections: Sequence[Section
     events.write()
     with files.atomic(folder / _PAGE) as temporary:
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
-    return folder / _PAGE
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from gnexp.analysis import outcomes
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import OBJECTIVES
+from gnexp.reports import limits
 from gnexp.space.domain import Entry, in_order
 from gnexp.terminal.words import count
 
@@ -23,13 +24,13 @@ def curves(sweep: Swept) -> Figure:
     objective = sweep.config.objective
     figure = Figure(figsize=(11, 4), layout="constrained")
     over_epochs, over_trials = figure.subplots(1, 2)
-    seeds = [[epoch[objective] for epoch in done.history] for done in sweep.best[0].results]
-    histories = [
-        np.mean([[epoch[objective] for epoch in done.history] for done in trial.results], axis=0)
-        for trial in sweep.best
+    seeds, *_ = each = [
+        [limits.drawable(epoch[objective] for epoch in done.history) for done in trial.results] for trial in sweep.best
     ]
-    by_epoch = np.array(list(itertools.zip_longest(*histories, fillvalue=math.nan)))
-    low, median, high = np.nanpercentile(by_epoch, [25, 50, 75], axis=1)
+    histories = [np.mean(of_a_trial, axis=0) for of_a_trial in each]
+    by_epoch = [limits.known(values) for values in itertools.zip_longest(*histories, fillvalue=math.nan)]
+    quartiles = [np.percentile(values, [25, 50, 75]) if values else [math.nan] * 3 for values in by_epoch]
+    low, median, high = np.reshape(quartiles, (-1, 3)).T
     epochs = range(1, len(by_epoch) + 1)
     over_epochs.fill_between(epochs, low, high, color="C0", alpha=0.2, linewidth=0, label="the middle half")
     over_epochs.plot(epochs, median, ".-", color="C0", label=f"median of {count(len(sweep.best), 'trial')}")
@@ -52,28 +53,33 @@ def _best_so_far(axes: Axes, sweep: Swept) -> None:
     objective = sweep.config.objective
     numbers = [int(trial.trial_id) for trial in sweep.trials]
     scores = [trial.mean for trial in sweep.trials]
-    known = [(number, score) for number, score in zip(numbers, scores, strict=True) if score is not None]
-    axes.plot(*zip(*known, strict=True), "o", color="C0", markersize=4, alpha=0.5, label="a trial")
-    curve = [math.nan if best is None else best for best in outcomes.best_so_far(scores, objective)]
-    axes.step(numbers, curve, where="post", color="C1", label="best so far")
+    shown = _drawable(scores)
+    axes.plot(numbers, shown, "o", color="C0", markersize=4, alpha=0.5, label="a trial")
+    axes.step(
+        numbers, _drawable(outcomes.best_so_far(scores, objective)), where="post", color="C1", label="best so far"
+    )
     failed = [int(trial.trial_id) for trial in sweep.trials if trial.status == outcomes.FAILED]
     if failed:
         bottom = axes.get_xaxis_transform()
         axes.plot(failed, [0.03] * len(failed), "x", color="C3", transform=bottom, label="a trial that failed")
     axes.set(xlabel="trial", ylabel=objective, title="Over the sweep")
-    _fit_scores(axes, objective, [score for _, score in known])
+    _fit_scores(axes, objective, shown)
 
 
 def _fit_scores(axes: Axes, objective: str, scores: Sequence[float]) -> None:
     """Fits the vertical axis to the scores only: the interval of a mean over few may reach far beyond all of them."""
-    low, high = min(scores), max(scores)
-    if OBJECTIVES[objective].direction == "min" and high > 10 * low > 0:
+    found = limits.known(scores)
+    low, high = min(found, default=0), max(found, default=0)
+    if OBJECTIVES[objective].direction == "min" and high > 10 * low > limits.TINY:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         _label_logarithmic(axes.yaxis, low, high)
     else:
-        margin = 0.08 * (high - low) or 0.01
-        axes.set_ylim(low - margin, high + margin)
+        limits.fit(axes, found, share=0.08, least=0.01)
+
+
+def _drawable(values: Sequence[float | None]) -> list[float]:
+    return limits.drawable(math.nan if value is None else value for value in values)
 
 
 def _label_logarithmic(axis: Axis, low: float, high: float) -> None:
@@ -119,9 +125,10 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
         dots = [trial.values[path] for trial in completed]
         places = [level.center for level in levels]
         _span(axes, entries, sweep.space.logarithmic(path))
-    axes.plot(dots, [trial.mean for trial in completed], "o", color="C0", markersize=4, alpha=0.35, label="a trial")
-    means = [math.nan if level.mean is None else level.mean for level in levels]
-    intervals = [math.nan if level.interval is None else level.interval for level in levels]
+    axes.plot(
+        dots, _drawable([trial.mean for trial in completed]), "o", color="C0", markersize=4, alpha=0.35, label="a trial"
+    )
+    means, intervals = _drawable([level.mean for level in levels]), _drawable([level.interval for level in levels])
     known = not all(map(math.isnan, intervals))
     if len(levels) == 1 and not sweep.space.listed(path):
         # The mean of all trials says nothing about the point of the range at which it would be drawn.
@@ -151,7 +158,7 @@ def importance(names: Sequence[str], means: Sequence[float], spreads: Sequence[f
     """Returns a bar for each hyperparameter's importance, with its spread."""
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(names)), layout="constrained")
     axes = figure.subplots()
-    axes.barh(names, means, xerr=spreads, color="C0", alpha=0.7, capsize=3)
+    axes.barh(names, limits.drawable(means), xerr=limits.drawable(spreads), color="C0", alpha=0.7, capsize=3)
     axes.invert_yaxis()
     axes.set_xlabel("by how much R\N{SUPERSCRIPT TWO} falls when the column is shuffled")
     return figure

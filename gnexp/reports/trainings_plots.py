@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from gnexp.analysis.trainings import CURVES, Group, History
+from gnexp.reports import limits
 
 _TITLES = ("Training loss", "Training accuracy", "Validation loss", "Validation accuracy")
 _DISTINCT = 10  # colours
@@ -61,7 +62,7 @@ def _draw(axes: Axes, group: Group, curve: str, color: object) -> list[float]:
 
 
 def _values(history: History, curve: str) -> list[float]:
-    return [epoch[curve] for epoch in history]
+    return limits.drawable(epoch[curve] for epoch in history)
 
 
 def _line(axes: Axes, values: Sequence[float], **options: object) -> None:
@@ -70,9 +71,12 @@ def _line(axes: Axes, values: Sequence[float], **options: object) -> None:
 
 
 def _fit_most(axes: Axes, shown: Sequence[float]) -> None:
-    # No interpolation between two values, because one of them may be the one that is far off.
-    low, high = np.percentile(shown, 2, method="higher"), np.percentile(shown, 98, method="lower")
+    shown = limits.known(shown)
+    if not shown:
+        return
+    # No interpolation between two values, because one of them may be the one that is far off. Of two values in all, the
+    # higher is then the low one.
+    ends = np.percentile(shown, 2, method="higher"), np.percentile(shown, 98, method="lower")
+    low, high = min(ends), max(ends)
     reach = _REACH * (high - low) or np.inf
-    inside = [value for value in shown if low - reach <= value <= high + reach]
-    margin = 0.05 * (max(inside) - min(inside)) or 0.01
-    axes.set_ylim(min(inside) - margin, max(inside) + margin)
+    limits.fit(axes, [value for value in shown if low - reach <= value <= high + reach], share=0.05, least=0.01)

@@ -8,12 +8,14 @@ crash leaves an incomplete one. JSON files also have a format version and a chec
 
 import contextlib
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
 import math
 import os
 import pathlib
+import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -46,8 +48,10 @@ _DEEPEST, _MOST_BITS = 50, 128
 def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix must stay last: Keras chooses the format by it, and NumPy appends its own to any other.
-    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    # A name of its own, because another process may be writing the same file. The suffix must stay last: Keras chooses
+    # the format by it, and NumPy appends its own to any other.
+    own = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f".{path.stem}.{own}.partial{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -56,6 +60,13 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partial(directory: pathlib.Path) -> None:
+    """Removes what killed writers left in a training's or a sweep's workdir, which no other process may be writing."""
+    folders = [directory, (directory / CHECKPOINT).parent, directory / ORACLE, *(directory / ORACLE).glob("trial_*")]
+    for path in (path for folder in folders for path in folder.glob(".*.partial.*")):
+        path.unlink(missing_ok=True)
 
 
 def _sync(folder: pathlib.Path) -> None:
@@ -185,6 +196,17 @@ def _check(value: Any, depth: int = 0) -> None:
             raise ValueError(f"it is nested more than {_DEEPEST} deep")
         for inner in value.values() if isinstance(value, dict) else value:
             _check(inner, depth + 1)
+
+
+@contextlib.contextmanager
+def alone(folder: pathlib.Path) -> Iterator[None]:
+    """Waits until no other process is in such a block for the same folder."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # Until it is closed, also by a kill.
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:

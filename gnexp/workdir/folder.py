@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gnexp.config.stored import check_stored, resume_config, to_json
 from gnexp.errors import DamagedError, InUseError, UserError
-from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, write_json
+from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, remove_partial, write_json
 
 _LOCK = ".lock"
 
@@ -113,6 +113,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
             if time.monotonic() >= deadline:
                 raise InUseError(f"--workdir={directory} is in use by another process")
             time.sleep(0.1)
+        remove_partial(directory)
         stored = read_config(directory)
         config = config if stored is None else resume_config(config, stored)
         if to_json(config) != stored:

@@ -134,6 +134,37 @@ def test_kill_9_in_the_middle_of_a_write_leaves_the_old_file_whole(tmp_path):
     assert files.read_json(path) == {"epoch": 1}
     files.write_json(path, {"epoch": 2})
     assert files.read_json(path) == {"epoch": 2}
+    files.remove_partial(tmp_path)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
+
+
+@pytest.mark.parametrize(
+    "path", [files.RESULT, files.CHECKPOINT, files.MODEL, "oracle/oracle.json", "oracle/trial_0007/trial.json"]
+)
+def test_what_a_killed_writer_left_is_gone_once_its_workdir_is_opened_again(tmp_path, config, path):
+    with folder.opened(tmp_path, config):
+        files.write_json(tmp_path / path, {"epoch": 1})
+    before = sorted(tmp_path.rglob("*"))
+    code = (
+        "with files.atomic(pathlib.Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('{\"epoch\": ')\n"
+        "    print('half written', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with child(code, tmp_path / path) as process:
+        assert process.stdout.readline() == "half written\n"
+    assert len(list(tmp_path.rglob("*"))) == len(before) + 1
+    with folder.opened(tmp_path, config):
+        assert sorted(tmp_path.rglob("*")) == before
+    assert files.read_json(tmp_path / path) == {"epoch": 1}
+
+
+def test_writers_of_one_file_at_once_do_not_take_each_others(tmp_path):
+    path = tmp_path / "result.json"
+    with files.atomic(path) as first, files.atomic(path) as second:
+        first.write_text("1")
+        second.write_text("2")
+    assert path.read_text() == "1"  # The first ended last.
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
