@@ -20,9 +20,7 @@ from gnexp.config.schema import BACKENDS, FIELDS, field, is_key
 from gnexp.config.upgrade import renamed
 from gnexp.config.validation import unknown_key, validate
 from gnexp.errors import UserError, first_line
-from gnexp.functions import names
 from gnexp.space.parse import parse_space
-from gnexp.terminal import places
 from gnexp.terminal.config_reader import ConfigReader
 
 _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
@@ -152,13 +150,6 @@ def _check_flags(argv: list[str]) -> None:
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
-            names.search(_own_folders(path))
-
-
-def _own_folders(config_file: str) -> list[pathlib.Path]:
-    """Returns the config's folder and the current one, unless others may leave modules there."""
-    folders = pathlib.Path(config_file).absolute().parent, pathlib.Path.cwd()
-    return [folder for folder in folders if not places.anyone_may_add(folder)]
 
 
 def _check_digits(path: str, text: str) -> None:

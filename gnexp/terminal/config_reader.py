@@ -22,6 +22,7 @@ from gnexp.config.stored import from_json
 from gnexp.config.upgrade import upgrade
 from gnexp.config.validation import check_keys
 from gnexp.errors import UserError, first_line
+from gnexp.functions import names
 from gnexp.terminal import places
 from gnexp.terminal.signals import SignalError
 
@@ -52,6 +53,7 @@ class ConfigReader(config_flags.ConfigFileFlagParser):
         file = pathlib.Path(name)
         try:
             source = file.read_bytes()
+            names.search(_own_folders(file))
             values = _written_by_gnexp(source)
             if values is None:
                 _check_may_run(file)
@@ -138,9 +140,15 @@ def _run(source: bytes, file: pathlib.Path, argument: list[str]) -> Any:
         return module.get_config(*argument)
 
 
+def _own_folders(file: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folder of a config file and the current one, unless others may leave modules there."""
+    folders = file.absolute().parent, pathlib.Path.cwd()
+    return [folder for folder in folders if not places.anyone_may_add(folder)]
+
+
 @contextlib.contextmanager
 def _own_folder(folder: pathlib.Path) -> Iterator[None]:
-    """Lets a config import what is in its own folder, by `import other` and by `from FOLDER import other`.
+    """Lets a config import what is in its own folder by `from FOLDER import other`, too.
 
     The folder above is nobody's concern: others may leave modules there that TensorFlow would import.
     """

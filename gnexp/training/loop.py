@@ -4,7 +4,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 import keras
 import msgspec
@@ -20,21 +20,11 @@ from gnexp.tasks.classification import Classification
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
 from gnexp.training.epoch import Epoch
+from gnexp.training.state import PLATEAU, PlateauState, check_arrays
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
 _SECONDS_MEASURED = 1.0  # for an estimate
-
-
-class _PlateauState(TypedDict):
-    """The state of keras.callbacks.ReduceLROnPlateau."""
-
-    best: float | None
-    wait: int
-    cooldown_counter: int
-
-
-_PLATEAU = tuple(_PlateauState.__annotations__)
 
 
 class StoppedError(Exception):
@@ -268,7 +258,7 @@ class Training:
             for index, variable in enumerate(variables)
         }
         arrays |= {f"best.{index}": array for index, array in enumerate(self._best_weights)}
-        plateau = {name: getattr(self._plateau, name) for name in _PLATEAU}
+        plateau = {name: getattr(self._plateau, name) for name in PLATEAU}
         return arrays, {**dataclasses.asdict(self._progress), "plateau": plateau}
 
     def restore(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> None:
@@ -283,14 +273,14 @@ class Training:
                 variable.assign(arrays[f"{kind}.{index}"])
         count = len(self.model.weights) if found.history else 0
         self._best_weights = [arrays[f"best.{index}"] for index in range(count)]
-        for name in _PLATEAU:
+        for name in PLATEAU:
             setattr(self._plateau, name, plateau[name])
         self._progress = found
 
-    def _checked(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> tuple[_Progress, _PlateauState]:
+    def _checked(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> tuple[_Progress, PlateauState]:
         if missing := ({field.name for field in dataclasses.fields(_Progress)} | {"plateau"}) - progress.keys():
             raise ValueError(f"{min(missing)} is missing")
-        found, plateau = msgspec.convert(progress, _Progress), msgspec.convert(progress["plateau"], _PlateauState)
+        found, plateau = msgspec.convert(progress, _Progress), msgspec.convert(progress["plateau"], PlateauState)
         done = len(found.history)
         if (
             [epoch.epoch for epoch in found.history] != list(range(1, done + 1))
@@ -304,10 +294,5 @@ class Training:
             for kind, variables in {**self._variables(), "best": self.model.weights if done else []}.items()
             for index, variable in enumerate(variables)
         }
-        if different := arrays.keys() ^ expected.keys():
-            raise ValueError(f"{min(different)} is missing, or not of this training")
-        for name, variable in expected.items():
-            array, dtype = arrays[name], keras.backend.standardize_dtype(variable.dtype)
-            if array.shape != tuple(variable.shape) or not np.can_cast(array.dtype, dtype, "same_kind"):
-                raise ValueError(f"{name} is {array.dtype}{array.shape}, and not {dtype}{tuple(variable.shape)}")
+        check_arrays(arrays, expected)
         return found, plateau
