@@ -127,7 +127,8 @@ except ImportError:
 
 def test_a_config_imports_from_its_own_folder_wherever_the_command_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
     folder = tmp_path / "mine_of_this_test"
     folder.mkdir()
     (folder / "base.py").write_text("from configs import smoke\nget_config = smoke.get_config")
