@@ -8,8 +8,8 @@ _COMMANDS = """gnexp {version}: does Group Normalization help here?
 
   python -m gnexp.train --config=FILE [--workdir=FOLDER]   train a network, or run a sweep
   python -m gnexp.report --workdir=FOLDER                  make a page of a sweep, or of several trainings
-  python -m launch.slurm --config=FILE --workdir=FOLDER    print or submit a job for Slurm (from a checkout)
-  python -m launch.kuberay --config=FILE --workdir=FOLDER  print or submit a job for Kubernetes (from a checkout)
+  python -m gnexp.launch.slurm --config=FILE ...           print or submit a job for Slurm
+  python -m gnexp.launch.kuberay --config=FILE ...         print or submit a job for Kubernetes
   tensorboard --logdir=FOLDER                              look at either, also while it runs
 
 The gnexp and launch commands take --help."""

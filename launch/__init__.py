@@ -1,1 +1,1 @@
-"""Sends a training or a sweep to a cluster: `python -m launch.slurm` and `python -m launch.kuberay`."""
+"""The launchers under their former names: `python -m launch.slurm`, `python -m launch.kuberay`."""

@@ -153,5 +153,6 @@ def _named(norms: list[_Channels]) -> str:
 
 
 def in_words(model: keras.Model, config: ConfigDict) -> str:
-    """Returns a network in one line: its name, its parameters, its norms."""
-    return f"{config.model.name}, {model.count_params():,} parameters; {table.summary(table.rows(model))}"
+    """Returns a network in one line: its name, its parameters and, for a sweep, the norms of one of its trials."""
+    norms = f"; in one trial {table.summary(table.rows(model))}" if "sweep" in config else ""
+    return f"{config.model.name}, {model.count_params():,} parameters{norms}"

@@ -15,8 +15,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 COMMANDS = {
     "gnexp.train": ("--config", "--workdir", "--dry_run", "--ray_address"),
     "gnexp.report": ("--workdir", "--out"),
-    "launch.slurm": ("--config", "--workdir", "--submit", "--nodes"),
-    "launch.kuberay": ("--config", "--workdir", "--submit", "--image"),
+    "gnexp.launch.slurm": ("--config", "--workdir", "--submit", "--nodes"),
+    "gnexp.launch.kuberay": ("--config", "--workdir", "--submit", "--image"),
 }
 
 
@@ -42,7 +42,7 @@ def test_the_report_shows_its_help_too(unheavy):
     assert all(flag in done.stdout for flag in COMMANDS["gnexp.report"])
 
 
-@pytest.mark.parametrize("command", ["gnexp", "gnexp.train", "launch.slurm"])
+@pytest.mark.parametrize("command", ["gnexp", "gnexp.train", "gnexp.launch.slurm"])
 def test_the_version_is_that_of_the_package(unheavy, command):
     done = said(unheavy, command, "--version")
     assert (done.returncode, done.stdout) == (0, f"gnexp {importlib.metadata.version('gnexp')}\n")

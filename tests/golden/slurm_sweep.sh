@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A sweep, by `python -m launch.slurm`.
+# A sweep, by `python -m gnexp.launch.slurm`.
 #SBATCH --job-name=gnexp-gn
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A training, by `python -m launch.slurm`.
+# A training, by `python -m gnexp.launch.slurm`.
 #SBATCH --job-name=gnexp-gn
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1

@@ -12,13 +12,13 @@ from gnexp.config.paths import is_of_space
 from gnexp.config.schema import is_key
 from gnexp.config.upgrade import renamed
 from gnexp.config.validation import validate
+from gnexp.launch import kuberay, slurm
 from gnexp.space.parse import parse_space
-from launch import kuberay, slurm
 from tests.support.pages_of_docs import PAGES, ROOT, anchors, blocks, commands, inline_commands, links
 
 pytestmark = pytest.mark.any_backend
 
-OURS = {"gnexp.train": train, "gnexp.report": report, "launch.slurm": slurm, "launch.kuberay": kuberay}
+OURS = {"gnexp.train": train, "gnexp.report": report, "gnexp.launch.slurm": slurm, "gnexp.launch.kuberay": kuberay}
 OTHERS = {".", "cp", "kubectl", "pip", "python3", "ruff", "sbatch"}
 # What the page has the reader write, or a sweep.
 OF_THE_READER = ("configs/mine.py", "runs/sweep/best.py", "C")
@@ -136,7 +136,7 @@ def test_commands_are_what_a_shell_would_run():
         ("python -m gnexp.train --config=configs/fmnist.py --config.model.group=4", "no such key"),
         ("python -m gnexp.train --config=configs/fmnist.py --config.model.groups=5", "does not divide"),
         ("python -m gnexp.train --config=configs/fmnist.py --dryrun", "dryrun"),
-        ("python -m launch.slurm --config=configs/fmnist.py --workdir=a", "--cpus_per_node is missing"),
+        ("python -m gnexp.launch.slurm --config=configs/fmnist.py --workdir=a", "--cpus_per_node is missing"),
         ("python -m gnexp.report --workdri=runs", "workdri"),
         ("python -m gnexp.sweep", "there is no gnexp.sweep"),
         ("make tests", "no make tests"),

@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from launch import kuberay
+from gnexp.launch import kuberay
 
 pytestmark = pytest.mark.any_backend
 
@@ -46,14 +46,14 @@ EXAMPLES = {
     "kuberay_training.yaml": [*KUBERAY, TRAINING, "--config.model.groups=4", "--memory=4Gi", "--namespace=lab"],
 }
 # A shell would interpret these.
-ODD = ['--config.data.directory=it\'s $HOME (x); `y` \\ "z" *', "--config.model.filters=(32,64)"]
+ODD = ['--config.data.directory=it\'s $HOME (x); `y` \\ "z" *', "--config.model.args.filters=(32,64)"]
 
 
 def launch(name, *arguments, **environment):
     """Runs a launcher in the repository's root, in an environment that belongs to no training."""
     inherited = {key: value for key, value in os.environ.items() if key not in ("KERAS_BACKEND", "GNEXP_DATA_DIR")}
     return subprocess.run(
-        [sys.executable, "-m", f"launch.{name}", *arguments],
+        [sys.executable, "-m", f"gnexp.launch.{name}", *arguments],
         cwd=ROOT,
         env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
@@ -66,7 +66,7 @@ def launch(name, *arguments, **environment):
 def test_it_prints_what_it_would_submit(name, unheavy):
     done = launch(*EXAMPLES[name], PYTHONPATH=unheavy)
     assert (done.returncode, done.stderr) == (0, "")
-    command = shlex.join(["python", "-m", f"launch.{EXAMPLES[name][0]}", *EXAMPLES[name][1:]])
+    command = shlex.join(["python", "-m", f"gnexp.launch.{EXAMPLES[name][0]}", *EXAMPLES[name][1:]])
     assert done.stdout == (GOLDEN / name).read_text(), (
         f"where that is meant: env -u KERAS_BACKEND -u GNEXP_DATA_DIR {command} > tests/golden/{name}"
     )

@@ -135,7 +135,7 @@ def test_a_sweep_that_is_queued_again_in_the_middle_of_a_trial_comes_to_its_end(
     launcher = [
         sys.executable,
         "-m",
-        "launch.slurm",
+        "gnexp.launch.slurm",
         f"--config={config}",
         f"--workdir={directory}",
         f"--setup={setup}",

@@ -198,7 +198,7 @@ def test_it_is_trained_kept_on_record_and_loaded(mine, own, tmp_path):
     run = tmp_path / "run"
     done = mine("--config.model.name=nets_of_own:nested", "--config.model.args.width=6", f"--workdir={run}")
     assert done.returncode == 0, done.stderr
-    assert "network: nets_of_own:nested, " in done.stdout
+    assert "network: nets_of_own:nested, " in done.stdout and "parameters" in done.stdout
     assert "2 GroupNormalization, 2 groups of 3 channels" in done.stdout
     assert json.loads((run / "config.json").read_text())["model"]["args"] == {"width": 6}
     (process,) = json.loads((run / files.PROVENANCE).read_text())
