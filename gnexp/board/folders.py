@@ -82,7 +82,7 @@ class Folders:
 def signature(path: pathlib.Path | str) -> tuple[int, int, int] | None:
     """Returns what changes whenever a file is replaced or extended; None if there is none."""
     try:
-        state = pathlib.Path(path).stat()
+        state = os.stat(path)  # noqa: PTH116  (thousands of these; making a Path takes longer than the call)
     except OSError:
         return None
     return state.st_mtime_ns, state.st_size, state.st_ino
