@@ -1,5 +1,6 @@
 """Finds and stops the processes of a sweep's trials, and compares a sweep with an undisturbed one."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -49,6 +50,28 @@ def holder(path: pathlib.Path) -> int | None:
 def parent(process: int) -> int:
     """Returns the process that started a process."""
     return int(pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def descendants(process: int) -> set[int]:
+    """Returns a process, those that it has started, and those that these have."""
+    parents = {}
+    for path in pathlib.Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(path.name)] = parent(int(path.name))
+    found = {process}
+    while more := {child for child, its in parents.items() if its in found} - found:
+        found |= more
+    return found
+
+
+def named(name: str) -> set[int]:
+    """Returns the processes whose program has a name."""
+    found = set()
+    for path in pathlib.Path("/proc").glob("[0-9]*/comm"):
+        with contextlib.suppress(OSError):
+            if path.read_text().strip() == name:
+                found.add(int(path.parent.name))
+    return found
 
 
 def hold(directory: pathlib.Path, before: Mapping[str, int]) -> dict[str, int]:

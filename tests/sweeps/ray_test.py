@@ -1,18 +1,21 @@
 """The same sweep on Ray: no finished epoch is lost with a process, a node or the driver."""
 
+import contextlib
 import importlib.util
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from gnexp import train
 from gnexp.analysis.sweep import read_trials
-from gnexp.errors import UserError
+from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.space import choice
 from gnexp.workdir import files
 from tests.support import faults
@@ -48,6 +51,106 @@ def test_a_sweep_is_the_same_on_ray_as_one_trial_after_the_other(tmp_path):
     expected = run(config, tmp_path / "serial")
     assert [each.status for each in expected] == ["completed", "completed", "failed"]
     faults.assert_same(found, expected)
+
+
+def listening(processes: set[int]) -> dict[int, str]:
+    """Returns the addresses on which processes listen, as `/proc` writes them, by port."""
+    sockets = set()
+    for process in processes:
+        for link in pathlib.Path(f"/proc/{process}/fd").glob("*"):
+            with contextlib.suppress(OSError):  # closed meanwhile
+                sockets.add(str(link.readlink()))
+    found = {}
+    for table in ("tcp", "tcp6"):
+        for line in pathlib.Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            _, local, _, state, *rest = line.split()
+            address, port = local.split(":")
+            if state == "0A" and f"socket:[{rest[5]}]" in sockets:
+                found[int(port, 16)] = address
+    return found
+
+
+LOOPBACK = {"0100007F", "0" * 24 + "01000000", "0" * 16 + "FFFF00000100007F"}  # 127.0.0.1, ::1, ::ffff:127.0.0.1
+
+
+@needs_ray
+@needs_proc
+def test_a_cluster_of_ones_own_is_nobody_elses(tmp_path, monkeypatch):
+    import ray
+
+    from gnexp.sweeps.executors import ray_cluster
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    before = dict(os.environ)
+    former = os.umask(0)
+    try:
+        with ray_cluster.connected(None, tmp_path, []):
+            assert ray.get(ray.remote(lambda: True).remote())
+            addresses = listening(faults.descendants(os.getpid()))
+            folder = pathlib.Path(ray._private.worker._global_node.get_session_dir_path()).parents[1]
+            assert folder.stat().st_mode & 0o777 == 0o700
+            assert ray.get_runtime_context().gcs_address.startswith("127.0.0.1:")
+            assert os.environ["RAY_AUTH_MODE"] == "token"
+    finally:
+        os.umask(former)
+    assert len(addresses) >= 3 and set(addresses.values()) <= LOOPBACK, addresses
+    assert not folder.exists()
+    assert not (tmp_path / ".ray").exists(), "the token is in a file"
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        assert os.environ.get(name) == before.get(name)
+
+
+@needs_ray
+@needs_proc
+@pytest.mark.slow
+def test_a_head_that_dies_while_it_starts_is_said(gnexp_train, tmp_path):
+    config = on_ray(tiny("grid", trials=1), parallel=1)
+    process = gnexp_train.start(f"--workdir={tmp_path / 'sweep'}", config=config_file(tmp_path, config))
+    [head] = faults.until(lambda: faults.named("gcs_server") & faults.descendants(process.pid))
+    os.kill(head, signal.SIGKILL)
+    _, stderr = process.communicate(timeout=45)  # Ray itself would take a minute, and say nothing.
+    assert process.returncode == 1 and stderr.count("\n") == 1
+    assert stderr.startswith("gnexp: the Ray cluster is lost (its gcs_server died while it started, see /")
+    assert stderr.endswith("); every finished epoch is saved, and the same command resumes the sweep\n")
+
+
+@needs_ray
+@pytest.mark.parametrize("signalled", [False, True])
+def test_a_start_of_ray_that_does_not_end_is_not_waited_for(tmp_path, monkeypatch, signalled):
+    from gnexp.sweeps.executors import ray_cluster
+
+    over = threading.Event()
+    monkeypatch.setattr(ray_cluster.ray, "init", lambda **_: over.wait(60))
+    monkeypatch.setattr(ray_cluster, "_head_died", lambda: not signalled)
+    expected = InterruptedTrainingError if signalled else ray_cluster.ClusterLostError
+    with pytest.raises(expected), ray_cluster.connected("auto", tmp_path, [signal.SIGTERM] if signalled else []):
+        pass
+    over.set()
+
+
+@needs_proc
+def test_a_head_of_this_process_that_is_dead_is_seen(tmp_path):
+    pytest.importorskip("ray")
+    from gnexp.sweeps.executors import ray_cluster
+
+    program = tmp_path / "gcs_server"
+    program.symlink_to(shutil.which("sleep"))
+    with subprocess.Popen([program, "60"]) as head:
+        assert not ray_cluster._head_died()
+        head.kill()
+        faults.until(ray_cluster._head_died)
+    assert not ray_cluster._head_died()
+
+
+@needs_ray
+def test_a_gpu_that_is_not_there_is_refused_before_anything_begins(tmp_path, monkeypatch):
+    from gnexp.sweeps.executors import ray_cluster
+
+    monkeypatch.setattr(ray_cluster, "gpus_here", lambda: 1)
+    with pytest.raises(UserError, match=r"config\.sweep\.resources\.gpus=2 is not allowed: this machine has 1; --ray"):
+        train.train(on_ray(tiny(), gpus=2.0), tmp_path / "sweep")
+    assert not (tmp_path / "sweep").exists()
 
 
 @needs_ray

@@ -42,11 +42,20 @@ def _check_machine(config: ConfigDict, address: str | None) -> None:
             f"config.sweep.resources.cpus={config.sweep.resources.cpus} is not allowed: this machine has {cpus}; "
             "--ray_address=HOST:PORT names a cluster"
         )
+    gpus = config.sweep.resources.gpus
+    if address is None and gpus:
+        from gnexp.sweeps.executors import ray_cluster  # Imports Ray, for a second.
+
+        if gpus > (there_are := ray_cluster.gpus_here()):
+            raise UserError(
+                f"config.sweep.resources.gpus={gpus:g} is not allowed: this machine has {there_are}; "
+                "--ray_address=HOST:PORT names a cluster"
+            )
 
 
 def _check_address(address: str) -> None:
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+    if not host or not (port.isascii() and port.isdecimal()) or not 0 < int(port) < 2**16:
         raise UserError(f"--ray_address={address} is not allowed: it must be HOST:PORT, or auto")
     try:
         socket.create_connection((host, int(port)), timeout=1).close()

@@ -12,11 +12,6 @@ import pathlib
 import pickle
 import time
 
-# Ray reads these when it is imported. Without the last one it retries forever a trial that fits into no node's memory.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-os.environ.setdefault("RAY_task_oom_retries", "3")
-
 import ray
 from ml_collections import ConfigDict
 from ray.exceptions import (
@@ -87,13 +82,17 @@ class Ray:
 
         Raises:
           UserError: there is no cluster at the address, or this machine lacks what a trial needs.
+          ClusterLostError, InterruptedTrainingError: as from `ray_cluster.connected`.
         """
-        ray_cluster.connect(self._address, self._directory)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(ray_cluster.connected(self._address, self._directory, self._received))
+            if self._address is None and not ray_cluster.a_node_has_room(self._config.sweep.resources):
+                there_are = in_words(ray.cluster_resources())
+                raise UserError(
+                    f"config.sweep.resources is {self._needed()} for each trial: this machine has {there_are}"
+                )
+            self._leave = stack.pop_all()
         resources = self._config.sweep.resources
-        if self._address is None and not ray_cluster.a_node_has_room(self._config.sweep.resources):
-            there_are = in_words(ray.cluster_resources())
-            ray.shutdown()
-            raise UserError(f"config.sweep.resources is {self._needed()} for each trial: this machine has {there_are}")
         # Ray has started, so this hides the GPUs only from the driver, which trains nothing.
         self._gpus = os.environ.get(GPUS)
         os.environ[GPUS] = "-1"
@@ -115,10 +114,10 @@ class Ray:
             if not isinstance(error, (InterruptedTrainingError, ClusterLostError)):
                 self._stop()
         finally:
-            ray.shutdown()
             os.environ.pop(GPUS)
             if self._gpus is not None:
                 os.environ[GPUS] = self._gpus
+            self._leave.__exit__(kind, error, traceback)
 
     def submit(self, task: Task) -> None:
         """Submits a task, which starts when a node has room for it."""

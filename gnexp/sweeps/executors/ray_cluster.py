@@ -1,14 +1,21 @@
 """The Ray cluster of a sweep: how to connect to it, whether its head is alive, and what resources it has."""
 
+import contextlib
 import os
 import pathlib
-import signal
+import secrets
+import shutil
 import socket
+import tempfile
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import ray
 from ml_collections import ConfigDict
+from ray._private import ray_constants
+from ray._private.accelerators import get_accelerator_manager_for_resource
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError, first_line
 
@@ -16,7 +23,8 @@ _HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often to check the head, an
 _OBJECT_STORE = 100 * 2**20  # bytes, close to Ray's minimum: tasks and their results are small
 SAVED_EPOCHS = "every finished epoch is saved"
 _STDERR = 2  # the file descriptor; Python's stderr has another one here (terminal.stderr)
-GPUS, _TOKEN = "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE"
+_SECONDS_TO_A_SIGNAL = 0.2  # the longest that a signal goes unnoticed
+GPUS, _MODE, _TOKEN = "CUDA_VISIBLE_DEVICES", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 _ENVIRONMENT = ("KERAS_BACKEND", "GNEXP_DATA_DIR")
 
 
@@ -55,40 +63,128 @@ class Head:
         return True
 
 
-def connect(address: str | None, directory: pathlib.Path) -> None:
-    """Connects to a Ray cluster, or starts one on this machine.
+@contextlib.contextmanager
+def connected(address: str | None, directory: pathlib.Path, received: list[int]) -> Iterator[None]:
+    """Connects to a Ray cluster, or starts one on this machine, which nobody else can reach, until the block ends.
 
     Args:
       address: as `ray.init` takes it, or None to start one.
       directory: the sweep's workdir.
+      received: the list that gets the signals to stop the sweep (`training.signals.stop_signals`).
 
     Raises:
+      ClusterLostError: the cluster died while it started.
       UserError: there is no cluster at the address, or Ray does not start.
-      InterruptedTrainingError: SIGTERM came meanwhile.
+      InterruptedTrainingError: SIGINT or SIGTERM came meanwhile.
     """
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    # Ray's own handler would end the process before anything is saved.
-    handler = signal.getsignal(signal.SIGTERM)
+    with contextlib.nullcontext({"address": address}) if address else _own_cluster() as options:
+        over = threading.Event()
+        try:
+            _init(options, directory, received, over)
+        except GnexpError:
+            raise
+        except Exception as error:  # Ray raises plain Exception, too.
+            if address == "auto" and isinstance(error, ConnectionError):
+                raise UserError(
+                    "--ray_address=auto: no Ray runs on this machine; `ray start --head` starts one"
+                ) from error
+            at = f" at --ray_address={address}" if address else ""
+            hint = "" if os.environ.get(_MODE) else f"; if the cluster has a token: {_MODE}=token"
+            raise UserError(f"Ray cannot be used{at}: {first_line(error)}{hint}") from error
+        try:
+            # Despite log_to_driver=False a thread of Ray prints the cluster's messages about lost processes to the
+            # terminal.
+            ray._private.worker.print_to_stdstream = _to_backend_log
+            yield
+        finally:
+            ray.shutdown()
+            over.set()
+
+
+@contextlib.contextmanager
+def _own_cluster() -> Iterator[dict[str, Any]]:
+    """Yields the options of `ray.init` for a cluster that only this user can reach, and only from this machine.
+
+    Ray lets everybody write to its folders, so they are put into one that nobody else may enter. It would write its
+    token to a file that everybody may read, so it gets one that is in no file.
+    """
+    folder = tempfile.mkdtemp(prefix="gnexp-", dir=os.environ.get("RAY_TMPDIR"))
+    former = {name: os.environ.get(name) for name in (_MODE, _TOKEN)}
+    clusters = ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[_TOKEN] = secrets.token_hex(32)
+    # As on macOS. Ray would take an address of loopback for a mistake, and listen on every interface.
+    ray_constants.ENABLE_RAY_CLUSTER = False
+    _read_environment()
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     try:
-        if address:
-            ray.init(address=address, **quiet)
-        else:
-            cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-            ray.init("local", num_cpus=cpus, include_dashboard=False, object_store_memory=_OBJECT_STORE, **quiet)
-    except SystemExit as error:  # from Ray's own handler
-        raise InterruptedTrainingError(
-            signal.SIGTERM, "before its next trial; everything is saved", directory
-        ) from error
-    except Exception as error:  # Ray raises plain Exception, too.
-        if address == "auto" and isinstance(error, ConnectionError):
-            raise UserError("--ray_address=auto: no Ray runs on this machine; `ray start --head` starts one") from error
-        at = f" at --ray_address={address}" if address else ""
-        hint = "" if os.environ.get(_TOKEN) else f"; if the cluster has a token: {_TOKEN}=token"
-        raise UserError(f"Ray cannot be used{at}: {first_line(error)}{hint}") from error
+        yield {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": _OBJECT_STORE,
+            "_temp_dir": f"{folder}/ray",
+        }
+    except ClusterLostError:
+        raise  # Its logs say why.
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
     finally:
-        signal.signal(signal.SIGTERM, handler)
-    # Despite log_to_driver=False a thread of Ray prints the cluster's messages about lost processes to the terminal.
-    ray._private.worker.print_to_stdstream = _to_backend_log
+        ray_constants.ENABLE_RAY_CLUSTER = clusters
+        for name, value in former.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        _read_environment()
+
+
+def _read_environment() -> None:
+    """Has Ray read its token and whether there is one again, which it does only once in a process."""
+    ray._raylet.AuthenticationTokenLoader.instance().reset_cache()
+    ray._raylet.Config.initialize("")
+
+
+def _init(options: dict[str, Any], directory: pathlib.Path, received: list[int], over: threading.Event) -> None:
+    """Runs `ray.init` in a thread: it takes no signal, and ends the process a minute after its cluster has died.
+
+    The thread stays until `over` is set, because the kernel ends what a thread has started for Ray with the thread.
+    """
+    raised: list[Exception] = []
+    tried = threading.Event()
+
+    def init() -> None:
+        try:
+            ray.init(**options, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:
+            raised.append(error)
+            over.set()
+        tried.set()
+        over.wait()
+
+    threading.Thread(target=init, daemon=True).start()
+    while not tried.wait(_SECONDS_TO_A_SIGNAL):
+        if received:
+            raise InterruptedTrainingError(received[0], "before its next trial; everything is saved", directory)
+        if _head_died():
+            logs = options.get("_temp_dir")
+            raise ClusterLostError("its gcs_server died while it started" + (f", see {logs}" if logs else ""))
+    if raised:
+        raise raised[0]
+
+
+def _head_died() -> bool:
+    """Tells whether a Ray head that this process has started is dead; where there is no /proc, it cannot tell."""
+    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            before, _, after = path.read_text().rpartition(")")
+        except OSError:  # It has ended meanwhile, or is another user's.
+            continue
+        state, parent = after.split()[:2]
+        if int(parent) == os.getpid() and before.endswith("(gcs_server") and state == "Z":
+            return True
+    return False
 
 
 def _to_backend_log(data, **_) -> None:
@@ -110,6 +206,14 @@ def in_words(resources: Mapping[str, float]) -> str:
     cpus, gpus = resources.get("CPU", 0), resources.get("GPU", 0)
     words = f"{cpus:g} CPU{'' if cpus == 1 else 's'}"
     return words + (f" and {gpus:g} GPU{'' if gpus == 1 else 's'}" if gpus else "")
+
+
+def gpus_here() -> int:
+    """Returns how many GPUs Ray would find on this machine."""
+    manager = get_accelerator_manager_for_resource("GPU")
+    visible = manager.get_current_process_visible_accelerator_ids()
+    count = manager.get_current_node_num_accelerators()
+    return count if visible is None else min(count, len(visible))
 
 
 def a_node_has_room(needed: ConfigDict) -> bool:
