@@ -25,7 +25,7 @@ from gnexp.board import html
 from gnexp.board.folders import TRAINING, Folders
 from gnexp.errors import UserError
 from gnexp.reports import archive, sweep_page, trainings_page
-from gnexp.terminal import command_line, exit
+from gnexp.terminal import command_line, exit, places
 
 _KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
 
@@ -73,7 +73,8 @@ def _parse(argv: list[str]) -> list[str]:
 
 
 def _run(_: list[str]) -> None:
-    directory, out = (folder and pathlib.Path(folder).expanduser() for folder in (flags.FLAGS.workdir, flags.FLAGS.out))
+    directory = places.expanded("--workdir", flags.FLAGS.workdir)
+    out = places.expanded("--out", flags.FLAGS.out) if flags.FLAGS.out else None
     if out:
         archive.keep(directory, out)
     for path in [report(out)] if out else pages(directory):

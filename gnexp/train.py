@@ -6,6 +6,7 @@
 The same command with the same --workdir resumes where it stopped, whatever stopped it.
 """
 
+import contextlib
 import os
 import pathlib
 import tempfile
@@ -16,15 +17,18 @@ from ml_collections import ConfigDict
 from gnexp.config.stored import record, resume_config
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
+from gnexp.errors import UserError
 from gnexp.space import remarks
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
-from gnexp.terminal import command_line, exit
+from gnexp.terminal import command_line, exit, limits, places, signals
 from gnexp.terminal.stderr import native_stderr
 from gnexp.training import console
 from gnexp.workdir import code, files, folder, result
+from gnexp.workdir.result import Result
 
 _SHOWN_BY_DRY_RUN = 10
+_BATCH = "data.batch_size"
 
 
 def train(
@@ -54,24 +58,43 @@ def train(
     fell_back = config.data.name != asked.data.name
     if fell_back:
         console.fell_back(asked.data.name, config.data.name, why)
-    # The data is read first, so that a mistake in it is reported before anything is written.
-    finished = "sweep" not in config and directory and result.finished(directory)
+    done = stored and "sweep" not in config and result.finished(directory)
+    if done:
+        _show(done, directory)
+    else:
+        _work(config, directory, ray_address, allow_changed_code)
+    if fell_back:
+        console.fell_back(asked.data.name, config.data.name)
+
+
+def _work(config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool) -> None:
+    # The data is read and the network built first, so that a mistake is reported before anything is written.
     source = code.of(config)
-    changed = code.changes(directory, source, allow_changed_code) if directory and not finished else []
-    splits = None if finished else load(config.data)
-    network, log = ("", "") if finished else _check(config, splits)
+    changed = code.changes(directory, source, allow_changed) if directory else []
+    splits = load(config.data)
+    if not (directory and folder.check(directory)):
+        _check_batches(config, splits)
+    network, log = _check(config, splits)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
-    with folder.opened(directory, config) as config:
-        if not finished:
-            code.keep(directory, source, changed)
-            with (directory / files.BACKEND_LOG).open("a") as file:
-                file.write(log)
+    with signals.resumable(directory), folder.opened(directory, config) as config:
+        code.keep(directory, source, changed)
+        with (directory / files.BACKEND_LOG).open("a") as file:
+            file.write(log)
         if "sweep" in config:
             _sweep(config, splits, directory, ray_address, network)
         else:
             _training(config, splits, directory, network)
-    if fell_back:
-        console.fell_back(asked.data.name, config.data.name)
+
+
+def _check_batches(config: ConfigDict, splits: Splits) -> None:
+    """Refuses a batch of more images than there are: a typing error, or a share of the images that is too small."""
+    count, where, sizes = len(splits.train[1]), "config.data.batch_size", [config.data.batch_size]
+    if "sweep" in config and (entries := [each for each in parse_space(config).entries if each.path == _BATCH]):
+        where, sizes = f"config.sweep.space.{_BATCH}", [size for each in entries for size in each.checked()]
+    if max(sizes) > count:
+        raise UserError(
+            f"{where}={max(sizes)} is not allowed: there are {count} images of {config.data.name} to train on"
+        )
 
 
 def _check(config: ConfigDict, splits: Splits) -> tuple[str, str]:
@@ -84,17 +107,26 @@ def _check(config: ConfigDict, splits: Splits) -> tuple[str, str]:
         return f"network: {check.in_words(model, config)}", log.read()
 
 
-def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path, network: str) -> None:
-    done = result.finished(directory)
-    print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
+def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, network: str) -> None:
+    done = result.finished(directory)  # by another process, in the last second
     if not done:
-        print(network, flush=True)
+        print(f"workdir: {directory}\n{network}", flush=True)
         _remark(remarks.of(config, len(splits.train[1])), directory)
         with native_stderr(directory / files.BACKEND_LOG):
             from gnexp.training import run
 
             done = run.train(config, splits, directory)
-    folder.remove_checkpoint(directory)
+        folder.remove_checkpoint(directory)
+        console.summary(done, directory)
+    else:
+        _show(done, directory)
+
+
+def _show(done: Result, directory: pathlib.Path) -> None:
+    """Shows a training that has ended, also where nothing can be written any more."""
+    print(f"workdir: {directory} (finished already)", flush=True)
+    with contextlib.suppress(OSError):
+        folder.remove_checkpoint(directory)
     console.summary(done, directory)
 
 
@@ -146,8 +178,9 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
 
 
 def _run(_: list[str]) -> None:
+    limits.check()
     config, given = flags.FLAGS.config, flags.FLAGS.workdir
-    directory = None if given is None else pathlib.Path(given).expanduser()
+    directory = None if given is None else places.expanded("--workdir", given)
     if flags.FLAGS.dry_run:
         _dry_run(config, directory)
     else:

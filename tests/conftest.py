@@ -3,6 +3,7 @@
 import gc
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
@@ -22,6 +23,15 @@ _POISON = "raise SystemExit('imported before the mistake was found')"
 def frozen() -> None:
     """Spares the garbage collection after each training a walk over all that the tests have imported by now."""
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Restores the signal handlers, which a command changes for the rest of its process."""
+    former = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+    yield former
+    for signum, handler in former.items():
+        signal.signal(signum, handler)
 
 
 @pytest.fixture
@@ -85,7 +95,7 @@ def gnexp_train() -> CommandLine:
 
 
 @pytest.fixture
-def train_here(monkeypatch, capfd):
+def train_here(monkeypatch, capfd, handlers):
     """Gives a function that runs the command line in this process, which has imported TensorFlow already."""
 
     def run(*arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
@@ -101,6 +111,8 @@ def train_here(monkeypatch, capfd):
             for name in set(flags.FLAGS) - known:
                 delattr(flags.FLAGS, name)
             flags.FLAGS.unparse_flags()
+            for signum, handler in handlers.items():
+                signal.signal(signum, handler)
         stdout, stderr = capfd.readouterr()
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, stdout, stderr)
 

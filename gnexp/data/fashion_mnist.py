@@ -10,6 +10,7 @@ import numpy as np
 
 from gnexp.data.splits import SHAPE, UnavailableError
 from gnexp.errors import UserError
+from gnexp.terminal import places
 from gnexp.terminal.stderr import native_stderr
 
 _FILES = {
@@ -18,7 +19,7 @@ _FILES = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-_FOLDER = "fashion-mnist"
+_FOLDER, _VARIABLE = "fashion-mnist", "GNEXP_DATA_DIR"
 _URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"  # keras.datasets.fashion_mnist's own source
 LABELS = (
     "T-shirt/top",
@@ -69,9 +70,8 @@ def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
 
 def _find(directory: str) -> dict[str, bytes]:
     """Returns the four verified files from the first place that has any; downloads them where none has."""
-    if directory and not pathlib.Path(directory).expanduser().is_dir():
-        raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
-    named = [pathlib.Path(place).expanduser() for place in (directory, os.environ.get("GNEXP_DATA_DIR")) if place]
+    given = {"config.data.directory": directory, _VARIABLE: os.environ.get(_VARIABLE)}
+    named = [places.expanded(name, place) for name, place in given.items() if place]
     for folder in (folder for place in named for folder in (place, place / _FOLDER)):
         if any((folder / name).exists() for name in _FILES):
             return {name: _verified(folder / name) for name in _FILES}

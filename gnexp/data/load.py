@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from gnexp.data import digits, fashion_mnist
 from gnexp.data.splits import Splits, UnavailableError
 from gnexp.errors import UserError
+from gnexp.terminal import places
 
 _DATASETS = {"fashion_mnist": fashion_mnist, "digits": digits}
 
@@ -22,8 +23,10 @@ def available(config: ConfigDict) -> tuple[str, str]:
       config: a config's `data` section.
 
     Raises:
-      UserError: a file is damaged, or `config.name` is not available and `config.fallback` names no other dataset.
+      UserError: a file is damaged, `config.directory` is no folder, or `config.name` is not available and
+        `config.fallback` names no other dataset.
     """
+    _check_directory(config.directory)
     try:
         _DATASETS[config.name].check(config.directory)
     except UnavailableError as error:
@@ -44,6 +47,7 @@ def load(config: ConfigDict) -> Splits:
     Raises:
       UserError: the dataset is not available, a file is damaged, or there are too few images.
     """
+    _check_directory(config.directory)
     dataset = _DATASETS[config.name]
     train, test = dataset.load(config.directory)
     labels = dataset.LABELS
@@ -63,6 +67,12 @@ def load(config: ConfigDict) -> Splits:
         test,
         labels,
     )
+
+
+def _check_directory(directory: str) -> None:
+    """Refuses a folder that does not exist, also for a dataset that needs none: its user means another dataset."""
+    if directory and not places.expanded("config.data.directory", directory).is_dir():
+        raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
 
 
 def _first(train: tuple[np.ndarray, np.ndarray], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:

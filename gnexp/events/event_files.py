@@ -165,7 +165,7 @@ class EventFiles:
         for run, pending in self._pending.items():
             path = self._path(run)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("ab") as file:
+            with files.named(path), path.open("ab") as file:
                 # Bytes beyond the known size are of an earlier write, which was cut short.
                 file.truncate(self._sizes[run])
                 file.write(pending)

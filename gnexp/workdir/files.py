@@ -45,6 +45,16 @@ _DEEPEST, _MOST_BITS = 50, 128
 
 
 @contextlib.contextmanager
+def named(path: pathlib.Path) -> Iterator[None]:
+    """Gives an OSError that names no file the name of the one that is written: a limit (`ulimit -f`), a full disk."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextlib.contextmanager
 def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Yields a temporary path beside `path`; its file replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,7 +63,8 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     own = f"{os.getpid()}-{secrets.token_hex(4)}"
     temporary = path.with_name(f".{path.stem}.{own}.partial{path.suffix}")
     try:
-        yield temporary
+        with named(path):
+            yield temporary
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from gnexp.config.stored import check_stored, resume_config, to_json
 from gnexp.errors import DamagedError, InUseError, UserError
+from gnexp.workdir import result
 from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, remove_partial, write_json
 
 _LOCK = ".lock"
@@ -25,7 +26,8 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
       The config that is stored there, as plain nested dicts, or None if there is none yet.
 
     Raises:
-      UserError: the folder cannot be written to, or it holds something other than a training or a sweep.
+      UserError: the folder cannot be written to and holds no finished training, or it holds something other than a
+        training or a sweep.
     """
     if directory.name.startswith("-") or str(directory) == ".":
         raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
@@ -35,9 +37,10 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
             nearest = nearest.parent
         if not nearest.is_dir():
             raise UserError(f"--workdir={directory} is not allowed: {nearest} is not a folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
         stored = read_config(directory)
+        over = stored and "sweep" not in stored and result.finished(directory)  # What has ended is only shown.
+        if not over and not os.access(nearest, os.W_OK | os.X_OK):
+            raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
         inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
     except OSError as error:  # for example, the name is too long
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error

@@ -19,7 +19,7 @@ from tests.support.pages_of_docs import PAGES, ROOT, anchors, blocks, commands, 
 pytestmark = pytest.mark.any_backend
 
 OURS = {"gnexp.train": train, "gnexp.report": report, "gnexp.launch.slurm": slurm, "gnexp.launch.kuberay": kuberay}
-OTHERS = {".", "cp", "kubectl", "pip", "python3", "ruff", "sbatch"}
+OTHERS = {".", "chmod", "cp", "kubectl", "pip", "python3", "ruff", "sbatch"}
 # What the page has the reader write, or a sweep.
 OF_THE_READER = ("configs/mine.py", "runs/sweep/best.py", "C")
 MAKEFILE = (ROOT / "Makefile").read_text()

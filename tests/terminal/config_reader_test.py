@@ -145,7 +145,7 @@ def test_a_config_imports_from_its_own_folder_wherever_the_command_runs(tmp_path
     assert str(folder) not in sys.path
 
 
-def test_a_config_of_the_repository_is_read_from_another_folder(tmp_path, unheavy):
+def test_a_config_of_the_repository_is_read_from_another_folder(tmp_path):
     command = [sys.executable, "-m", "gnexp.train", f"--config={ROOT}/configs/smoke_sweep.py", "--config.epochs=0"]
     gnexp_alone = tmp_path / "site"
     gnexp_alone.mkdir()
