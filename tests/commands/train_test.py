@@ -46,7 +46,10 @@ def _figures(directory: pathlib.Path) -> dict:
         (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
         (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
         (["--config.model=3"], ["config.model is a section"]),
-        (["--config.model.filters=(8,8)", "--config.model.filters=(16,16)"], ["config.model.filters is given twice"]),
+        (
+            ["--config.model.filters=(8,8)", "--config.model.filters=(16,16)"],
+            ["config.model.args.filters is given twice"],
+        ),
         (["--config.data.validation=2000"], ["config.data.validation=2000", "1437"]),
         (["--config=configs/fmnist.py"], ["--config is given twice"]),
         (["--flagfile=x"], ["--flagfile=x"]),
