@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from gnexp.group_normalization import GroupNormalization
+from gnexp.norms import table
 from gnexp.norms.by_name import Norm
 from gnexp.norms.fitted import FittedGroupNormalization
 from gnexp.norms.ghost_batch import GhostBatchNormalization
@@ -152,10 +153,16 @@ def test_a_frozen_norm_is_a_constant_affine_that_no_step_changes():
     ],
 )
 def test_groups_fit_the_channels(arguments, channels, groups):
-    x = drawn(2, 3, 3, channels)
-    layer = Norm("group", **arguments, epsilon=1e-3)(name="norm")
-    expected = keras.layers.GroupNormalization(groups, epsilon=1e-3)(x)
-    np.testing.assert_allclose(as_float64(layer(x)), as_float64(expected), rtol=1e-3, atol=1e-4)
+    model = keras.Sequential([keras.Input((3, 3, channels)), Norm("group", **arguments)(name="norm")])
+    (row,) = table.rows(model)
+    assert (row.path, row.groups, row.channels_per_group) == ("norm", groups, channels // groups)
+
+
+def test_fitted_groups_compute_what_keras_computes_with_their_number():
+    x = drawn(2, 3, 3, 24)
+    expected = keras.layers.GroupNormalization(3, epsilon=1e-3)(x)
+    found = Norm("group", channels_per_group=16, fit="gcd", epsilon=1e-3)()(x)
+    np.testing.assert_allclose(as_float64(found), as_float64(expected), rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(
