@@ -7,6 +7,7 @@ that the config asks for made by it or, where it has no parameter for them, in t
 import contextlib
 import dataclasses
 import traceback
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -109,8 +110,9 @@ def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: int, norm: by_na
     _check(model, config.name, shape, outputs)
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         if not own and norm is not None:
-            # The layers that are replaced have their own dtype policy and epsilon.
-            model = swapped(model, dataclasses.replace(norm, dtype=None))
+            with warnings.catch_warnings(action="ignore"):  # A training says by itself what `swapped` warns of.
+                # The layers that are replaced have their own dtype policy.
+                model = swapped(model, dataclasses.replace(norm, dtype=None))
         if config.weight_standardization:
             model = standardize(model)
     return model
