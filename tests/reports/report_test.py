@@ -428,7 +428,8 @@ def test_the_real_command_line(known, tmp_path):
         for options, directory in ((["-X", "importtime"], known[0]), ([], tmp_path / "absent"))
     )
     stdout, stderr = good.communicate(timeout=100)
-    assert (good.returncode, stdout) == (0, f"{known[0] / 'report' / 'README.md'}\n")
+    written = "".join(f"{known[0] / 'report' / name}\n" for name in ("README.md", "index.html"))
+    assert (good.returncode, stdout) == (0, written)
     imported = {line.rpartition("|")[2].strip() for line in stderr.splitlines() if line.startswith("import time:")}
     assert len(imported) > 100
     assert not {"tensorflow", "keras", "keras_tuner"} & imported

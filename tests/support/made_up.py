@@ -66,7 +66,7 @@ def _times(folder: pathlib.Path, number: int, seed: int, message: str | None) ->
     (folder / "config.json").write_text("{}")
     began = BEGAN + number // 4 * 200 + 60 * seed
     start = datetime.datetime.fromtimestamp(began, datetime.UTC).isoformat(timespec="seconds")
-    process = {"started": start, "host": f"node-{number % 2}", "command": ["python", "-m", "gnexp.train"]}
+    process = {"started": start, "host": f"node-{number % 2}", "command": ["python", "mine.py"]}
     (folder / "provenance.json").write_text(json.dumps([process]))
     if message:
         (folder / "result.json").write_text(json.dumps({"status": "failure", "message": message}))

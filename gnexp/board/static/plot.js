@@ -31,7 +31,7 @@ export async function draw(place, traces, layout, revision = "") {
   const styled = {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
-    font: { color: text, family: "inherit", size: 12 },
+    font: { color: text, family: "inherit", size: parseFloat(getComputedStyle(document.body).fontSize) - 2 },
     colorway: COLORS,
     margin: { l: 60, r: 20, t: 30, b: 50 },
     hovermode: "closest",
