@@ -62,6 +62,8 @@ def train(asked: ConfigDict, directory: pathlib.Path | None, ray_address: str | 
 
 def _training(config: ConfigDict, splits: Splits | None, directory: pathlib.Path) -> None:
     done = result.finished(directory)
+    if done:  # The summary shows its figures.
+        result.check_history(directory / files.RESULT, done.history)
     print(f"workdir: {directory}" + (" (finished already)" if done else ""), flush=True)
     if not done:
         with native_stderr(directory / files.BACKEND_LOG):
