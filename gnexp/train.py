@@ -124,6 +124,7 @@ def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, netwo
 
 def _show(done: Result, directory: pathlib.Path) -> None:
     """Shows a training that has ended, also where nothing can be written any more."""
+    result.check_history(directory / files.RESULT, done.history)  # The summary shows its figures.
     print(f"workdir: {directory} (finished already)", flush=True)
     with contextlib.suppress(OSError):
         folder.remove_checkpoint(directory)

@@ -149,7 +149,7 @@ def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
     kept = read_csv(table)[1] if table.exists() else None
     ended = dict(result.read(directory, kept) or {})
     if "history" in ended:
-        history = ended.pop("history")
+        result.check_history(directory / files.RESULT, history := ended.pop("history"))
     elif kept is not None:
         result.check_history(table, history := kept)
     else:

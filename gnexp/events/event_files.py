@@ -116,6 +116,7 @@ class EventFiles:
         self._pending: dict[str, bytes] = {}
         if state:
             self._resume(state, source or directory)
+        self.write()
 
     def _resume(self, state: Mapping[str, Any], source: pathlib.Path) -> None:
         known = files.checked(source, dict(state), State)
@@ -134,7 +135,6 @@ class EventFiles:
             if known.checksums is not None and checksum != known.checksums.get(run):
                 raise DamagedError(self._path(run), "its checksum is wrong")
             self._checksums[run] = checksum
-        self.write()
 
     def _path(self, run: str) -> pathlib.Path:
         """Returns the path of a run's file; raises DamagedError if it leads out of the session's folder."""

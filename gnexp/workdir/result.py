@@ -15,7 +15,7 @@ STOPPED = "stopped"
 
 
 class Figures(TypedDict):
-    """The figures of an epoch (`gnexp.training.epoch.Epoch` as a dict) that a record of it must have."""
+    """The figures of an epoch of a classification (`gnexp.training.epoch.Epoch` as a dict)."""
 
     epoch: Annotated[int, Meta(ge=1)]
     loss: float
@@ -99,15 +99,17 @@ def read(directory: pathlib.Path, history: list[dict[str, Any]] | None = None) -
 def check_result(path: pathlib.Path, values: Any) -> None:
     """Raises DamagedError unless `values`, which a file holds, are those of a `Result`."""
     done = files.checked(path, values, Result)
-    check_history(path, done.history)
+    check_history(path, done.history, dict[str, int | float])
+    if any(done.objective not in epoch for epoch in done.history):
+        raise DamagedError(path, f"an epoch has no {done.objective}")
     if done.best_epoch > len(done.history):
         raise DamagedError(path, f"best_epoch is {done.best_epoch}, of {len(done.history)} epochs")
 
 
-def check_history(path: pathlib.Path, history: Any) -> None:
-    """Raises DamagedError unless `history`, which a file holds, has the figures of the epochs 1, 2 and so on."""
-    files.checked(path, history, list[Figures])
-    if [figures["epoch"] for figures in history] != list(range(1, len(history) + 1)):
+def check_history(path: pathlib.Path, history: Any, kind: Any = Figures) -> None:
+    """Raises DamagedError unless `history`, which a file holds, has the epochs 1, 2 and so on, each of type `kind`."""
+    files.checked(path, history, list[kind])
+    if [figures.get("epoch") for figures in history] != list(range(1, len(history) + 1)):
         raise DamagedError(path, "its epochs are not 1, 2 and so on")
 
 

@@ -21,7 +21,7 @@ _SOON = 0.01
 
 
 class Nursery:
-    """Runs `gnexp.train` in forks, one at a time; a context that leaves no process behind."""
+    """Runs the command in forks, one at a time; a context that leaves no process behind."""
 
     def __init__(self, log: pathlib.Path):
         """Starts the process that is forked; `log` gets what the forks say."""
@@ -45,7 +45,7 @@ class Nursery:
         """Runs the command, and kills it with SIGKILL after `patience` seconds.
 
         Args:
-          argv: the flags of `gnexp.train`.
+          argv: its flags.
           patience: in seconds.
           worker_after: after how many seconds to kill one of its processes first, or None.
 
@@ -78,7 +78,7 @@ def _command(argv: Sequence[str], log: int) -> None:
     multiprocessing.get_context = lambda method=None: real("fork" if method == "spawn" else method)
     from gnexp import train
 
-    sys.argv = ["gnexp.train", *argv]
+    sys.argv = ["train", *argv]
     code = 1
     try:
         train.main()
@@ -115,8 +115,8 @@ def _main(log: str) -> None:
 
     import gnexp.data.digits
     import gnexp.sweeps.sweep
-    import gnexp.train
     import gnexp.training.run  # noqa: F401
+    from gnexp import train  # noqa: F401
 
     print("ready", flush=True)
     for line in sys.stdin:

@@ -147,6 +147,7 @@ def test_what_an_older_gnexp_wrote_is_read(tmp_path):
         {"history": [{**_EPOCH, "epoch": 2}]},
         {"history": [{**_EPOCH, "loss": "0.5"}]},
         {"history": [{"epoch": 1}]},
+        {"history": [{**_EPOCH, "more": []}]},
         {"validation": []},
     ],
     ids=str,
