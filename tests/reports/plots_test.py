@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import threading
 import warnings
+from concurrent import futures
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from gnexp.analysis.answer import Answer
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
 from gnexp.analysis.trainings import CURVES, Group, Record
-from gnexp.reports import answer_plots, sweep_plots, trainings_plots
+from gnexp.reports import answer_plots, page, sweep_plots, trainings_plots
+from gnexp.reports.page import Section
 from gnexp.space import choice, floats
 from gnexp.space.parse import parse_space
 from gnexp.workdir import result
@@ -122,3 +125,27 @@ def test_answers(cases):
         ]
         failed = Answer({"model.groups": 2 ** len(values)}, 0, 1, None, ())
         _drawn(answer_plots.error([*answers, failed], "model.groups"))
+
+
+def test_reports_of_one_folder_at_once_leave_one_of_them_whole(tmp_path, monkeypatch):
+    begun, inside = threading.Barrier(4), []
+    write = page._write
+
+    def watched(*arguments):
+        inside.append(len(inside))
+        assert len(inside) == 1, "another report is being written"
+        write(*arguments)
+        inside.clear()
+
+    def report(number):
+        figure = sweep_plots.importance(["model.l2"], [number], [0.0])
+        begun.wait()
+        page.write(tmp_path, f"# {number}", [Section("A", [], f"a-{number}", figure)], board=True)
+
+    monkeypatch.setattr(page, "_write", watched)
+    with futures.ThreadPoolExecutor(4) as pool:
+        list(pool.map(report, range(4)))
+    found = sorted(path.name for path in (tmp_path / "report").iterdir())
+    text = (tmp_path / "report" / "README.md").read_text()
+    assert [name for name in found if "tfevents" not in name] == ["README.md", f"a-{text[2]}.png"]
+    assert f"a-{text[2]}.png" in text and len(found) == 3

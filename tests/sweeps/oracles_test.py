@@ -423,10 +423,13 @@ def test_random_search_has_all_whole_numbers_of_a_logarithmic_range(tmp_path):
     assert sorted(values["model.args.units"] for values in ran) == list(range(1, 31))
 
 
-def _side_by_side(config, folder, slots):
+def _side_by_side(config, folder, slots, reopen=False):
     """Returns the values of every trial of a sweep with `slots` trials at a time; the youngest ends first."""
     driver, running = _Driver(config, folder), {}
     while True:
+        if reopen:  # killed
+            driver.open()
+            running = {slot: driver.oracle.ongoing_trials[f"tuner{slot}"] for slot in running}
         for slot in set(range(slots)) - set(running):
             before = driver.oracle.get_state()["seed_state"]
             trial = driver.oracle.create_trial(f"tuner{slot}")
@@ -455,3 +458,10 @@ def test_tuners_that_learn_end_with_several_at_a_time(tmp_path, tuner, trials):
     config.epochs, config.sweep.max_trials = 9, trials
     found = _side_by_side(config, tmp_path, slots=3)
     assert len(found) == len({json.dumps(values) for values in found.values()}) == trials
+
+
+def test_kills_do_not_change_what_bayesian_proposes_beside_running_trials(tmp_path):
+    config = _small("bayesian", groups=choice(1, 2, 4, 8), epsilon=floats(1e-7, 1e-2, sampling="log"))
+    config.sweep.max_trials = 12
+    unbroken = _side_by_side(config, tmp_path / "a", slots=3)
+    assert _side_by_side(config, tmp_path / "b", slots=3, reopen=True) == unbroken
