@@ -23,7 +23,7 @@ from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
 from gnexp.terminal import command_line, exit, limits, places, signals
 from gnexp.terminal.stderr import native_stderr
-from gnexp.training import console
+from gnexp.training import console, memory
 from gnexp.workdir import code, files, folder, result
 from gnexp.workdir.result import Result
 
@@ -49,6 +49,8 @@ def train(
       GnexpError: the training or the sweep cannot run, failed, or was stopped.
     """
     checks.check(asked, ray_address)
+    for each in memory.largest(asked):
+        memory.check_at_once(each)
     stored = folder.check(directory) if directory else None
     if stored:
         config, why = resume_config(asked, stored), "The workdir began with that dataset; another needs a new one.\n"
@@ -153,6 +155,8 @@ def _remark(lines: list[str], directory: pathlib.Path) -> None:
 
 def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     sweep = "sweep" in config
+    for each in memory.largest(config):
+        memory.check_at_once(each)
     if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
         if sweep:

@@ -43,6 +43,8 @@ def _run(main: Callable[[], None]) -> None:
         if received := signals.received():  # before there was anything to save; a library may have changed the error
             name = signal.Signals(received[0]).name
             _fail(f"stopped by {name}. To run it again: {shlex.join(sys.orig_argv)}", 128 + received[0])
+        if isinstance(error, MemoryError):
+            _fail("out of memory", 1)
         if not isinstance(error, (GnexpError, OSError)):
             raise
         _fail(_message(error), error.exit_code if isinstance(error, GnexpError) else 2)

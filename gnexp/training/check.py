@@ -19,7 +19,7 @@ from gnexp.norms.by_name import Norm
 from gnexp.space.domain import Entry
 from gnexp.space.space import Space, combine
 from gnexp.tasks.classification import Classification
-from gnexp.training import backend
+from gnexp.training import backend, memory
 
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
@@ -42,6 +42,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     Raises:
       FunctionError: a network does not build, or cannot take a batch; with the first cause, its file and its line.
       UserError: a number of groups does not fit the channels of a norm.
+      MemoryTooSmallError: a training would not fit into memory.
     """
     backend.prepare(config.deterministic)
     shape, task = splits.train[0].shape[1:], Classification(splits.labels)
@@ -54,6 +55,8 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         if space is None:
             raise
         raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
+    for each in memory.largest(config):
+        memory.check(each, task.outputs)
     _forget_names()
     model = build(first.model, shape, task.outputs, first.precision)
     images, labels = (part[:_IMAGES] for part in splits.train)

@@ -14,7 +14,7 @@ from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
 from gnexp.norms import table
 from gnexp.tasks.task import Evaluation
-from gnexp.training import backend, dashboard
+from gnexp.training import backend, dashboard, memory
 from gnexp.training.console import Console, TerminalConsole
 from gnexp.training.loop import StoppedError, Training, kernel
 from gnexp.training.resume import Resumed, begin_again, restore, resume
@@ -68,10 +68,13 @@ def train(
 
     Raises:
       DivergedError: the loss is NaN or infinite.
+      MemoryTooSmallError: the training cannot fit into memory; it has not begun, and nothing is recorded.
+      OutOfMemoryError: memory ran out.
       InterruptedTrainingError: SIGINT or SIGTERM stopped the training; everything is saved.
       OSError: for example, the disk is full; the last checkpoint is intact.
-      After every error, the dashboard shows FAILURE and `result.json` holds the message.
+      After every other error, the dashboard shows FAILURE and `result.json` holds the message.
     """
+    memory.check(config, len(splits.labels))
     (directory / files.RESULT).unlink(missing_ok=True)
     console = console or TerminalConsole(config.epochs, config.objective)
     _append_provenance(directory, config, execution, console)
@@ -79,7 +82,7 @@ def train(
     found.events.forget_failure()
     start = _session_start(config, execution)
     try:
-        with stop_signals(directory) as received, interruptions(received, directory):
+        with stop_signals(directory) as received, interruptions(received, directory), memory.in_one_line():
             training = Training(config, splits)
             norms = table.rows(training.model)
             console.norms(table.summary(norms), table.check(norms, training.model.name))

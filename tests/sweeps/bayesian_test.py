@@ -19,7 +19,7 @@ from gnexp.sweeps.oracles.gaussian_process import GaussianProcess
 pytestmark = pytest.mark.any_backend
 
 _NOISE, _BETA = 1e-4, 2.6  # keras-tuner's
-_PATHS = ("model.l2", "model.epsilon", "model.conv_dropout", "model.dense_dropout", "optimizer.momentum")
+_PATHS = ("model.args.l2", "model.epsilon", "model.args.conv_dropout", "model.args.dense_dropout", "optimizer.momentum")
 
 
 def _scored(seed, count, dimensions, noise=0.02):

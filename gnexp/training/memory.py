@@ -1,0 +1,188 @@
+"""Refuses a training that cannot fit into memory, before it begins, and says in one line that memory ran out.
+
+The estimates are lower bounds, compared with all the memory that a process could ever have here: what they refuse
+cannot run, whatever else does. This module imports no Keras before `check`.
+"""
+
+import contextlib
+import functools
+import itertools
+import json
+import math
+import os
+import pathlib
+import re
+import resource
+from collections.abc import Iterator
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from gnexp.config.stored import to_json
+from gnexp.data.splits import SHAPE
+from gnexp.errors import GnexpError, first_line
+from gnexp.space.domain import Entry, is_numeric
+from gnexp.space.parse import parse_space
+from gnexp.space.space import combine
+
+_MOST_CHECKED = 100
+_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
+_CGROUPS, _OWN_CGROUPS = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
+_MATTERING = ("model.", "optimizer.name", "data.batch_size", "precision")
+_EXHAUSTED = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Unable to allocate")
+
+
+class MemoryTooSmallError(GnexpError):
+    """A training needs more memory than there is; in a sweep, its trial fails."""
+
+    exit_code = 2
+
+
+class OutOfMemoryError(GnexpError):
+    """Memory ran out during a training."""
+
+
+def limit() -> int:
+    """Returns how many bytes of memory this process can have at most: by the machine, its cgroup and its ulimit."""
+    limits = [_machine(), *_of_cgroups()]
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return min([*limits, soft] if soft != resource.RLIM_INFINITY else limits)
+
+
+def _machine() -> int:
+    with contextlib.suppress(OSError, ValueError, KeyError):  # There is no /proc on macOS.
+        rows = (line.split() for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
+        kilobytes = {row[0]: int(row[1]) for row in rows}
+        return 1024 * (kilobytes["MemTotal:"] + kilobytes["SwapTotal:"])
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _of_cgroups() -> Iterator[int]:
+    """Yields the limits of this process's cgroup and of those above it, version 2 or 1; "max" is none."""
+    try:
+        lines = _OWN_CGROUPS.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers in ("", "memory"):
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            folder = _CGROUPS / controllers / path.lstrip("/")
+            # In a container the path may be that of the host, so that only the root is there.
+            for file in (above / name for above in (folder, *folder.parents) if above.is_relative_to(_CGROUPS)):
+                with contextlib.suppress(OSError, ValueError):
+                    yield int(file.read_text())
+
+
+def largest(config: ConfigDict) -> Iterator[ConfigDict]:
+    """Yields the config of a training, or the configs of those trials of a sweep that may take most memory.
+
+    Of numbers only the largest values are taken, of other choices each. On Ray, trials run on other machines, where
+    each checks itself.
+    """
+    if "sweep" not in config:
+        yield config
+        return
+    if config.sweep.executor == "ray":
+        return
+    space = parse_space(config)
+    parents = {entry.when[0] for entry in space.entries if entry.when and entry.path.startswith(_MATTERING)}
+    entries = [entry for entry in space.entries if entry.path in parents or entry.path.startswith(_MATTERING)]
+
+    def values(entry: Entry) -> list:
+        every = entry.checked()
+        return [max(every)] if all(map(is_numeric, every)) and entry.path not in parents else every
+
+    for chosen in itertools.islice(combine(entries, values), _MOST_CHECKED):
+        yield space.config(config, chosen)
+
+
+def check_at_once(config: ConfigDict) -> None:
+    """Checks the weights of the network `cnn` of a training's config, without Keras; `check` checks every network.
+
+    Raises:
+      MemoryTooSmallError: naming the keys, their values and the figures.
+    """
+    if config.model.name != "cnn":
+        return
+    filters, units = tuple(config.model.args.filters), config.model.args.units
+    channels = [SHAPE[-1], *filters]
+    side = max(1, (SHAPE[0] - 2 * len(filters)) // 2)
+    parameters = sum(9 * a * b for a, b in itertools.pairwise(channels)) + side**2 * channels[-1] * units
+    # Each with its gradient, and once more for the best epoch.
+    _compare(
+        3 * 4 * parameters, parameters, f"config.model.args.units={units} with config.model.args.filters={filters}"
+    )
+
+
+def check(config: ConfigDict, outputs: int = 1) -> None:
+    """Checks what a training takes at least: weights, gradients, the optimizer's slots and activations.
+
+    A GPU has its own memory. With one, only the weights are checked, which are kept outside of it as well.
+
+    Args:
+      config: the config of the training.
+      outputs: the number of the network's outputs.
+
+    Raises:
+      MemoryTooSmallError: naming the keys, their values and the figures.
+    """
+    from gnexp.training import backend
+
+    cost = _cost(json.dumps(to_json(config.model)), config.precision, outputs)
+    batch, optimizer = config.data.batch_size, config.optimizer.name
+    gpu = "gpu" in " ".join(backend.devices()).lower()
+    needed = 2 * cost.weights if gpu else cost.training(batch, _slots(json.dumps(to_json(config.optimizer))))
+    layer, count = cost.largest
+    what = f"config.data.batch_size={batch} with config.optimizer.name={optimizer!r} and config.model"
+    _compare(needed, cost.parameters, f"{what} (whose layer {layer!r} has {count:,} parameters)")
+
+
+@functools.lru_cache
+def _cost(model: str, precision: str, outputs: int) -> Any:
+    from gnexp.models import build, cost
+
+    return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), SHAPE, outputs, precision))
+
+
+@functools.lru_cache
+def _slots(optimizer: str) -> int:
+    from gnexp.models import cost
+    from gnexp.training import optimizers
+
+    # Keras's own optimizer for XLA has no scratch memory.
+    schedule = ConfigDict({"name": "constant"})
+    return cost.slots(optimizers.build(ConfigDict(json.loads(optimizer)), schedule, 1, 1, jit_compile=True))
+
+
+def _compare(needed: int, parameters: int, what: str) -> None:
+    if needed > (most := limit()):
+        raise MemoryTooSmallError(
+            f"{what} is not allowed: training the network's {parameters:,} parameters takes at least {size(needed)} "
+            f"of memory, and this process can have {size(most)}"
+        )
+
+
+def size(count: float) -> str:
+    """Returns a number of bytes in words."""
+    power = min(int(math.log(max(count, 1), 1024)), len(_UNITS) - 1)
+    return f"{count / 1024**power:.3g} {_UNITS[power]}"
+
+
+@contextlib.contextmanager
+def in_one_line() -> Iterator[None]:
+    """Says of a backend's error that memory ran out what it is.
+
+    Raises:
+      OutOfMemoryError: TensorFlow, JAX or NumPy could not allocate an array.
+    """
+    try:
+        yield
+    except Exception as error:
+        lines = [line.strip() for line in str(error).splitlines() if _EXHAUSTED.search(line)]
+        if not lines and not isinstance(error, MemoryError):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory ({lines[0] if lines else first_line(error) or 'MemoryError'}): lower "
+            "config.data.batch_size, or choose a smaller network"
+        ) from error
