@@ -58,7 +58,8 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     for each in memory.largest(config):
         memory.check(each, task.outputs)
     _forget_names()
-    model = build(first.model, shape, task.outputs, first.precision)
+    with memory.in_one_line():
+        model = build(first.model, shape, task.outputs, first.precision)
     images, labels = (part[:_IMAGES] for part in splits.train)
     try:
         task.loss(labels, model(images, training=True))

@@ -10,6 +10,7 @@ from sklearn.gaussian_process.kernels import Matern
 from threadpoolctl import threadpool_limits
 
 from configs import fmnist_sweep
+from gnexp.config.paths import nested
 from gnexp.space import choice, floats
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.oracles import bayesian
@@ -72,9 +73,8 @@ def _config(dimensions):
     config.sweep.tuner, config.sweep.max_trials = "bayesian", 1000
     space = {}
     for path in _PATHS[:dimensions]:
-        section, key = path.split(".")
-        space.setdefault(section, {})[key] = floats(0.1, 0.9)
-    config.sweep.space = ConfigDict(space)
+        space[path] = floats(0.1, 0.9)
+    config.sweep.space = ConfigDict(nested(space))
     return config
 
 

@@ -1,6 +1,5 @@
 """A training that cannot fit into memory is refused beforehand, and one that runs out of it ends in a line."""
 
-import json
 import resource
 
 import keras
@@ -121,14 +120,12 @@ def test_what_does_not_fit_is_refused_with_its_figures_and_records_nothing(small
 
 
 @pytest.mark.any_backend
-def test_running_out_of_memory_is_one_line_and_a_failure(small, tmp_path, monkeypatch, train_here):
+def test_running_out_of_memory_is_one_line(tmp_path, monkeypatch, train_here):
     # The check is blind here, and the backend cannot have what the network asks for.
     monkeypatch.setattr(memory, "_compare", lambda *_: None)
     done = train_here("--config.model.units=1000000000", f"--workdir={tmp_path}")
     assert done.returncode == 1
     assert "out of memory (" in _said(done)
-    kept = json.loads((tmp_path / "result.json").read_text())
-    assert kept["status"] == "failure" and kept["message"].startswith("OutOfMemoryError: out of memory")
 
 
 @pytest.mark.any_backend
