@@ -266,3 +266,80 @@ def test_no_damage_passes_for_a_result(number, workdirs, tmp_path, capfd):
 @pytest.mark.parametrize("number", range(_FAST, _ALL))
 def test_no_damage_passes_for_a_result_in_hundreds_of_cases(number, workdirs, tmp_path, capfd):
     _check(number, workdirs, tmp_path, capfd)
+
+
+# What damage comes to
+
+
+@pytest.fixture
+def killed(workdirs, tmp_path):
+    """Gives a function that copies the killed workdir of a kind."""
+    return lambda kind: pathlib.Path(shutil.copytree(workdirs.folder / f"{kind}-killed", tmp_path / kind))
+
+
+def _checkpoint_of(kind: str, directory: pathlib.Path) -> pathlib.Path:
+    return (directory if kind == "training" else directory / "trials/0001/seed-0") / files.CHECKPOINT
+
+
+def _cut(path: pathlib.Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _misshape(path: pathlib.Path) -> None:
+    """Gives an array another shape, in an archive that is whole."""
+    saved = checkpoint.load(path)
+    saved.arrays["model.0"] = saved.arrays["model.0"].reshape(-1)
+    checkpoint.save(path, saved)
+
+
+def _lead_out(path: pathlib.Path) -> None:
+    saved = checkpoint.load(path)
+    saved.events["name"] = str(path.parent.parent / ".." / ".bashrc")
+    checkpoint.save(path, saved)
+
+
+@pytest.mark.parametrize(("kind", "damage"), [("sweep", _cut), ("training", _misshape), ("sweep", _lead_out)])
+def test_a_damaged_checkpoint_is_said_and_set_aside_and_its_training_begins_again(
+    killed, workdirs, capfd, kind, damage
+):
+    directory = killed(kind)
+    path = _checkpoint_of(kind, directory)
+    damage(path)
+    content, home = path.read_bytes(), list(directory.parent.iterdir())
+    capfd.readouterr()
+    assert _train(kind, directory) == 0
+    (said,) = [line for line in capfd.readouterr().out.splitlines() if "is damaged (" in line]
+    assert f"{path} is damaged" in said and "kept as state.npz.damaged, and the training begins again" in said
+    assert _account(kind, directory) == workdirs.accounts[kind]
+    assert _curves(directory) == workdirs.curves[kind]
+    assert list(directory.parent.iterdir()) == home
+    if kind == "training":
+        assert path.with_name("state.npz.damaged").read_bytes() == content
+
+
+@pytest.mark.parametrize(("kind", "where"), [("training", ""), ("sweep", "trials/0001/seed-0"), ("sweep", "")])
+def test_a_damaged_event_file_is_written_anew_and_no_epoch_is_trained_again(killed, workdirs, capfd, kind, where):
+    directory = killed(kind)
+    (path,) = (directory / where).glob("events.out.tfevents.*")
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+    capfd.readouterr()
+    assert _train(kind, directory) == 0
+    said = capfd.readouterr().out
+    assert f"{path} is damaged (its checksum is wrong)" in said
+    assert "begins again" not in said
+    assert _account(kind, directory) == workdirs.accounts[kind]
+    assert _curves(directory) == workdirs.curves[kind]
+
+
+@pytest.mark.parametrize(
+    "events", [{"name": "/tmp/.bashrc"}, {"name": "../.bashrc"}, {"pending": {"": "YWxpYXMgbHM9cm0="}}], ids=str
+)
+def test_a_sweep_whose_events_would_lead_elsewhere_is_refused(killed, capfd, events):
+    directory = killed("sweep")
+    path = directory / "experiment.json"
+    record = files.read_json(path)
+    record["events"] |= events
+    files.write_json(path, record)
+    capfd.readouterr()
+    assert _train("sweep", directory) == 2
+    assert capfd.readouterr().err.startswith(f"gnexp: {path} is damaged (")

@@ -12,7 +12,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from gnexp.data.load import load
 from gnexp.errors import DivergedError, UserError
 from gnexp.events.event_files import EventFiles
-from gnexp.training.run import train
+from gnexp.training.run import Execution, train
 from gnexp.workdir import checkpoint, files, result
 from gnexp.workdir.folder import opened, remove_checkpoint
 
@@ -155,3 +155,18 @@ def test_a_death_at_any_point_of_the_end_is_made_good(small, tmp_path, monkeypat
     assert tags["."]["test_accuracy"] == tags["train"]["epoch_loss"] == [0]
     assert _status(tmp_path) == api_pb2.STATUS_SUCCESS
     assert not (tmp_path / files.CHECKPOINT).exists()
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("former", [None, b"PK no archive"], ids=["missing", "damaged"])
+def test_without_the_checkpoint_that_it_continues_a_training_begins_at_its_first_epoch(small, tmp_path, former, capfd):
+    small.epochs = 1
+    path = tmp_path / "former" / "state.npz"
+    path.parent.mkdir()
+    if former:
+        path.write_bytes(former)
+    execution = Execution("group", {}, (), epochs=1, start=path)
+    with opened(tmp_path / "later", small) as config:
+        done = train(config, load(config.data), tmp_path / "later", execution=execution)
+    assert len(done.history) == 1
+    assert f"{path} is damaged" in capfd.readouterr().out
