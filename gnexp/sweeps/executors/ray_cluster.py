@@ -5,6 +5,7 @@ import os
 import pathlib
 import secrets
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -165,13 +166,21 @@ def _init(options: dict[str, Any], directory: pathlib.Path, received: list[int],
 
     threading.Thread(target=init, daemon=True).start()
     while not tried.wait(_SECONDS_TO_A_SIGNAL):
+        _take_signals_back()
         if received:
             raise InterruptedTrainingError(received[0], "before its next trial; everything is saved", directory)
         if _head_died():
             logs = options.get("_temp_dir")
             raise ClusterLostError("its gcs_server died while it started" + (f", see {logs}" if logs else ""))
+    _take_signals_back()
     if raised:
         raise raised[0]
+
+
+def _take_signals_back() -> None:
+    """Puts this process's handlers back in the place of Ray's own, which end it before anything is saved."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.getsignal(signum))
 
 
 def _head_died() -> bool:
