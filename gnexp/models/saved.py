@@ -4,13 +4,15 @@ import contextlib
 import importlib
 import pathlib
 import sys
+import zipfile
 from collections.abc import Iterator
 
 import keras
 
 from gnexp.config import open_sections
-from gnexp.errors import UserError
+from gnexp.errors import DamagedError, UserError
 from gnexp.workdir import files
+from gnexp.workdir.folder import read_config
 
 
 def load(directory: pathlib.Path) -> keras.Model:
@@ -25,7 +27,7 @@ def load(directory: pathlib.Path) -> keras.Model:
     Raises:
       UserError: the folder holds no finished training, or its model cannot be loaded.
     """
-    config = files.read_json(directory / files.CONFIG)
+    config = read_config(directory)
     if config is None or not (directory / files.MODEL).exists():
         raise UserError(f"{directory} holds no finished training")
     kept = directory / files.CODE
@@ -38,10 +40,26 @@ def load(directory: pathlib.Path) -> keras.Model:
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, keras.Layer)
     }
+    path = directory / files.MODEL
+    _check_archive(path)
     try:
-        return keras.saving.load_model(directory / files.MODEL, custom_objects=classes)
+        return keras.saving.load_model(path, custom_objects=classes)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{directory / files.MODEL} cannot be loaded: {error}") from error
+        raise UserError(f"{path} cannot be loaded: {error}") from error
+
+
+def _check_archive(path: pathlib.Path) -> None:
+    """Raises DamagedError unless each file in the archive has its checksum: Keras reads only parts of them."""
+    why = "restore it, or train again in another --workdir"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except OSError:
+        raise
+    except Exception as error:  # whatever zipfile raises for a file that is no archive
+        raise DamagedError(path, error, why) from error
+    if damaged:
+        raise DamagedError(path, f"the checksum of {damaged} is wrong", why)
 
 
 def _module(source: pathlib.Path) -> str:

@@ -78,7 +78,7 @@ def _make(out: pathlib.Path) -> None:
 
 
 def _copy_remarks(directory: pathlib.Path, out: pathlib.Path) -> None:
-    if lines := files.read_json(directory / files.REMARKS):
+    if lines := files.read_lines(directory / files.REMARKS):
         files.write_json(out / files.REMARKS, lines)
 
 

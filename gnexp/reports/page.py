@@ -75,7 +75,7 @@ def remarks(directories: Iterable[pathlib.Path]) -> str:
     """Returns what trainings or a sweep said before their first step, as a paragraph; empty if that was nothing."""
     said: dict[str, list[str]] = {}
     for directory in directories:
-        for line in files.read_json(directory / files.REMARKS) or ():
+        for line in files.read_lines(directory / files.REMARKS):
             said.setdefault(line, []).append(directory.resolve().name)
     return "".join(f"\n\n**Note** ({', '.join(names)}): {line}." for line, names in said.items())
 

@@ -49,9 +49,11 @@ def keep(directory: pathlib.Path, code: Code, changed: Sequence[str]) -> None:
     """
     kept = directory / files.CODE
     if changed:
-        earlier = files.read_json(kept / files.CODE_CHANGES) or []
+        path = kept / files.CODE_CHANGES
+        earlier = files.read_json(path)
+        earlier = [] if earlier is None else files.checked(path, earlier, list[dict[str, Any]])
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        files.write_json(kept / files.CODE_CHANGES, [*earlier, {"time": now, "changes": list(changed)}])
+        files.write_json(path, [*earlier, {"time": now, "changes": list(changed)}])
     for name, path in code.files.items():
         copy = kept / name
         copy.parent.mkdir(parents=True, exist_ok=True)

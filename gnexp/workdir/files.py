@@ -220,6 +220,16 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def read_lines(path: pathlib.Path) -> list[str]:
+    """Returns the lines that a JSON file holds, such as the remarks; [] if there is no such file.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    lines = read_json(path)
+    return [] if lines is None else checked(path, lines, list[str])
+
+
 def trial_folder(directory: pathlib.Path, trial_id: str) -> pathlib.Path:
     """Returns the folder of a trial of the sweep in `directory`, which holds a folder for each execution."""
     return directory / TRIALS / trial_id

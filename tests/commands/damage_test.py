@@ -17,7 +17,9 @@ from tensorboard.backend.event_processing.event_multiplexer import EventMultiple
 
 from gnexp import report, train
 from gnexp.analysis.sweep import read_trials
+from gnexp.errors import DamagedError
 from gnexp.events.event_files import EventFiles
+from gnexp.models import saved
 from gnexp.workdir import checkpoint, files, result
 
 pytestmark = pytest.mark.any_backend
@@ -287,15 +289,15 @@ def _cut(path: pathlib.Path) -> None:
 
 def _misshape(path: pathlib.Path) -> None:
     """Gives an array another shape, in an archive that is whole."""
-    saved = checkpoint.load(path)
-    saved.arrays["model.0"] = saved.arrays["model.0"].reshape(-1)
-    checkpoint.save(path, saved)
+    found = checkpoint.load(path)
+    found.arrays["model.0"] = found.arrays["model.0"].reshape(-1)
+    checkpoint.save(path, found)
 
 
 def _lead_out(path: pathlib.Path) -> None:
-    saved = checkpoint.load(path)
-    saved.events["name"] = str(path.parent.parent / ".." / ".bashrc")
-    checkpoint.save(path, saved)
+    found = checkpoint.load(path)
+    found.events["name"] = str(path.parent.parent / ".." / ".bashrc")
+    checkpoint.save(path, found)
 
 
 @pytest.mark.parametrize(("kind", "damage"), [("sweep", _cut), ("training", _misshape), ("sweep", _lead_out)])
@@ -343,3 +345,13 @@ def test_a_sweep_whose_events_would_lead_elsewhere_is_refused(killed, capfd, eve
     capfd.readouterr()
     assert _train("sweep", directory) == 2
     assert capfd.readouterr().err.startswith(f"gnexp: {path} is damaged (")
+
+
+def test_a_model_with_a_byte_changed_is_not_loaded(workdirs, tmp_path):
+    directory = pathlib.Path(shutil.copytree(workdirs.folder / "training-finished", tmp_path / "training"))
+    path = directory / files.MODEL
+    content = bytearray(path.read_bytes())
+    content[content.index(b"model.weights.h5") + 5000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DamagedError, match=f"{path} is damaged .the checksum of model.weights.h5 is wrong"):
+        saved.load(directory)
