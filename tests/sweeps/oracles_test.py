@@ -36,7 +36,7 @@ def _small(tuner, **entries):
     """Returns a sweep over few values."""
     config = fmnist_sweep.get_config()
     config.sweep.tuner = tuner
-    args = {"l2": entries.pop("l2")} if "l2" in entries else {}
+    args = {key: entries.pop(key) for key in ("l2", "units") if key in entries}
     config.sweep.space = ConfigDict({"model": {"args": args, **(entries or ({} if args else _GROUPS))}})
     return config
 
