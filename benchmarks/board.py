@@ -80,6 +80,7 @@ def write_sweep(
                 result.write(folder, done)
                 (folder / files.PROVENANCE).write_text('[{"started": "2026-01-01T00:00:00+00:00", "host": "node"}]')
             state = {"trial_id": name, "status": "COMPLETED", "message": None, "score": score}
+            state |= {"metrics": {}, "best_step": 0}
             state["hyperparameters"] = {"space": [], "values": values}
             files.write_json(directory / files.ORACLE / f"trial_{name}" / "trial.json", state)
 

@@ -14,6 +14,7 @@ from gnexp.analysis.sweep import Swept
 from gnexp.board.watched import Kept, Watched
 from gnexp.config.objective import OBJECTIVES
 from gnexp.config.paths import flatten
+from gnexp.errors import UserError
 from gnexp.space.domain import in_order, is_numeric
 from gnexp.workdir import files, result
 
@@ -29,7 +30,7 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
     """
     changed = watched.since(version)
     rows = [row(kept) for kept in (watched.trials.values() if changed is None else changed)]
-    found = {"version": watched.version, "all": changed is None, "trials": rows, **state(watched)}
+    found = {"version": watched.version, "all": changed is None, "complete": watched.complete, "trials": rows, **state(watched)}
     if changed is None:
         swept = watched.swept()
         config = swept.config
@@ -50,7 +51,11 @@ def state(watched: Watched) -> dict[str, Any]:
     """Returns how far a sweep has got, and what cannot be read of it."""
     swept = watched.swept()
     count = collections.Counter(trial.status for trial in swept.trials)
-    ended = files.read_json(watched.directory / files.RESULT) or {}
+    ended, problems = {}, list(watched.problems.values())
+    try:
+        ended = files.read_json(watched.directory / files.RESULT) or {}
+    except UserError as error:
+        problems.append(str(error))
     last, expected = watched.last_sign(), answer_words.expected(swept)
     finished = swept.kept or ended.get("status") == result.SUCCESS
     best = swept.best[0] if swept.best else None
@@ -63,7 +68,7 @@ def state(watched: Watched) -> dict[str, Any]:
         "last": last,
         "now": time.time(),
         "left": None if finished else _left(watched, expected),
-        "problems": list(watched.problems.values())[:_MOST_PROBLEMS],
+        "problems": problems[:_MOST_PROBLEMS],
     }
 
 
@@ -174,11 +179,9 @@ def importance(swept: Swept) -> dict[str, Any]:
 
 def name_of_network(config: dict[str, Any]) -> str:
     """Returns what a flat config says of its network, in one word or a few."""
-    for path in ("model.name", "model.network", "model.function"):
-        if config.get(path):
-            return str(config[path])
-    norm = config.get("model.norm", "")
-    return f"{norm}{config.get('model.groups', '')}" if norm == "group" else str(norm)
+    norm = str(config.get("model.norm", ""))
+    groups = config.get("model.groups", "") if norm == "group" else ""
+    return f"{config.get('model.name', '')} {norm}{groups}".strip()
 
 
 def title(directory: pathlib.Path, name: str) -> str:

@@ -81,7 +81,8 @@ def gather(board: Board) -> dict[str, Any]:
         if entry["kind"] != SWEEP:
             keep("training", name)
             continue
-        sweep = keep("sweep", name)
+        while not (sweep := keep("sweep", name)).get("complete", True):
+            pass
         if "problem" in sweep:
             continue
         for route in ("answer", "importance", "timeline"):

@@ -11,6 +11,7 @@ from gnexp.board.watched import Watched
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.workdir import files
+from gnexp.workdir.folder import read_config
 
 _DATA, _TUNER = "data.name", "sweep.tuner"
 
@@ -48,7 +49,7 @@ class Lists:
 
 
 def _sweep(path: pathlib.Path, watched: Watched) -> dict[str, Any]:
-    config = flatten(files.read_json(path / files.CONFIG))
+    config = flatten(read_config(path) or {})
     about = {"data": config.get(_DATA), "tuner": config.get(_TUNER), "objective": config.get("objective")}
     about["network"] = content.name_of_network(config)
     ended = files.read_json(path / files.RESULT) or {}
@@ -64,4 +65,4 @@ def _sweep(path: pathlib.Path, watched: Watched) -> dict[str, Any]:
         }
     with watched.lock:
         watched.refresh()
-        return about | content.state(watched)
+        return about | content.state(watched) | ({} if watched.complete else {"pending": True})

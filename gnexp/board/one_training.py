@@ -5,8 +5,9 @@ from typing import Any
 
 from gnexp.analysis.trainings import Record, read_training
 from gnexp.board import content, one_trial
+from gnexp.config.defaults import fill_in
 from gnexp.config.objective import OBJECTIVES
-from gnexp.workdir import files
+from gnexp.workdir.folder import read_config
 
 _FIGURES = ("best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "status", "message")
 
@@ -50,7 +51,8 @@ def training(directory: pathlib.Path) -> dict[str, Any]:
 
 
 def _read(directory: pathlib.Path) -> Record:
-    config = files.read_json(directory / files.CONFIG)
+    config = read_config(directory)
     if config is None:
         raise LookupError(f"{directory.name} was deleted or moved")
+    fill_in(config)
     return read_training(directory, config)

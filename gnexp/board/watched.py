@@ -15,11 +15,13 @@ from gnexp.analysis.outcomes import RUNNING, Outcome
 from gnexp.analysis.sweep import Swept, read_sweep, read_trial
 from gnexp.board.folders import signature
 from gnexp.config.stored import from_json
-from gnexp.errors import UserError
+from gnexp.errors import DamagedError, UserError
 from gnexp.space.parse import parse_space
 from gnexp.workdir import files
+from gnexp.workdir.folder import read_config
 
 _SECONDS = 0.2  # for which what was read counts as new: several panels ask at the same time
+_LONGEST = 1.0  # seconds of reading, after which what is known by then is answered
 
 
 @dataclasses.dataclass
@@ -47,6 +49,7 @@ class Watched:
     Attributes:
       directory: the workdir.
       trials: each trial as it was read, by id and in order.
+      complete: whether all trials were read; otherwise the next refresh goes on.
       problems: what could not be read, by the name of what is damaged.
       bars: when each execution ran, by its folder; `timeline` fills it.
       lock: held by whoever uses the sweep.
@@ -62,7 +65,9 @@ class Watched:
 
     def _clear(self) -> None:
         self.trials: dict[str, Kept] = {}
+        self.complete = False
         self.problems: dict[str, str] = {}
+        self._damaged: dict[str, Any] = {}  # the signature of what a problem is about
         self._config: ConfigDict | None = None
         self._config_signature: Any = None
         self._number = 0
@@ -88,7 +93,7 @@ class Watched:
           UserError: the config cannot be read.
         """
         with self.lock:
-            if time.monotonic() - self._read_at < _SECONDS:
+            if self.complete and time.monotonic() - self._read_at < _SECONDS:
                 return
             self._refresh()
             self._read_at = time.monotonic()
@@ -98,16 +103,12 @@ class Watched:
         if state != self._config_signature:
             self._clear()
             self._birth = secrets.token_hex(4)
-            config = files.read_json(self.directory / files.CONFIG)
-            if config is None:
-                raise LookupError(f"{self.directory.name} was deleted or moved")
-            self._config = from_json(config)
-            parse_space(self._config)
+            self._config = _config(self.directory)
             self._config_signature = state
             if state[1]:
                 swept = read_sweep(self.directory)
                 self.trials = {each.trial_id: _kept(each, state[1], None, 1) for each in swept.trials}
-                self._number = 1
+                self._number, self.complete = 1, True
         if not state[1]:
             self._read_trials()
 
@@ -115,29 +116,32 @@ class Watched:
         number, before = self._number + 1, dict(self.problems)
         first = self._config.seed
         seeds = range(first, first + self._config.sweep.executions)
-        present = set()
-        for folder in _folders(self.directory / files.ORACLE):
+        folders = {folder.rpartition("trial_")[2]: folder for folder in _folders(self.directory / files.ORACLE)}
+        self.complete, deadline = True, time.monotonic() + _LONGEST
+        for trial_id, folder in sorted(folders.items()):
             path = f"{folder}/trial.json"
-            state = signature(path)
-            if state is None:
-                continue
-            trial_id = folder.rpartition("trial_")[2]
-            present.add(trial_id)
-            known = self.trials.get(trial_id)
+            state, known = signature(path), self.trials.get(trial_id)
             results = () if known and known.outcome.status != RUNNING else self._results(trial_id, seeds)
-            if known and known.signature[0] == state and (not results or known.signature[1] == results):
+            if state is None or (known and known.signature == (state, results or known.signature[1])):
                 continue
+            if self._damaged.get(trial_id) == (state, results):
+                continue
+            if time.monotonic() > deadline:
+                self.complete = False
+                break
             try:
                 outcome = read_trial(self.directory, pathlib.Path(path), seeds)
             except (UserError, LookupError, TypeError, ValueError, AttributeError) as error:
                 self.problems[trial_id] = f"trial {trial_id} cannot be read: {error}"
+                self._damaged[trial_id] = state, results
                 continue
             self.problems.pop(trial_id, None)
+            self._damaged.pop(trial_id, None)
             self.trials[trial_id] = _kept(outcome, (state, results), state[0] / 1e9, number)
-        gone = self.trials.keys() - present
+        gone = self.trials.keys() - folders.keys()
         for trial_id in gone:
             del self.trials[trial_id]
-        self.problems = {name: text for name, text in self.problems.items() if name in present}
+        self.problems = {name: text for name, text in self.problems.items() if name in folders}
         if gone:  # No patch says that a trial is gone.
             self._birth = secrets.token_hex(4)
         if gone or before != self.problems or any(kept.changed == number for kept in self.trials.values()):
@@ -168,6 +172,18 @@ class Watched:
         running = [kept.signature[1] for kept in self.trials.values() if kept.outcome.status == RUNNING and kept.ended]
         times += [state[0] / 1e9 for states in running for state in states if state]
         return max(times, default=None)
+
+
+def _config(directory: pathlib.Path) -> ConfigDict:
+    values = read_config(directory)
+    if values is None:
+        raise LookupError(f"{directory.name} was deleted or moved")
+    try:
+        config = from_json(values)
+        parse_space(config)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a table that nothing has checked
+        raise DamagedError(directory / files.CONFIG, repr(error)) from error
+    return config
 
 
 def _folders(oracle: pathlib.Path) -> list[str]:

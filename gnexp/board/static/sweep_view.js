@@ -57,6 +57,7 @@ export function sweepView(name, back) {
     if (!counts) return;
     const best = sweep.best();
     const parted = [
+      sweep.about.complete === false && "reading ...",
       `${counts.completed + counts.failed} of ${count(expected, "trial")}`,
       `${counts.failed} failed`,
       finished ? "finished" : `${counts.running} running`,
@@ -72,11 +73,17 @@ export function sweepView(name, back) {
   async function refresh() {
     const news = await sweep.refresh();
     sayState();
-    if (!news || !sweep.about.counts) return true;
-    if (!panels.trials) build();
-    await Promise.all(Object.values(panels).map((panel) => panel.refresh()));
-    return true;
+    const complete = sweep.about.complete !== false;
+    if ((!news && complete === wasComplete) || !sweep.about.counts) return complete;
+    const first = !panels.trials;
+    if (first) build();
+    // While a large sweep is read for the first time, the table follows, and the pictures wait for all of it.
+    const parts = complete || first ? Object.values(panels) : [panels.trials];
+    wasComplete = complete;
+    await Promise.all(parts.map((panel) => panel.refresh()));
+    return complete;
   }
+  let wasComplete = true;
 
   function changed(changes) {
     if ("trial" in changes) {
@@ -87,9 +94,9 @@ export function sweepView(name, back) {
   }
 
   const first = async () => {
-    await refresh();
+    const complete = await refresh();
     if (chosenValue("trial") && sweep.about.counts) one.open(chosenValue("trial"));
-    return true;
+    return complete;
   };
   let started = false;
   return {
@@ -133,7 +140,8 @@ export function compareSweeps(names, back) {
 
   async function refresh() {
     const news = (await Promise.all(sweeps.map((sweep) => sweep.refresh()))).some(Boolean);
-    if (!news) return true;
+    const complete = sweeps.every((sweep) => sweep.about.complete !== false);
+    if (!news) return complete;
     const known = sweeps.filter((sweep) => sweep.about.counts);
     const rows = known.map((sweep) => {
       const best = sweep.best();
@@ -151,7 +159,7 @@ export function compareSweeps(names, back) {
     );
     if (!panels.length && known.length === sweeps.length) build();
     await Promise.all(panels.map((panel) => panel.refresh()));
-    return true;
+    return complete;
   }
   return { element, refresh, redraw: () => panels.forEach((panel) => panel.refresh()), changed: () => {}, close: () => panels.forEach((panel) => panel.close()) };
 }
