@@ -30,7 +30,13 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
     """
     changed = watched.since(version)
     rows = [row(kept) for kept in (watched.trials.values() if changed is None else changed)]
-    found = {"version": watched.version, "all": changed is None, "complete": watched.complete, "trials": rows, **state(watched)}
+    found = {
+        "version": watched.version,
+        "all": changed is None,
+        "complete": watched.complete,
+        "trials": rows,
+        **state(watched),
+    }
     if changed is None:
         swept = watched.swept()
         config = swept.config
