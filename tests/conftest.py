@@ -15,6 +15,9 @@ from configs import fmnist, smoke
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# Of pytest. A fixture of a module may have run a command before `handlers` sees them.
+_HANDLERS = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+
 # First on PYTHONPATH, this module stands for TensorFlow, JAX and Keras and reports an import of them.
 _POISON = "raise SystemExit('imported before the mistake was found')"
 
@@ -28,9 +31,8 @@ def frozen() -> None:
 @pytest.fixture(autouse=True)
 def handlers():
     """Restores the signal handlers, which a command changes for the rest of its process."""
-    former = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
-    yield former
-    for signum, handler in former.items():
+    yield _HANDLERS
+    for signum, handler in _HANDLERS.items():
         signal.signal(signum, handler)
 
 

@@ -5,6 +5,7 @@ import datetime
 import fcntl
 import os
 import pathlib
+import tempfile
 import time
 from collections.abc import Iterator
 from typing import Any, TextIO
@@ -41,6 +42,9 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
         over = stored and "sweep" not in stored and result.finished(directory)  # What has ended is only shown.
         if not over and not os.access(nearest, os.W_OK | os.X_OK):
             raise UserError(f"--workdir={directory} is not allowed: {nearest} cannot be written to")
+        if nearest != directory:
+            with tempfile.TemporaryDirectory(dir=nearest, prefix=".gnexp-"):
+                pass  # Some file systems, such as /proc, refuse a folder whatever its mode says.
         inhabited = nearest == directory and any(not entry.name.startswith(".") for entry in directory.iterdir())
     except OSError as error:  # for example, the name is too long
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error

@@ -139,7 +139,7 @@ exit.run(lambda: files.write_json(pathlib.Path({str(path)!r}), ["x" * 200]))
         (["--config.data.batch_size=1000000000"], "config.data.batch_size=1000000000 is not allowed: there are 1293 i"),
         (["--config.epochs=\u0663"], "--config.epochs=\u0663 is not allowed: its digits must be 0 to 9"),
         (["--config.epochs", "\u0663"], "--config.epochs=\u0663 is not allowed: its digits must be 0 to 9"),
-        (["--config.model.filters=(\u0668,16)"], "--config.model.filters=(\u0668,16) is not allowed: its digits"),
+        (["--config.model.filters=(\u0668,16)"], "--config.model.args.filters=(\u0668,16) is not allowed: its digits"),
     ],
 )
 def test_what_could_not_be_meant_is_refused(train_here, tmp_path, arguments, says):

@@ -77,7 +77,7 @@ def _swept(values, objective="val_loss"):
     """Returns a sweep of trials with these scores, of two seeds with up to two epochs, and of one that failed."""
     config = smoke_sweep.get_config()
     config.objective = objective
-    config.sweep.space = ConfigDict({"model": {"groups": choice(1, 2, 4, 8), "l2": floats(0.0, 1.0)}})
+    config.sweep.space = ConfigDict({"model": {"groups": choice(1, 2, 4, 8), "args": {"l2": floats(0.0, 1.0)}}})
     trials = [
         Outcome(f"{number:04}", _chosen(number), outcomes.COMPLETED, None, (_result(value, objective, number % 3),) * 2)
         for number, value in enumerate(values)
@@ -87,7 +87,7 @@ def _swept(values, objective="val_loss"):
 
 
 def _chosen(number):
-    return {"model.groups": 2**number, "model.l2": number / 4}
+    return {"model.groups": 2**number, "model.args.l2": number / 4}
 
 
 def _result(value, objective, epochs):
@@ -138,7 +138,7 @@ def test_reports_of_one_folder_at_once_leave_one_of_them_whole(tmp_path, monkeyp
         inside.clear()
 
     def report(number):
-        figure = sweep_plots.importance(["model.l2"], [number], [0.0])
+        figure = sweep_plots.importance(["model.args.l2"], [number], [0.0])
         begun.wait()
         page.write(tmp_path, f"# {number}", [Section("A", [], f"a-{number}", figure)], board=True)
 
