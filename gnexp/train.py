@@ -64,17 +64,19 @@ def train(
     if done:
         _show(done, directory)
     else:
-        _work(config, directory, ray_address, allow_changed_code)
+        _work(config, directory, ray_address, allow_changed_code, begins=stored is None)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
 
 
-def _work(config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool) -> None:
+def _work(
+    config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool, begins: bool
+) -> None:
     # The data is read and the network built first, so that a mistake is reported before anything is written.
     source = code.of(config)
     changed = code.changes(directory, source, allow_changed) if directory else []
     splits = load(config.data)
-    if not (directory and folder.check(directory)):
+    if begins:
         _check_batches(config, splits)
     network, log = _check(config, splits)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)

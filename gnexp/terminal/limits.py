@@ -6,8 +6,8 @@ import resource
 from gnexp.config.schema import BACKENDS
 from gnexp.errors import UserError
 
-# The smallest training (configs/smoke.py on 2 cores) takes 2,530,000 kB of address space on TensorFlow and 3,310,000 on
-# JAX; more cores take more.
+# In kB of address space. configs/smoke.py on 2 cores needs 2,530,000 with TensorFlow and 3,310,000 with JAX; every core
+# adds to that.
 _LEAST = {"tensorflow": 2_400_000, "jax": 3_000_000}
 
 

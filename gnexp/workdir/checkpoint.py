@@ -77,11 +77,9 @@ def load(path: pathlib.Path) -> Checkpoint | None:
       DamagedError: it is not as `save` wrote it.
       UserError: a newer gnexp wrote it.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
+    arrays = _arrays_of(path)
+    if arrays is None:
         return None
-    arrays = _arrays_of(path, content)
     meta = _meta(path, arrays)
     if "arrays" in meta and sorted(arrays) != meta["arrays"]:
         raise DamagedError(path, "it lacks arrays", _REMEDY)
@@ -100,14 +98,15 @@ def history(path: pathlib.Path) -> list[dict[str, Any]]:
       DamagedError: it is not as `save` wrote it.
       UserError: a newer gnexp wrote it.
     """
+    arrays = _arrays_of(path, [_META])
+    return [] if arrays is None else _meta(path, arrays)["progress"].get("history", [])
+
+
+def _arrays_of(path: pathlib.Path, names: Sequence[str] | None = None) -> dict[str, np.ndarray] | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return []
-    return _meta(path, _arrays_of(path, content, [_META]))["progress"].get("history", [])
-
-
-def _arrays_of(path: pathlib.Path, content: bytes, names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        return None
     try:
         return _arrays(content, names)
     except Exception as error:  # whatever zipfile and NumPy raise for a file that is none of theirs

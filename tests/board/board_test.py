@@ -250,11 +250,11 @@ def test_a_damaged_trial_is_named_and_the_others_are_shown(logdir, ask, damage):
     (problem,) = found["problems"]
     assert problem.startswith("trial 0002 cannot be read")
     path.write_text(good)
-    mended = ask("sweep", SWEEP, found["version"])
-    assert [row["id"] for row in mended["trials"]] == ["0002"] and not mended["problems"]
+    repaired = ask("sweep", SWEEP, found["version"])
+    assert [row["id"] for row in repaired["trials"]] == ["0002"] and not repaired["problems"]
 
 
-def test_a_damaged_config_is_said_and_once_it_is_mended_all_is_shown(logdir, ask):
+def test_a_damaged_config_is_said_and_once_it_is_repaired_all_is_shown(logdir, ask):
     version = ask("sweep", SWEEP)["version"]
     path = logdir / SWEEP / "config.json"
     good = path.read_text()
