@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 
 from gnexp.config.defaults import fill_in
-from gnexp.config.open_sections import Named
+from gnexp.config.named import Named
 from gnexp.config.paths import flatten, nested
 from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
@@ -47,8 +47,10 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
     config = ConfigDict(_with_tuples(values))
     config.model = Named(config.model)
     fill_in(config)
-    # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
+    config.task = Named(config.task)
+    # As in `base`: a fraction may be changed to a count or to a word.
     config.data.validation = FieldReference(config.data.validation, field_type=object)
+    config.task.class_weight = FieldReference(config.task.class_weight, field_type=object)
     return config
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import groups, open_sections
+from gnexp.config import groups, objective, open_sections
 from gnexp.config.paths import flatten, is_of_space
 from gnexp.config.schema import FIELDS, is_key
 from gnexp.errors import UserError
@@ -84,6 +84,7 @@ def validate(config: ConfigDict) -> None:
         if path in flat and not key.accepts(flat[path]):
             raise bad_value(path, flat[path])
     open_sections.check(flat)
+    objective.check(flat, objective.figures(flat))
     validate_together(flat)
     if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
