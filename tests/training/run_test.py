@@ -76,7 +76,8 @@ def test_every_tag_has_each_step_once(done):
 
 def test_the_test_accuracy_is_that_of_the_model_kept(done):
     config, directory, outcome = done
-    images, labels = load(config.data).test
+    test = load(config.data).test
+    images, labels = test.inputs, test.targets
     model = keras.saving.load_model(directory / files.MODEL)
     assert not model.compiled, "the last epoch's optimizer, which is of no use to the best weights"
     logits = model.predict(images, verbose=0)
