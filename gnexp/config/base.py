@@ -14,7 +14,7 @@ Every value can be changed from the command line as well: --config.model.groups=
 
 from ml_collections import ConfigDict, FieldReference
 
-from gnexp.config.open_sections import Named
+from gnexp.config.named import Named
 
 
 def get_config() -> ConfigDict:
@@ -28,14 +28,19 @@ def get_config() -> ConfigDict:
     config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
     config.native = True  # norms by a C++ kernel, with TensorFlow on a CPU and a compiler; ignored elsewhere
 
-    config.data = ConfigDict()
-    config.data.name = "fashion_mnist"  # or digits, which come with scikit-learn
+    config.data = Named()
+    # Or digits, mnist, cifar10, cifar100, image_folder, image_pairs, arrays, or a function: "package.module:function".
+    config.data.name = "fashion_mnist"
+    config.data.args = ConfigDict()  # its keyword arguments
     config.data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
     config.data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
     config.data.batch_size = 128
     config.data.train_size = 0  # train only on the first images, as many as this; 0 takes all
     # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
     config.data.validation = FieldReference(0.1, field_type=object)
+    config.data.test = FieldReference(0.2, field_type=object)  # likewise, where the data has no test set of its own
+    config.data.split_seed = 0  # of what is held out; -1 holds out the last images
+    config.data.memory = FieldReference("", field_type=object)  # "2GB": larger data is read while training; '': half
 
     config.model = Named()
     config.model.name = "cnn"  # or mlp, resnet, unet, or a function of your own: "package.module:function"

@@ -13,12 +13,11 @@ from ml_collections import ConfigDict, FieldReference
 
 from gnexp.config import arguments
 from gnexp.config.fields import Field, Kind
+from gnexp.config.named import NAME, Named
 from gnexp.config.paths import ARGS, SPACE
 from gnexp.errors import UserError
 from gnexp.functions import names, signature
 from gnexp.functions.signature import REQUIRED, UNREADABLE, Parameter, Signature
-
-NAME = "name"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,11 +28,13 @@ class Open:
       built_in: the functions, `package.module:function`, by their names in a config.
       arguments: the fields of their arguments, likewise; of other functions, the signature says what there is.
       given: the parameters that gnexp itself gives, so that `args` cannot.
+      not_searched: why a sweep cannot search the arguments; empty if it can.
     """
 
     built_in: Mapping[str, str]
     arguments: Mapping[str, Mapping[str, Field]]
     given: frozenset[str]
+    not_searched: str = ""
 
     def accepts(self, name: Any) -> bool:
         """Tells whether a section may have a name."""
@@ -54,34 +55,13 @@ SECTIONS: Mapping[str, Open] = {
         arguments=arguments.MODELS,
         given=_GIVEN_TO_NETWORKS,
     ),
+    "data": Open(
+        built_in={name: f"gnexp.data.{name}:read" for name in arguments.DATASETS},
+        arguments=arguments.DATASETS,
+        given=frozenset({"data_directory"}),
+        not_searched="a sweep has one dataset",
+    ),
 }
-
-
-class _OrPlain(type):
-    """Lets a plain ConfigDict take the place of a `Named`: ConfigDict accepts only a value of the former type."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, ConfigDict)
-
-
-class Named(ConfigDict, metaclass=_OrPlain):
-    """An open section in which another name takes along no argument that was given for the former one."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        """Sets a key; a new `name` empties `args`."""
-        args = self.get(ARGS)
-        if key == NAME and value != self.get(NAME, value) and isinstance(args, ConfigDict) and args:
-            shown = ", ".join(f"{argument}={given!r}" for argument, given in args.items())
-            object.__setattr__(self, "dropped", f"{shown}, given for {self[NAME]!r}")
-            self._fields[ARGS] = ConfigDict()
-        super().__setitem__(key, value)
-
-    def update(self, *other: Any, **values: Any) -> None:
-        """Updates values as a ConfigDict does, the name first."""
-        for each in (*other, values):
-            if NAME in each:
-                self[NAME] = each[NAME]
-            super().update({key: each[key] for key in each if key != NAME})
 
 
 def of(path: str) -> tuple[str, str] | None:
@@ -160,20 +140,22 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
     section, argument = of(path)
     name = named.get(f"{section}.{NAME}")
     if name in SECTIONS[section].built_in:
-        return SECTIONS[section].arguments[name].get(argument)
+        known_as = SECTIONS[section].arguments[name].get(argument)
+        why = SECTIONS[section].not_searched
+        return dataclasses.replace(known_as, not_searched=why) if known_as and why else known_as
     found = known(section, name)
     first = argument.partition(".")[0]
     if not found or (found.open and not found.get(first)):
-        return _field(Parameter(first))
-    return _field(parameter) if (parameter := found.get(first)) else None
+        return _field(section, Parameter(first))
+    return _field(section, parameter) if (parameter := found.get(first)) else None
 
 
-def _field(parameter: Parameter) -> Field:
+def _field(section: str, parameter: Parameter) -> Field:
     several = "it holds several values" if parameter.kind is tuple else ""
     return Field(
         Kind(lambda value: is_plain(value) and parameter.accepts(value), parameter.allowed),
         f"as in the function's `{parameter}`",
-        not_searched=several,
+        not_searched=SECTIONS[section].not_searched or several,
         several=bool(several),
     )
 

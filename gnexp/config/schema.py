@@ -3,6 +3,7 @@
 `docs/configs.md` has this as a table, which `make docs` writes.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,19 +26,36 @@ from gnexp.config.groups import FITS
 from gnexp.config.objective import OBJECTIVES
 
 BACKENDS = ("tensorflow", "jax")
-DATASETS = ("fashion_mnist", "digits")
+FALLBACKS = ("fashion_mnist", "digits")  # datasets without arguments that the configs of experiments are made for
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
-_NETWORKS = open_sections.SECTIONS["model"]
-_ONE_DATASET = "a sweep has one dataset"
+_NETWORKS, _DATASETS = open_sections.SECTIONS["model"], open_sections.SECTIONS["data"]
+_ONE_DATASET = _DATASETS.not_searched
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def _is_part(value: Any) -> bool:
+    return (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
 
 
 def _is_validation(value: Any) -> bool:
-    return value == "test" or (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
+    return value == "test" or _is_part(value)
+
+
+def in_bytes(value: Any) -> int | None:
+    """Returns how many bytes a value such as 2000000000 or "2GB" stands for; None if it stands for none."""
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?I?B?)", str(value).strip().upper(), re.ASCII)
+    if isinstance(value, bool) or not isinstance(value, (int, str)) or not found or found[2] not in _UNITS:
+        return None
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _is_memory(value: Any) -> bool:
+    return value == "" or bool(in_bytes(value))
 
 
 def _is_share(value: Any) -> bool:
@@ -67,9 +85,15 @@ _TRAINING = {
 }
 
 _DATA = {
-    "data.name": Field(choice(*DATASETS), "the dataset", not_searched=_ONE_DATASET),
+    "data.name": Field(Kind(_DATASETS.accepts, _DATASETS.allowed), "the dataset", not_searched=_ONE_DATASET),
+    "data.args": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the dataset's keyword arguments"),
+        "the dataset's arguments, each a key of its own ([data.md](data.md))",
+        not_searched=_ONE_DATASET,
+        default={},
+    ),
     "data.fallback": Field(
-        choice("", *DATASETS),
+        choice("", *FALLBACKS),
         "the dataset to use where `data.name` is not available; '' makes that an error",
         not_searched=_ONE_DATASET,
         may_change=True,
@@ -77,7 +101,7 @@ _DATA = {
     ),
     "data.directory": Field(
         Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
-        "where the files are; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
+        "where the files of Keras's datasets are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them",
         not_searched=_ONE_DATASET,
         may_change=True,
         shown=False,
@@ -92,6 +116,29 @@ _DATA = {
         Kind(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
         "how many of the training images are held out, or 'test' to validate on the test images",
         not_searched="trials could not be compared",
+    ),
+    "data.test": Field(
+        Kind(_is_part, "a fraction between 0 and 1, or a count of 1 or more"),
+        "how many images are held out for the test, where the data has no test images of its own",
+        not_searched="trials could not be compared",
+        shown=False,
+        default=0.2,
+    ),
+    "data.split_seed": Field(
+        integer(-1, 2**32 - 1),
+        "seed of what is held out, a share of each class; -1 holds out the last images instead, as `fashion_mnist` and "
+        "`digits` always do",
+        not_searched="trials could not be compared",
+        shown=False,
+        default=0,
+    ),
+    "data.memory": Field(
+        Kind(_is_memory, "bytes, such as 2000000000 or '2GB', or '' for half of what there is"),
+        "data that takes more than this is read while the network trains",
+        not_searched=_ONE_DATASET,
+        may_change=True,
+        shown=False,
+        default="",
     ),
 }
 
