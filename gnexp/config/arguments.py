@@ -1,6 +1,6 @@
 """The arguments of the built-in functions: what each may hold, and what it does.
 
-The functions themselves have the defaults; a test compares the two. docs/models.md and docs/data.md have this as tables.
+The functions themselves have the defaults; a test compares the two. docs/models.md and docs/data.md have tables.
 """
 
 from collections.abc import Mapping

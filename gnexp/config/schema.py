@@ -133,7 +133,7 @@ _DATA = {
         default=0,
     ),
     "data.memory": Field(
-        Kind(_is_memory, "bytes, such as 2000000000 or '2GB', or '' for half of what there is"),
+        Kind(_is_memory, "bytes, such as 2000000000 or '2GB', or '' for a fourth of what there is"),
         "data that takes more than this is read while the network trains",
         not_searched=_ONE_DATASET,
         may_change=True,

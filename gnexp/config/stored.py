@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -96,7 +97,7 @@ def make_absolute(config: Any, folder: pathlib.Path) -> None:
         args = part.get(ARGS) if isinstance(part, (Mapping, ConfigDict)) else None
         for argument, known_as in kind.arguments.get(part["name"], {}).items() if args else ():
             if known_as.path and isinstance(args.get(argument), str) and args[argument]:
-                args[argument] = str(folder.absolute() / pathlib.Path(args[argument]).expanduser())
+                args[argument] = os.path.normpath(folder.absolute() / pathlib.Path(args[argument]).expanduser())
 
 
 def record(asked: ConfigDict, dataset: str) -> ConfigDict:
