@@ -40,7 +40,7 @@ def get_config() -> ConfigDict:
     config.data.validation = FieldReference(0.1, field_type=object)
     config.data.test = FieldReference(0.2, field_type=object)  # likewise, where the data has no test set of its own
     config.data.split_seed = 0  # of what is held out; -1 holds out the last images
-    config.data.memory = FieldReference("", field_type=object)  # "2GB": larger data is read while training; '': a fourth
+    config.data.memory = FieldReference("", field_type=object)  # such as "2GB": larger data is read while training
 
     config.model = Named()
     config.model.name = "cnn"  # or mlp, resnet, unet, or a function of your own: "package.module:function"

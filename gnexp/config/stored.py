@@ -49,7 +49,7 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config for which `to_json` returned `values`; a key that did not exist then has its default."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
-    config = ConfigDict(_with_tuples(values))
+    config = ConfigDict(with_tuples(values))
     for section in SECTIONS:
         config[section] = Named(config[section])
     fill_in(config)
@@ -79,9 +79,10 @@ def check_stored(values: Any) -> None:
         raise ValueError("sweep.space is not a table")
 
 
-def _with_tuples(values: Any) -> Any:
+def with_tuples(values: Any) -> Any:
+    """Returns values that JSON gave back with the tuples that it made lists of."""
     if isinstance(values, Mapping):
-        return {key: _with_tuples(value) for key, value in values.items()}
+        return {key: with_tuples(value) for key, value in values.items()}
     return tuple(values) if isinstance(values, list) else values
 
 

@@ -28,10 +28,10 @@ def read(path: str) -> Mapping[str, Any]:
     if place.is_dir():
         files = {each.stem: each for each in sorted(place.glob("*.npy"))}
         return _splits(place, files, lambda name: _mapped(files[name]))
+    if place.is_file() and not zipfile.is_zipfile(place):
+        raise UserError(f"{place} is no .npz file: it must be one, or a folder of .npy files")
     try:
         with np.load(place) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise UserError(f"{place} holds a single array: it must be an .npz file, or a folder of .npy files")
             return _splits(place, archive, archive.__getitem__)
     except FileNotFoundError as error:
         raise UserError(f"config.data.args.path={path!r} is not allowed: there is no such file or folder") from error
@@ -44,8 +44,7 @@ def read(path: str) -> Mapping[str, Any]:
 def _damaged(path: pathlib.Path, error: Exception) -> UserError:
     if "allow_pickle" in str(error):
         return UserError(f"{path} holds Python objects: its arrays must be of numbers")
-    kind = "it is no .npz file" if isinstance(error, zipfile.BadZipFile) else first_line(error)
-    return UserError(f"{path} cannot be read: {kind}")
+    return UserError(f"{path} cannot be read: {first_line(error)}")
 
 
 def _mapped(path: pathlib.Path) -> np.ndarray:

@@ -43,7 +43,7 @@ def example(source: Source, index: int, where: str) -> tuple:
         raise FunctionError(f"{where}: example {index} cannot be read: {cause(error)}") from error
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
         raise UserError(
-            f"{where}: example {index} is a {type(found).__name__}: it must be (input, target) or (input, target, weight)"
+            f"{where}: example {index} is a {type(found).__name__}: it must be (input, target), or with a weight"
         )
     return tuple(found)
 

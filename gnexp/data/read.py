@@ -119,7 +119,7 @@ def _arrays(values: tuple, name: str) -> Arrays:
     if not counts[0]:
         raise UserError(f"{name} has no examples")
     # Only the inputs, and targets such as masks, may be too large for memory.
-    return Arrays([each if each[:1].nbytes > _SMALL else np.array(each) for each in arrays])
+    return Arrays([arrays[0], *(each if each[:1].nbytes > _SMALL else np.array(each) for each in arrays[1:])])
 
 
 def _in_memory(split: Split) -> Split:

@@ -49,7 +49,7 @@ VALUES = {
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
         "a fraction between 0 and 1, a count of 1 or more, or 'test'",
     ),
-    "data.test": ([1, 5000, 0.1, 0.999], [0, 0.0, 1.0, -1, True, NAN, "test", None], "a fraction between 0 and 1, or a"),
+    "data.test": ([1, 5000, 0.1, 0.999], [0, 0.0, 1.0, -1, True, NAN, "test", None], "a fraction between 0 and 1"),
     "data.split_seed": ([0, -1, 2**32 - 1], [-2, 2**32, 1.5, True, None], "whole number, -1 to 4294967295"),
     "data.memory": (
         ["", 1, 2 * 10**9, "2GB", "1.5 GiB", "500mb", "1000"],
