@@ -13,6 +13,9 @@ INPUTS, TARGETS, WEIGHTS = 0, 1, 2  # the parts of an example
 _FORMS = {INPUTS: as_inputs, TARGETS: as_targets, WEIGHTS: as_weights}
 
 
+Like = tuple[tuple[int, ...], np.dtype]  # of a row
+
+
 class Source(Protocol):
     """Examples that are read when they are asked for: tuples (input, target), or (input, target, weight)."""
 
@@ -48,6 +51,27 @@ def example(source: Source, index: int, where: str) -> tuple:
     return tuple(found)
 
 
+def converted(values: Sequence[Any], number: int, where: str, like: Like | None = None) -> np.ndarray:
+    """Returns one part of some examples as an array.
+
+    Args:
+      values: that part of each example.
+      number: `INPUTS`, `TARGETS` or `WEIGHTS`.
+      where: the name of the examples in messages.
+      like: the shape of a row and the dtype that the array must have; None for any.
+
+    Raises:
+      UserError: the examples differ in shape, or are not as they must be.
+    """
+    found = _FORMS[number](stacked(values, where), where)
+    if like and (found.shape[1:], found.dtype) != like:
+        raise UserError(
+            f"{where}: examples have the shapes {like[0]} and {found.shape[1:]}, {like[1]} and {found.dtype}: they must "
+            "be alike"
+        )
+    return found
+
+
 class Column:
     """A part of a source's examples; as an array, of which only what is asked for is read.
 
@@ -64,7 +88,7 @@ class Column:
     def __init__(self, source: Source, number: int, where: str):
         self.source, self.number, self.where = source, number, where
         self.rows = np.arange(len(source))
-        first = self[:1]
+        first = converted([example(source, 0, where)[number]], number, where)
         self.shape, self.dtype = (len(self.rows), *first.shape[1:]), first.dtype
 
     def __len__(self) -> int:
@@ -73,19 +97,13 @@ class Column:
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
         """Reads some of the examples: those of a slice, or those with the given indices."""
-        return self.convert([example(self.source, int(row), self.where) for row in self.rows[which]])
+        read = (example(self.source, int(row), self.where) for row in self.rows[which])
+        return converted([each[self.number] for each in read], self.number, self.where, self.like)
 
-    def convert(self, examples: Sequence[tuple]) -> np.ndarray:
-        """Returns this part of examples that have been read, as an array."""
-        values: Any = stacked([each[self.number] for each in examples], self.where)
-        found = _FORMS[self.number](values, self.where)
-        shape = getattr(self, "shape", found.shape)
-        if found.shape[1:] != shape[1:] or found.dtype != getattr(self, "dtype", found.dtype):
-            raise UserError(
-                f"{self.where} has examples of the shapes {shape[1:]} and {found.shape[1:]}, {self.dtype} and "
-                f"{found.dtype}: all must be alike"
-            )
-        return found
+    @property
+    def like(self) -> Like:
+        """The shape of a row, and the dtype."""
+        return self.shape[1:], self.dtype
 
     def part(self, which: slice | np.ndarray) -> "Column":
         """Returns some of the examples, without reading them."""

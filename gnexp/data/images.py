@@ -1,21 +1,29 @@
 """Image files: which there are, whether they can be decoded, and their pixels at the size that is asked for."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import io
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import cv2
 import numpy as np
+import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from gnexp.data import digests
+from gnexp.data.readers import cores
 from gnexp.errors import UserError, one_line
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _GREY = ("1", "L", "LA")
 _SHOWN = 3
+_JPEG = b"\xff\xd8"
+_AVERAGED = 1.5  # From this shrinking on, every pixel counts; otherwise the four nearest ones.
+cv2.setNumThreads(0)  # Images are read side by side, each by one thread.
 
 Size = int | Sequence[int] | None
 
@@ -63,8 +71,7 @@ def survey(paths: Sequence[pathlib.Path], mask: bool = False) -> list[Surveyed]:
 
 def in_threads(function, values: Sequence) -> list:
     """Returns the function's value for each of some values; decoding an image lets other threads run."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(threads) as pool:
+    with concurrent.futures.ThreadPoolExecutor(cores()) as pool:
         return list(pool.map(function, values, chunksize=16))
 
 
@@ -167,7 +174,7 @@ class Images:
         values: Sequence[int] = (),
     ):
         self._paths = [str(each.path) for each in images]
-        self._size, self._crop, self._mode = size, crop, "L" if grey else "RGB"
+        self._size, self._crop, self._grey = size, crop, grey
         self.digests = np.array([each.digest for each in images], np.uint64)
         self.targets = targets if isinstance(targets, np.ndarray) else None
         self._masks = [] if self.targets is not None else [str(each.path) for each in targets]
@@ -187,42 +194,67 @@ class Images:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Decodes an image, and its mask if it has one; raises UserError if it can no longer be decoded."""
-        image = self._read(self._paths[index], Image.Resampling.BILINEAR)
+        image = _again(decoded, self._paths[index], self._size, self._crop, self._grey)
         if self.targets is not None:
             return image, self.targets[index]
-        return image, self._numbers[self._read(self._masks[index], Image.Resampling.NEAREST)]
-
-    def _read(self, path: str, resampling: Image.Resampling) -> np.ndarray:
-        try:
-            with Image.open(path) as image:
-                if resampling == Image.Resampling.NEAREST:
-                    return np.asarray(resized(Image.fromarray(_indices(image)), self._size, self._crop, resampling))
-                image.draft(
-                    self._mode, (self._size[1], self._size[0])
-                )  # decodes a large JPEG to a half, fourth, eighth
-                if image.mode != self._mode:
-                    image = image.convert("RGBA").convert("RGB") if image.mode == "P" else image.convert(self._mode)
-                found = np.asarray(resized(image, self._size, self._crop, resampling))
-        except Exception as error:
-            raise UserError(f"{path} can no longer be decoded: {one_line(error)}") from error
-        return found[..., np.newaxis] if self._mode == "L" else found
+        return image, self._numbers[_again(_mask, self._masks[index], self._size, self._crop)]
 
 
-def resized(image: Image.Image, size: tuple[int, int], crop: bool, resampling: Image.Resampling) -> Image.Image:
-    """Returns an image at another size.
+def _again(read: Callable[..., np.ndarray], path: str, *arguments: Any) -> np.ndarray:
+    try:
+        return read(path, *arguments)
+    except Exception as error:  # whatever decoders raise for a damaged file
+        raise UserError(f"{path} can no longer be decoded: {one_line(error) or type(error).__name__}") from error
+
+
+def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndarray:
+    """Returns the pixels of an image file, as uint8 of shape (height, width, channels).
+
+    A JPEG is decoded to about the size that is wanted, which takes a part of the time.
 
     Args:
-      image: the image.
+      path: the file.
       size: (height, width).
       crop: whether the middle is cut out, so that the proportions stay.
-      resampling: how pixels are computed; bilinear shrinks by averaging.
+      grey: whether it gets one channel rather than three.
     """
-    height, width = size
-    if image.size == (width, height):
-        return image
-    box = None
+    content = pathlib.Path(path).read_bytes()
+    pixels = None
+    if content[:2] == _JPEG:
+        with contextlib.suppress(ValueError):  # CMYK, for example
+            pixels = simplejpeg.decode_jpeg(
+                content, "GRAY" if grey else "RGB", min_height=size[0], min_width=size[1], min_factor=1
+            )
+    if pixels is None:
+        mode = "L" if grey else "RGB"
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = np.asarray(image.convert("RGBA").convert(mode) if image.mode == "P" else image.convert(mode))
+    found = resized(pixels, size, crop)
+    return found if found.ndim == 3 else found[..., np.newaxis]
+
+
+def _mask(path: str, size: tuple[int, int], crop: bool) -> np.ndarray:
+    with Image.open(path) as image:
+        return resized(_indices(image), size, crop, mask=True)
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int], crop: bool, mask: bool = False) -> np.ndarray:
+    """Returns an image at another size; if it has a single channel, perhaps without that axis.
+
+    Args:
+      pixels: uint8 array of shape (height, width) or (height, width, channels).
+      size: (height, width).
+      crop: whether the middle is cut out, so that the proportions stay.
+      mask: whether values must not be mixed: the nearest pixel is taken.
+    """
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return pixels
     if crop:
-        scale = min(image.width / width, image.height / height)
-        left, top = (image.width - scale * width) / 2, (image.height - scale * height) / 2
-        box = (left, top, left + scale * width, top + scale * height)
-    return image.resize((width, height), resampling, box=box)
+        scale = min(height / size[0], width / size[1])
+        rows, columns = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
+        top, left = (height - rows) // 2, (width - columns) // 2
+        pixels = pixels[top : top + rows, left : left + columns]
+    shrinks = min(pixels.shape[0] / size[0], pixels.shape[1] / size[1]) >= _AVERAGED
+    kind = cv2.INTER_NEAREST if mask else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=kind)

@@ -1,6 +1,7 @@
 """Calls a dataset's function, and turns what it returns into arrays, or into columns that are read while training."""
 
 import collections
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from gnexp.data import digests, stream
 from gnexp.data.checks import Seen
 from gnexp.data.columns import INPUTS, TARGETS, WEIGHTS, Column, example
 from gnexp.data.forms import as_inputs, as_targets, as_weights
+from gnexp.data.readers import Processes
 from gnexp.data.rows import Arrays, is_mapped
 from gnexp.data.splits import Split
 from gnexp.errors import FunctionError, GnexpError, UserError
@@ -78,7 +80,12 @@ def parts(found: Mapping[str, Any], name: str, memory: int) -> dict[str, Split]:
     """
     lazy = {split: _split(found[split], where(name, split)) for split in SPLITS if split in found}
     fits = sum(each.inputs.nbytes + each.targets.nbytes for each in lazy.values()) <= memory
-    return {split: _in_memory(each) if fits else each for split, each in lazy.items()}
+    if fits:
+        return {split: _in_memory(each) for split, each in lazy.items()}
+    readers = Processes([each.inputs.source for each in lazy.values() if not each.in_memory])
+    return {
+        split: each if each.in_memory else dataclasses.replace(each, readers=readers) for split, each in lazy.items()
+    }
 
 
 def _split(value: Any, name: str) -> Split:
@@ -174,7 +181,7 @@ def looked_at(split: Split, name: str, given: Any) -> tuple[Seen, Split]:
         digests=np.concatenate(look.digests),
         content=content,
     )
-    return seen, Split(split.inputs, *look.gathered())
+    return seen, dataclasses.replace(split, **look.gathered())
 
 
 class _Look:
@@ -212,10 +219,11 @@ class _Look:
             if small:
                 kept.append(each)
 
-    def gathered(self) -> list[np.ndarray | Column | None]:
-        """Returns targets and weights, of which small ones are arrays now."""
-        parts = (self._split.targets, self._split.weights)
-        return [np.concatenate(kept) if kept else each for kept, each in zip(self._kept, parts, strict=True)]
+    def gathered(self) -> dict[str, np.ndarray]:
+        """Returns targets and weights that are small, as arrays."""
+        return {
+            name: np.concatenate(kept) for name, kept in zip(("targets", "weights"), self._kept, strict=True) if kept
+        }
 
 
 def _counted(targets: np.ndarray) -> dict[int, int]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gnexp.data.columns import Column
+from gnexp.data.readers import Processes
 from gnexp.errors import UserError
 
 SHAPE = (28, 28, 1)  # of the images of Fashion-MNIST, and of the digits as gnexp has them
@@ -21,11 +22,13 @@ class Split:
         not fit into memory.
       targets: array of shape (n, ...): int32 labels, masks, or floats, as the task has them; or a `Column`.
       weights: float32 array of shape (n,), the weight of each example in loss and figures; None where all have 1.
+      readers: the processes that read columns; None for threads of this process.
     """
 
     inputs: np.ndarray | Column
     targets: np.ndarray | Column
     weights: np.ndarray | None = None
+    readers: Processes | None = dataclasses.field(default=None, compare=False, repr=False)
 
     def __len__(self) -> int:
         """Returns the number of examples."""
@@ -42,7 +45,7 @@ class Split:
         def some(values: Any) -> Any:
             return values.part(which) if isinstance(values, Column) else None if values is None else values[which]
 
-        return Split(some(self.inputs), some(self.targets), some(self.weights))
+        return Split(some(self.inputs), some(self.targets), some(self.weights), self.readers)
 
 
 @dataclasses.dataclass(frozen=True)
