@@ -1,12 +1,13 @@
-"""An open section of a config: `name`, and in `args` its arguments."""
+"""Open sections as a config holds them: with another name, arguments go; from a signature, defaults come."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
+from gnexp.config.open_sections import NAME, SECTIONS, is_plain, known, of
 from gnexp.config.paths import ARGS
-
-NAME = "name"
+from gnexp.functions.signature import REQUIRED, UNREADABLE, Parameter
 
 
 class _OrPlain(type):
@@ -34,3 +35,66 @@ class Named(ConfigDict, metaclass=_OrPlain):
             if NAME in each:
                 self[NAME] = each[NAME]
             super().update({key: each[key] for key in each if key != NAME})
+
+
+def fill_in(config: Any) -> None:
+    """Adds the defaults of the arguments that a config does not give, where the function's source tells them.
+
+    Args:
+      config: a ConfigDict that is not locked, or the plain nested dicts of a stored config. A section whose function
+        cannot be found stays as it is.
+    """
+    for section in SECTIONS:
+        part = config.get(section) if isinstance(config, (Mapping, ConfigDict)) else None
+        if not isinstance(part, (Mapping, ConfigDict)) or not isinstance(part.get(ARGS), (Mapping, ConfigDict)):
+            continue
+        found = known(section, part.get(NAME))
+        for parameter in found.parameters if found else ():
+            if parameter.name not in part[ARGS] and parameter.default not in (REQUIRED, UNREADABLE):
+                _add(part[ARGS], parameter)
+
+
+def _add(args: Any, parameter: Parameter) -> None:
+    value = parameter.default
+    if not is_plain(value):
+        return
+    if isinstance(args, ConfigDict):
+        # A flag needs to know the type, which None alone would not tell.
+        value = tuple(value) if isinstance(value, list) else value
+        args[parameter.name] = value if value is not None else FieldReference(None, parameter.kind or object)
+    else:
+        args[parameter.name] = list(value) if isinstance(value, tuple) else value
+
+
+def choose(config: ConfigDict, section: str, name: str | None) -> str:
+    """Gives a section the name that a flag asks for, without the arguments of the former one.
+
+    Args:
+      config: not locked.
+      section: of the config.
+      name: the name, or None for the config's own.
+
+    Returns:
+      In words, which arguments were dropped, here or by the config file; "" if none were.
+    """
+    part = config.get(section)
+    if not isinstance(part, ConfigDict):
+        return ""
+    part = part if type(part) is Named else Named(part)
+    config._fields[section] = part
+    if name is not None and isinstance(part.get(NAME), str):
+        part[NAME] = name
+    dropped = part.__dict__.pop("dropped", "")
+    return dropped and f"config.{section}.{NAME} is {part[NAME]!r}: dropped {dropped}"
+
+
+def make_room(config: ConfigDict, path: str) -> None:
+    """Adds to an unlocked config an argument that a flag sets and that it lacks, so that the flag can be read."""
+    section, argument = of(path)
+    part = config.get(section)
+    args = part.get(ARGS) if isinstance(part, ConfigDict) else None
+    if not isinstance(args, ConfigDict) or "." in argument or argument in args:
+        return
+    found = known(section, part.get(NAME))
+    parameter = found and found.get(argument)
+    args[argument] = FieldReference(None, (parameter and parameter.kind) or object)

@@ -9,15 +9,15 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, FieldReference
-
 from gnexp.config import arguments
 from gnexp.config.fields import Field, Kind
-from gnexp.config.named import NAME, Named
+from gnexp.config.objective import FIGURES
 from gnexp.config.paths import ARGS, SPACE
 from gnexp.errors import UserError
 from gnexp.functions import names, signature
-from gnexp.functions.signature import REQUIRED, UNREADABLE, Parameter, Signature
+from gnexp.functions.signature import REQUIRED, Parameter, Signature
+
+NAME = "name"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,17 @@ class Open:
 
 
 _GIVEN_TO_NETWORKS = frozenset(
-    {"inputs", "input_tensor", "input_shape", "outputs", "classes", "num_classes", "classifier_activation", "norm"}
+    {
+        "inputs",
+        "input_tensor",
+        "input_shape",
+        "outputs",
+        "classes",
+        "num_classes",
+        "classifier_activation",
+        "norm",
+        "per_pixel",
+    }
 )
 SECTIONS: Mapping[str, Open] = {
     "model": Open(
@@ -60,6 +70,11 @@ SECTIONS: Mapping[str, Open] = {
         arguments=arguments.DATASETS,
         given=frozenset({"data_directory"}),
         not_searched="a sweep has one dataset",
+    ),
+    "task": Open(
+        built_in={name: f"gnexp.tasks.{name}:{name.capitalize()}" for name in FIGURES},
+        arguments={name: {} for name in FIGURES},  # They have keys of their own.
+        given=frozenset({"splits", "label_smoothing", "top_k", "class_weight"}),
     ),
 }
 
@@ -84,7 +99,10 @@ def function(section: str, name: str) -> str:
 def users(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns the functions in a config, or in plain nested dicts, that are not built in, by section."""
     found = {section: config[section][NAME] for section in SECTIONS if section in config}
-    return {section: name for section, name in found.items() if name not in SECTIONS[section].built_in}
+    found = {section: name for section, name in found.items() if name not in SECTIONS[section].built_in}
+    task = config.get("task") or {}
+    further = [task.get("loss", ""), *task.get("figures", ())]
+    return found | {f"task.{name}": name for name in further if ":" in name}
 
 
 def read(section: str, name: Any) -> Signature | None:
@@ -139,6 +157,8 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
     """
     section, argument = of(path)
     name = named.get(f"{section}.{NAME}")
+    if name is None:
+        return None
     if name in SECTIONS[section].built_in:
         known_as = SECTIONS[section].arguments[name].get(argument)
         why = SECTIONS[section].not_searched
@@ -165,69 +185,6 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(is_plain, value))
     return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
-
-
-def fill_in(config: Any) -> None:
-    """Adds the defaults of the arguments that a config does not give, where the function's source tells them.
-
-    Args:
-      config: a ConfigDict that is not locked, or the plain nested dicts of a stored config. A section whose function
-        cannot be found stays as it is.
-    """
-    for section in SECTIONS:
-        part = config.get(section) if isinstance(config, (Mapping, ConfigDict)) else None
-        if not isinstance(part, (Mapping, ConfigDict)) or not isinstance(part.get(ARGS), (Mapping, ConfigDict)):
-            continue
-        found = known(section, part.get(NAME))
-        for parameter in found.parameters if found else ():
-            if parameter.name not in part[ARGS] and parameter.default not in (REQUIRED, UNREADABLE):
-                _add(part[ARGS], parameter)
-
-
-def _add(args: Any, parameter: Parameter) -> None:
-    value = parameter.default
-    if not is_plain(value):
-        return
-    if isinstance(args, ConfigDict):
-        # A flag needs to know the type, which None alone would not tell.
-        value = tuple(value) if isinstance(value, list) else value
-        args[parameter.name] = value if value is not None else FieldReference(None, parameter.kind or object)
-    else:
-        args[parameter.name] = list(value) if isinstance(value, tuple) else value
-
-
-def choose(config: ConfigDict, section: str, name: str | None) -> str:
-    """Gives a section the name that a flag asks for, without the arguments of the former one.
-
-    Args:
-      config: not locked.
-      section: of the config.
-      name: the name, or None for the config's own.
-
-    Returns:
-      In words, which arguments were dropped, here or by the config file; "" if none were.
-    """
-    part = config.get(section)
-    if not isinstance(part, ConfigDict):
-        return ""
-    part = part if type(part) is Named else Named(part)
-    config._fields[section] = part
-    if name is not None and isinstance(part.get(NAME), str):
-        part[NAME] = name
-    dropped = part.__dict__.pop("dropped", "")
-    return dropped and f"config.{section}.{NAME} is {part[NAME]!r}: dropped {dropped}"
-
-
-def make_room(config: ConfigDict, path: str) -> None:
-    """Adds to an unlocked config an argument that a flag sets and that it lacks, so that the flag can be read."""
-    section, argument = of(path)
-    part = config.get(section)
-    args = part.get(ARGS) if isinstance(part, ConfigDict) else None
-    if not isinstance(args, ConfigDict) or "." in argument or argument in args:
-        return
-    found = known(section, part.get(NAME))
-    parameter = found and found.get(argument)
-    args[argument] = FieldReference(None, (parameter and parameter.kind) or object)
 
 
 def check(flat: Mapping[str, Any]) -> None:

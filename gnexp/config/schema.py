@@ -3,13 +3,13 @@
 `docs/configs.md` has this as a table, which `make docs` writes.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict
 
 from gnexp.config import open_sections
+from gnexp.config.data_keys import DATA
 from gnexp.config.fields import (
     Field,
     Kind,
@@ -23,43 +23,36 @@ from gnexp.config.fields import (
     positive,
 )
 from gnexp.config.groups import FITS
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import DIRECTIONS
 
 BACKENDS = ("tensorflow", "jax")
-FALLBACKS = ("fashion_mnist", "digits")  # datasets without arguments that the configs of experiments are made for
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
 
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
-_NETWORKS, _DATASETS = open_sections.SECTIONS["model"], open_sections.SECTIONS["data"]
-_ONE_DATASET = _DATASETS.not_searched
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-
-
-def _is_part(value: Any) -> bool:
-    return (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
-
-
-def _is_validation(value: Any) -> bool:
-    return value == "test" or _is_part(value)
-
-
-def in_bytes(value: Any) -> int | None:
-    """Returns how many bytes a value such as 2000000000 or "2GB" stands for; None if it stands for none."""
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?)\s*([KMGT]?I?B?)", str(value).strip().upper(), re.ASCII)
-    if isinstance(value, bool) or not isinstance(value, (int, str)) or not found or found[2] not in _UNITS:
-        return None
-    return int(float(found[1]) * _UNITS[found[2]])
-
-
-def _is_memory(value: Any) -> bool:
-    return value == "" or bool(in_bytes(value))
+_NETWORKS = open_sections.SECTIONS["model"]
 
 
 def _is_share(value: Any) -> bool:
     return is_number(value) and value >= 0 and (value < 1 or value == int(value))
+
+
+_FIGURE = Kind(
+    lambda value: isinstance(value, str) and value.startswith("val_") and len(value) > len("val_"),
+    "'val_loss', or 'val_' and the name of one of the task's figures, such as 'val_accuracy'",
+)
+
+
+def _is_class_weight(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return len(value) >= 2 and all(is_number(weight) and weight >= 0 for weight in value) and any(value)
+    return value in ("", "balanced")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(name, str) and name for name in value)
 
 
 _TRAINING = {
@@ -70,9 +63,19 @@ _TRAINING = {
     ),
     "epochs": Field(integer(1), "passes over the training images"),
     "objective": Field(
-        choice(*OBJECTIVES),
-        "the figure that chooses the best epoch and, in a sweep, the best trial",
+        _FIGURE,
+        "the figure that chooses the best epoch and, in a sweep, the best trial: `val_loss`, or `val_` and one of the "
+        "task's ([tasks.md](tasks.md))",
         not_searched="a sweep has one objective",
+    ),
+    "direction": Field(
+        choice("", *DIRECTIONS),
+        "whether a higher objective is better, where gnexp does not know it: of a figure of your own",
+        not_searched="a sweep has one objective",
+        default="",
+    ),
+    "patience": Field(
+        integer(0), "end a training after as many epochs without a better objective; 0 is off", default=0
     ),
     "deterministic": Field(
         boolean(),
@@ -84,61 +87,50 @@ _TRAINING = {
     "native": Field(boolean(), "compute the norms by the C++ kernel where there is one"),
 }
 
-_DATA = {
-    "data.name": Field(Kind(_DATASETS.accepts, _DATASETS.allowed), "the dataset", not_searched=_ONE_DATASET),
-    "data.args": Field(
-        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the dataset's keyword arguments"),
-        "the dataset's arguments, each a key of its own ([data.md](data.md))",
-        not_searched=_ONE_DATASET,
+
+_ONE_TASK = "a sweep has one task"
+_CLASSIFICATION = ("task.name", ("classification",))
+_TASKS = open_sections.SECTIONS["task"]
+_TASK = {
+    "task.name": Field(
+        Kind(_TASKS.accepts, _TASKS.allowed), "what is learned", not_searched=_ONE_TASK, default="classification"
+    ),
+    "task.args": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the arguments of your own task"),
+        "the arguments of a task of your own ([tasks.md](tasks.md))",
+        not_searched=_ONE_TASK,
         default={},
     ),
-    "data.fallback": Field(
-        choice("", *FALLBACKS),
-        "the dataset to use where `data.name` is not available; '' makes that an error",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
-    ),
-    "data.directory": Field(
-        Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
-        "where the files of Keras's datasets are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
-    ),
-    "data.batch_size": Field(integer(1), "images in a training step"),
-    "data.train_size": Field(
-        integer(0),
-        "train only on the first images, as many as this; 0 takes all",
-        not_searched="all trials share one dataset",
-    ),
-    "data.validation": Field(
-        Kind(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
-        "how many of the training images are held out, or 'test' to validate on the test images",
-        not_searched="trials could not be compared",
-    ),
-    "data.test": Field(
-        Kind(_is_part, "a fraction between 0 and 1, or a count of 1 or more"),
-        "how many images are held out for the test, where the data has no test images of its own",
-        not_searched="trials could not be compared",
-        shown=False,
-        default=0.2,
-    ),
-    "data.split_seed": Field(
-        integer(-1, 2**32 - 1),
-        "seed of what is held out, a share of each class; -1 holds out the last images instead, as `fashion_mnist` and "
-        "`digits` always do",
-        not_searched="trials could not be compared",
-        shown=False,
-        default=0,
-    ),
-    "data.memory": Field(
-        Kind(_is_memory, "bytes, such as 2000000000 or '2GB', or '' for a fourth of what there is"),
-        "data that takes more than this is read while the network trains",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
+    "task.loss": Field(
+        Kind(lambda value: isinstance(value, str), "'', the name of a loss of Keras, or 'package.module:function'"),
+        "another loss than the task's own; '' takes that",
+        not_searched=_ONE_TASK,
         default="",
+    ),
+    "task.figures": Field(
+        Kind(_is_names, "names of Keras's metrics or 'package.module:function', in ()"),
+        "further figures, measured after each epoch",
+        not_searched=_ONE_TASK,
+        several=True,
+        default=(),
+    ),
+    "task.label_smoothing": Field(
+        fraction(), "the share of each label that is spread over all classes", default=0.0, matters=_CLASSIFICATION
+    ),
+    "task.top_k": Field(
+        Kind(lambda value: is_integer(value) and (value == 0 or 2 <= value <= 1000), "0, or 2 to 1000"),
+        "also measure how often the class is among as many of the most probable ones; 0 does not",
+        not_searched=_ONE_TASK,
+        default=0,
+        matters=_CLASSIFICATION,
+    ),
+    "task.class_weight": Field(
+        Kind(_is_class_weight, "'', 'balanced', or a number of 0 or more for each class, in ()"),
+        "what an example of each class weighs in training; `balanced` gives all classes the same sum",
+        not_searched="it holds several numbers",
+        several=True,
+        default="",
+        matters=_CLASSIFICATION,
     ),
 }
 
@@ -213,7 +205,12 @@ _OPTIMIZER = {
         "what `plateau` multiplies the learning rate by",
         matters=_PLATEAU,
     ),
-    "schedule.patience": Field(integer(1), "epochs without a lower val_loss before `plateau` acts", matters=_PLATEAU),
+    "schedule.patience": Field(
+        integer(1), "epochs without a better `schedule.watch` before `plateau` acts", matters=_PLATEAU
+    ),
+    "schedule.watch": Field(
+        _FIGURE, "the figure that `plateau` looks at, as for `objective`", default="val_loss", matters=_PLATEAU
+    ),
     "schedule.min_learning_rate": Field(
         non_negative(),
         "the lowest learning rate of `plateau` and `cosine`",
@@ -245,7 +242,7 @@ _SWEEP = {
     ),
 }
 
-FIELDS: Mapping[str, Field] = {**_TRAINING, **_DATA, **_MODEL, **_OPTIMIZER, **_SWEEP}
+FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
 
 
 def field(path: str, named: Mapping[str, Any]) -> Field | None:

@@ -50,11 +50,12 @@ def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config for which `to_json` returned `values`; a key that did not exist then has its default."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
     config = ConfigDict(with_tuples(values))
-    for section in SECTIONS:
-        config[section] = Named(config[section])
+    config.model, config.data = Named(config.model), Named(config.data)
     fill_in(config)
+    config.task = Named(config.task)
     for key in _OF_ANY_TYPE:
         config.data[key] = FieldReference(config.data[key], field_type=object)
+    config.task.class_weight = FieldReference(config.task.class_weight, field_type=object)
     return config
 
 

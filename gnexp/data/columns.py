@@ -66,8 +66,8 @@ def converted(values: Sequence[Any], number: int, where: str, like: Like | None 
     found = _FORMS[number](stacked(values, where), where)
     if like and (found.shape[1:], found.dtype) != like:
         raise UserError(
-            f"{where}: examples have the shapes {like[0]} and {found.shape[1:]}, {like[1]} and {found.dtype}: they must "
-            "be alike"
+            f"{where}: examples have the shapes {like[0]} and {found.shape[1:]}, {like[1]} and {found.dtype}: "
+            "all must be alike"
         )
     return found
 

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from gnexp.config.schema import in_bytes
+from gnexp.config.data_keys import in_bytes
 from gnexp.terminal import machine
 
 _PART = 4  # The backend has the training images once more, and selecting some of them copies those.

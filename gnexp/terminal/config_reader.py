@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from gnexp.config import open_sections
+from gnexp.config import named, open_sections
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, make_absolute
@@ -79,11 +79,11 @@ class ConfigReader(config_flags.ConfigFileFlagParser):
         upgrade(config)
         for section in open_sections.SECTIONS:
             key = f"{section}.{open_sections.NAME}"
-            if dropped := open_sections.choose(config, section, given.get(key)):
+            if dropped := named.choose(config, section, given.get(key)):
                 self.notes.append(dropped)
         fill_in(config)
         for argument in filter(open_sections.of, given):
-            open_sections.make_room(config, argument)
+            named.make_room(config, argument)
         self.named = flatten(config)
 
 

@@ -10,12 +10,12 @@ import itertools
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from gnexp.config.stored import to_json
-from gnexp.data.splits import SHAPE
+from gnexp.data.splits import SHAPE, Splits
 from gnexp.errors import GnexpError, first_line
 from gnexp.space.domain import Entry, is_numeric
 from gnexp.space.parse import parse_space
@@ -23,7 +23,11 @@ from gnexp.space.space import combine
 from gnexp.terminal.machine import memory as limit
 from gnexp.terminal.machine import size
 
+if TYPE_CHECKING:
+    from gnexp.models.outputs import Outputs  # The package imports Keras.
+
 _MOST_CHECKED = 100
+_SMALL = ("fashion_mnist", "digits", "mnist")  # datasets whose images have SHAPE
 _MATTERING = ("model.", "optimizer.name", "data.batch_size", "precision")
 _EXHAUSTED = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Unable to allocate")
 
@@ -62,12 +66,12 @@ def largest(config: ConfigDict) -> Iterator[ConfigDict]:
 
 
 def check_at_once(config: ConfigDict) -> None:
-    """Checks the weights of the network `cnn` of a training's config, without Keras; `check` checks every network.
+    """Checks the weights of the network `cnn` for small grey images, without Keras; `check` checks every network.
 
     Raises:
       MemoryTooSmallError: naming the keys, their values and the figures.
     """
-    if config.model.name != "cnn":
+    if config.model.name != "cnn" or config.data.name not in _SMALL:
         return
     filters, units = tuple(config.model.args.filters), config.model.args.units
     channels = [SHAPE[-1], *filters]
@@ -79,21 +83,23 @@ def check_at_once(config: ConfigDict) -> None:
     )
 
 
-def check(config: ConfigDict, outputs: int = 1) -> None:
+def check(config: ConfigDict, splits: Splits, outputs: "Outputs") -> None:
     """Checks what a training takes at least: weights, gradients, the optimizer's slots and activations.
 
     A GPU has its own memory. With one, only the weights are checked, which are kept outside of it as well.
 
     Args:
       config: the config of the training.
-      outputs: the number of the network's outputs.
+      splits: its dataset.
+      outputs: what its task asks of the network.
 
     Raises:
       MemoryTooSmallError: naming the keys, their values and the figures.
     """
     from gnexp.training import backend
 
-    cost = _cost(json.dumps(to_json(config.model)), config.precision, outputs)
+    model = json.dumps(to_json(config.model))
+    cost = _cost(model, config.precision, splits.input_shape, splits.input_dtype, outputs)
     batch, optimizer = config.data.batch_size, config.optimizer.name
     gpu = "gpu" in " ".join(backend.devices()).lower()
     needed = 2 * cost.weights if gpu else cost.training(batch, _slots(json.dumps(to_json(config.optimizer))))
@@ -103,10 +109,10 @@ def check(config: ConfigDict, outputs: int = 1) -> None:
 
 
 @functools.lru_cache
-def _cost(model: str, precision: str, outputs: int) -> Any:
+def _cost(model: str, precision: str, shape: tuple[int, ...], dtype: str, outputs: "Outputs") -> Any:
     from gnexp.models import build, cost
 
-    return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), SHAPE, outputs, precision))
+    return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), shape, outputs, precision, dtype))
 
 
 @functools.lru_cache

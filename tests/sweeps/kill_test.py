@@ -77,7 +77,7 @@ def _account(directory):
             "message": outcome.message,
             "mean": outcome.mean,
             "results": [[{**epoch, "seconds": 0} for epoch in done.history] for done in outcome.results],
-            "tests": [(done.test_accuracy, done.test_loss) for done in outcome.results],
+            "tests": [done.test for done in outcome.results],
         }
         for outcome in read_trials(directory)
     ]

@@ -78,12 +78,12 @@ def test_figures_can_be_sorted_and_are_those_of_the_result(trained):
         }
         (figures,) = result.history
         assert found["", "best_val_accuracy"] == pytest.approx(result.best_value)
-        assert found["", "test_accuracy"] == pytest.approx(result.test_accuracy)
+        assert found["", "test_accuracy"] == pytest.approx(result.test["accuracy"])
         assert found["train", "epoch_loss"] == pytest.approx(figures["loss"])
         assert found["validation", "epoch_loss"] == pytest.approx(figures["val_loss"])
     column = {"metric": {"group": "", "tag": "test_accuracy"}, "order": "ORDER_DESC", "missingValuesFirst": False}
     order = [name for name in tensorboard.groups(colParams=[column]) if name in results]
-    assert order == sorted(results, key=lambda name: -results[name].test_accuracy)
+    assert order == sorted(results, key=lambda name: -results[name].test["accuracy"])
 
 
 def test_hyperparameters_filter(trained):

@@ -80,7 +80,7 @@ def test_the_test_accuracy_is_that_of_the_model_kept(done):
     model = keras.saving.load_model(directory / files.MODEL)
     assert not model.compiled, "the last epoch's optimizer, which is of no use to the best weights"
     logits = model.predict(images, verbose=0)
-    assert float(np.mean(logits.argmax(axis=1) == labels)) == outcome.test_accuracy
+    assert float(np.mean(logits.argmax(axis=1) == labels)) == outcome.test["accuracy"]
     assert outcome.best_value == max(epoch["val_accuracy"] for epoch in outcome.history)
 
 
