@@ -30,14 +30,7 @@ def get_config() -> ConfigDict:
     config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
     config.native = True  # norms by a C++ kernel, with TensorFlow on a CPU and a compiler; ignored elsewhere
 
-    config.data = ConfigDict()
-    config.data.name = "fashion_mnist"  # or digits, which come with scikit-learn
-    config.data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
-    config.data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
-    config.data.batch_size = 128
-    config.data.train_size = 0  # train only on the first images, as many as this; 0 takes all
-    # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
-    config.data.validation = FieldReference(0.1, field_type=object)
+    config.data = _data()
 
     config.task = Named()
     config.task.name = "classification"  # or multilabel, segmentation, regression, or your own: "package.module:Class"
@@ -76,6 +69,23 @@ def get_config() -> ConfigDict:
     config.schedule.watch = "val_loss"
     config.schedule.min_learning_rate = 1e-5  # the floor of plateau and cosine
     return config
+
+
+def _data() -> Named:
+    data = Named()
+    # Or digits, mnist, cifar10, cifar100, image_folder, image_pairs, arrays, or a function: "package.module:function".
+    data.name = "fashion_mnist"
+    data.args = ConfigDict()  # its keyword arguments
+    data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
+    data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
+    data.batch_size = 128
+    data.train_size = 0  # train only on the first images, as many as this; 0 takes all
+    # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
+    data.validation = FieldReference(0.1, field_type=object)
+    data.test = FieldReference(0.2, field_type=object)  # likewise, where the data has no test set of its own
+    data.split_seed = 0  # of what is held out; -1 holds out the last images
+    data.memory = FieldReference("", field_type=object)  # such as "2GB": larger data is read while training
+    return data
 
 
 def get_sweep() -> ConfigDict:

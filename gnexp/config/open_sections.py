@@ -28,11 +28,13 @@ class Open:
       built_in: the functions, `package.module:function`, by their names in a config.
       arguments: the fields of their arguments, likewise; of other functions, the signature says what there is.
       given: the parameters that gnexp itself gives, so that `args` cannot.
+      not_searched: why a sweep cannot search the arguments; empty if it can.
     """
 
     built_in: Mapping[str, str]
     arguments: Mapping[str, Mapping[str, Field]]
     given: frozenset[str]
+    not_searched: str = ""
 
     def accepts(self, name: Any) -> bool:
         """Tells whether a section may have a name."""
@@ -62,6 +64,12 @@ SECTIONS: Mapping[str, Open] = {
         built_in={name: f"gnexp.models.{name}:build" for name in arguments.MODELS},
         arguments=arguments.MODELS,
         given=_GIVEN_TO_NETWORKS,
+    ),
+    "data": Open(
+        built_in={name: f"gnexp.data.{name}:read" for name in arguments.DATASETS},
+        arguments=arguments.DATASETS,
+        given=frozenset({"data_directory"}),
+        not_searched="a sweep has one dataset",
     ),
     "task": Open(
         built_in={name: f"gnexp.tasks.{name}:{name.capitalize()}" for name in FIGURES},
@@ -152,20 +160,22 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
     if name is None:
         return None
     if name in SECTIONS[section].built_in:
-        return SECTIONS[section].arguments[name].get(argument)
+        known_as = SECTIONS[section].arguments[name].get(argument)
+        why = SECTIONS[section].not_searched
+        return dataclasses.replace(known_as, not_searched=why) if known_as and why else known_as
     found = known(section, name)
     first = argument.partition(".")[0]
     if not found or (found.open and not found.get(first)):
-        return _field(Parameter(first))
-    return _field(parameter) if (parameter := found.get(first)) else None
+        return _field(section, Parameter(first))
+    return _field(section, parameter) if (parameter := found.get(first)) else None
 
 
-def _field(parameter: Parameter) -> Field:
+def _field(section: str, parameter: Parameter) -> Field:
     several = "it holds several values" if parameter.kind is tuple else ""
     return Field(
         Kind(lambda value: is_plain(value) and parameter.accepts(value), parameter.allowed),
         f"as in the function's `{parameter}`",
-        not_searched=several,
+        not_searched=SECTIONS[section].not_searched or several,
         several=bool(several),
     )
 

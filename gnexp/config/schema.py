@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gnexp.config import open_sections
+from gnexp.config.data_keys import DATA
 from gnexp.config.fields import (
     Field,
     Kind,
@@ -25,7 +26,6 @@ from gnexp.config.groups import FITS
 from gnexp.config.objective import DIRECTIONS
 
 BACKENDS = ("tensorflow", "jax")
-DATASETS = ("fashion_mnist", "digits")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband")
@@ -33,11 +33,6 @@ TUNERS = ("random", "grid", "bayesian", "hyperband")
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
 _NETWORKS = open_sections.SECTIONS["model"]
-_ONE_DATASET = "a sweep has one dataset"
-
-
-def _is_validation(value: Any) -> bool:
-    return value == "test" or (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
 
 
 def _is_share(value: Any) -> bool:
@@ -92,34 +87,6 @@ _TRAINING = {
     "native": Field(boolean(), "compute the norms by the C++ kernel where there is one"),
 }
 
-_DATA = {
-    "data.name": Field(choice(*DATASETS), "the dataset", not_searched=_ONE_DATASET),
-    "data.fallback": Field(
-        choice("", *DATASETS),
-        "the dataset to use where `data.name` is not available; '' makes that an error",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
-    ),
-    "data.directory": Field(
-        Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
-        "where the files are; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
-    ),
-    "data.batch_size": Field(integer(1), "images in a training step"),
-    "data.train_size": Field(
-        integer(0),
-        "train only on the first images, as many as this; 0 takes all",
-        not_searched="all trials share one dataset",
-    ),
-    "data.validation": Field(
-        Kind(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
-        "how many of the training images are held out, or 'test' to validate on the test images",
-        not_searched="trials could not be compared",
-    ),
-}
 
 _ONE_TASK = "a sweep has one task"
 _CLASSIFICATION = ("task.name", ("classification",))
@@ -275,7 +242,7 @@ _SWEEP = {
     ),
 }
 
-FIELDS: Mapping[str, Field] = {**_TRAINING, **_DATA, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
+FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
 
 
 def field(path: str, named: Mapping[str, Any]) -> Field | None:

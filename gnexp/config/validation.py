@@ -21,7 +21,8 @@ def unknown_key(path: str, where: str = "config") -> UserError:
       where: the prefix of the path in the message.
     """
     if open_sections.is_whole(path):
-        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.depth")
+        example = {"model": "depth", "data": "size"}.get(path.partition(".")[0], "KEY")
+        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.{example}")
     if any(known.startswith(f"{path}.") for known in FIELDS):
         return UserError(f"{where}.{path} is a section: name one of its keys, such as {where}.{_first_key(path)}")
     near = difflib.get_close_matches(path, FIELDS, n=1)

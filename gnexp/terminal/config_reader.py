@@ -18,7 +18,7 @@ from ml_collections.config_flags import config_flags
 from gnexp.config import named, open_sections
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
-from gnexp.config.stored import from_json
+from gnexp.config.stored import from_json, make_absolute
 from gnexp.config.upgrade import upgrade
 from gnexp.config.validation import check_keys
 from gnexp.errors import UserError, first_line
@@ -66,6 +66,7 @@ class ConfigReader(config_flags.ConfigFileFlagParser):
                 check_keys(config)
                 with config.unlocked():
                     self._complete(config, _given(sys.argv))
+                    make_absolute(config, file.parent)
                 config.lock()
         except (UserError, KeyboardInterrupt, SignalError):
             raise

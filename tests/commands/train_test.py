@@ -42,7 +42,7 @@ def _figures(directory: pathlib.Path) -> dict:
         (["--config.data.batch_size=1.5"], ["config.data.batch_size=1.5", "1 or more"]),
         (["--config.model.norm=bach"], ["config.model.norm='bach'", "'batch'"]),
         (["--config.optimizer.name=adma"], ["config.optimizer.name='adma'", "'adam'"]),
-        (["--config.data.name=mnist"], ["config.data.name='mnist'", "'fashion_mnist'"]),
+        (["--config.data.name=imagenet"], ["config.data.name='imagenet'", "'fashion_mnist'"]),
         (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
         (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
         (["--config.model=3"], ["config.model is a section"]),

@@ -36,7 +36,12 @@ VALUES = {
     "precision": (["float32", "mixed_float16", "mixed_bfloat16"], ["float16", 16, None], "'mixed_float16'"),
     "jit_compile": ([True, False], [0, "no", None], "true or false"),
     "native": ([True, False], [1, "c++", None], "true or false"),
-    "data.name": (["fashion_mnist", "digits"], ["mnist", "", None, "two\nlines"], "'fashion_mnist', 'digits'"),
+    "data.name": (
+        ["fashion_mnist", "digits", "cifar100", "sklearn.datasets:load_digits"],
+        ["imagenet", "", None, "two\nlines", "a:b:c"],
+        "'fashion_mnist', 'digits', 'mnist', 'cifar10', 'cifar100', 'image_folder', 'image_pairs', 'arrays', or",
+    ),
+    "data.args": ([{}], [None, 3, "x", ()], "a section of"),
     "data.fallback": (["", "digits"], ["cifar10", None], "'digits'"),
     "data.directory": (["", "/data"], [None, 1, True], "path of a folder"),
     "data.batch_size": ([1, 60000], [0, -128, 128.0, True, "128"], "whole number of 1 or more"),
@@ -45,6 +50,13 @@ VALUES = {
         ["test", 1, 5000, 0.1, 0.999],
         [0, 0.0, 1.0, 1.5, -0.1, -1, True, NAN, "train", None],
         "a fraction between 0 and 1, a count of 1 or more, or 'test'",
+    ),
+    "data.test": ([1, 5000, 0.1, 0.999], [0, 0.0, 1.0, -1, True, NAN, "test", None], "a fraction between 0 and 1"),
+    "data.split_seed": ([0, -1, 2**32 - 1], [-2, 2**32, 1.5, True, None], "whole number, -1 to 4294967295"),
+    "data.memory": (
+        ["", 1, 2 * 10**9, "2GB", "1.5 GiB", "500mb", "1000"],
+        [0, -1, True, 1.5, "0", "lots", "2 GBs", "GB", None],
+        "bytes, such as 2000000000 or '2GB'",
     ),
     "task.name": (
         ["classification", "my.tasks:Counting"],
