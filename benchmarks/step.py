@@ -76,6 +76,7 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
 
 def _gnexp(batch: int, kernel: bool) -> Run:
+    from gnexp.data.splits import Split
     from gnexp.models.build import build
     from gnexp.norms import native
     from gnexp.tasks.classification import Classification
@@ -88,7 +89,7 @@ def _gnexp(batch: int, kernel: bool) -> Run:
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
     train, order = (
-        backend.train_steps(model, Classification(range(10)), *_data(most, batch), jit_compile=False),
+        backend.train_steps(model, Classification(range(10)), Split(*_data(most, batch)), jit_compile=False),
         _order(most, batch),
     )
 

@@ -100,7 +100,7 @@ def _work(
 
 def _check_batches(config: ConfigDict, splits: Splits) -> None:
     """Refuses a batch of more images than there are: a typing error, or a share of the images that is too small."""
-    count, where, sizes = len(splits.train[1]), "config.data.batch_size", [config.data.batch_size]
+    count, where, sizes = len(splits.train), "config.data.batch_size", [config.data.batch_size]
     if "sweep" in config and (entries := [each for each in parse_space(config).entries if each.path == _BATCH]):
         where, sizes = f"config.sweep.space.{_BATCH}", [size for each in entries for size in each.checked()]
     if max(sizes) > count:
@@ -123,7 +123,7 @@ def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, netwo
     done = result.finished(directory)  # by another process, in the last second
     if not done:
         print(f"workdir: {directory}\n{network}", flush=True)
-        _remark(remarks.of(config, len(splits.train[1])), directory)
+        _remark(remarks.of(config, len(splits.train)), directory)
         with native_stderr(directory / files.BACKEND_LOG):
             from gnexp.training import run
 
@@ -148,7 +148,7 @@ def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_addr
 
     read_trials(directory)  # A damaged file is reported before TensorFlow is imported.
     print(f"workdir: {directory}\n{network}", flush=True)
-    _remark(remarks.of(config, len(splits.train[1]), parse_space(config)), directory)
+    _remark(remarks.of(config, len(splits.train), parse_space(config)), directory)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
 
@@ -187,7 +187,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         if sweep:
             print()
             console.dry_run(config, space, first)
-        for line in remarks.of(config, len(splits.train[1]), space):
+        for line in remarks.of(config, len(splits.train), space):
             print(f"\nnote: {line}")
         dry_run.estimate(config, splits, space, first)
 

@@ -3,11 +3,10 @@
 Each dataset is a module with `LABELS`, `check(directory)` and `load(directory)`.
 """
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.data import digits, fashion_mnist
-from gnexp.data.splits import Splits, UnavailableError
+from gnexp.data.splits import Split, Splits, UnavailableError
 from gnexp.errors import UserError
 from gnexp.terminal import places
 
@@ -49,11 +48,11 @@ def load(config: ConfigDict) -> Splits:
     """
     _check_directory(config.directory)
     dataset = _DATASETS[config.name]
-    train, test = dataset.load(config.directory)
+    train, test = (Split(*pair) for pair in dataset.load(config.directory))
     labels = dataset.LABELS
     if config.validation == "test":
         return Splits(_first(train, config), test, test, labels)
-    total = len(train[1])
+    total = len(train)
     held_out = config.validation if isinstance(config.validation, int) else round(config.validation * total)
     if not 0 < held_out < total:
         raise UserError(
@@ -62,8 +61,8 @@ def load(config: ConfigDict) -> Splits:
         )
     kept = total - held_out
     return Splits(
-        _first((train[0][:kept], train[1][:kept]), config),
-        (train[0][kept:], train[1][kept:]),
+        _first(train.part(slice(kept)), config),
+        train.part(slice(kept, None)),
         test,
         labels,
     )
@@ -75,11 +74,11 @@ def _check_directory(directory: str) -> None:
         raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
 
 
-def _first(train: tuple[np.ndarray, np.ndarray], config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    count = config.train_size or len(train[1])
-    if count > len(train[1]):
+def _first(train: Split, config: ConfigDict) -> Split:
+    count = config.train_size or len(train)
+    if count > len(train):
         raise UserError(
-            f"config.data.train_size={count} is not allowed: there are {len(train[1])} images of {config.name} to "
+            f"config.data.train_size={count} is not allowed: there are {len(train)} images of {config.name} to "
             "train on; 0 takes them all"
         )
-    return train[0][:count], train[1][:count]
+    return train.part(slice(count))

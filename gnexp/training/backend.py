@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from gnexp.config.schema import BACKENDS
+from gnexp.data.splits import Split
 from gnexp.errors import UserError
 from gnexp.tasks.task import Task
 
@@ -69,9 +70,7 @@ def devices() -> list[str]:
     ]
 
 
-def train_steps(
-    model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool
-) -> TrainSteps:
+def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     """Returns a function that trains a model for many steps inside one compiled graph.
 
     It holds the data on the device. Its steps are those of `model.fit` for the same batches, without Keras's overhead
@@ -80,8 +79,7 @@ def train_steps(
     Args:
       model: the model, compiled with an optimizer that is built.
       task: what the model learns.
-      images: array of shape (n, ...), of the model's input dtype.
-      labels: int32 array of shape (n,).
+      split: the examples.
       jit_compile: compile with XLA on TensorFlow; JAX always does.
 
     Returns:
@@ -91,15 +89,13 @@ def train_steps(
       images of these steps the model had right.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
-    return make(model, task, images, labels, jit_compile)
+    return make(model, task, split, jit_compile)
 
 
-def _tensorflow_steps(
-    model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool
-) -> TrainSteps:
+def _tensorflow_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     import tensorflow as tf
 
-    images, labels = tf.constant(images), tf.constant(labels)
+    images, labels = tf.constant(split.inputs), tf.constant(split.targets)
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(order, start, stop):
@@ -127,11 +123,11 @@ def _tensorflow_steps(
     return train
 
 
-def _jax_steps(model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool) -> TrainSteps:
+def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     del jit_compile
     import jax
 
-    images, labels = jax.numpy.asarray(images), jax.numpy.asarray(labels)
+    images, labels = jax.numpy.asarray(split.inputs), jax.numpy.asarray(split.targets)
     optimizer = model.optimizer
     variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
 

@@ -45,7 +45,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
       MemoryTooSmallError: a training would not fit into memory.
     """
     backend.prepare(config.deterministic)
-    shape, task = splits.train[0].shape[1:], Classification(splits.labels)
+    shape, task = splits.input_shape, Classification(splits.labels)
     first = None
     try:
         for trial, channels in _networks(config, space, shape, task.outputs):
@@ -60,9 +60,9 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _forget_names()
     with memory.in_one_line():
         model = build(first.model, shape, task.outputs, first.precision)
-    images, labels = (part[:_IMAGES] for part in splits.train)
+    few = splits.train.part(slice(_IMAGES))
     try:
-        task.loss(labels, model(images, training=True))
+        task.loss(few.targets, model(few.inputs, training=True))
     except Exception as error:  # whatever the user's layers or Keras may raise
         raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
     finally:

@@ -66,7 +66,8 @@ def details(events: EventFiles, training: Training, figures: Epoch) -> None:
                 values = keras.ops.convert_to_numpy(variable).reshape(-1)
                 events.add("train", summaries.histogram(f"{path}/{name}", values), step)
     if training.best_epoch == figures.epoch:
-        for tag, picture in training.task.pictures(*training.splits.validation, training.validation):
+        validation = training.splits.validation
+        for tag, picture in training.task.pictures(validation.inputs, validation.targets, training.validation):
             events.add("validation", summaries.image(tag, picture.png, picture.width, picture.height), step)
 
 

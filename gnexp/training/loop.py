@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.config.objective import OBJECTIVES
-from gnexp.data.splits import SHAPE, Splits
+from gnexp.data.splits import Split, Splits
 from gnexp.errors import DivergedError
 from gnexp.models.build import build
 from gnexp.norms import native
@@ -69,12 +69,11 @@ class Training:
         self.task = Classification(splits.labels)
         backend.prepare(config.deterministic)
         keras.utils.set_random_seed(config.seed)
-        self.model = build(config.model, SHAPE, self.task.outputs, config.precision)
+        self.model = build(config.model, splits.input_shape, self.task.outputs, config.precision)
         if kernel(config):
             native.use(self.model)
-        images, labels = splits.train
         batch = config.data.batch_size
-        self.steps_per_epoch = math.ceil(len(labels) / batch)
+        self.steps_per_epoch = math.ceil(len(splits.train) / batch)
         optimizer = optimizers.build(
             config.optimizer,
             config.schedule,
@@ -87,7 +86,7 @@ class Training:
             optimizers.spare_norms(optimizer, self.model.trainable_variables)
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer)  # only to attach the optimizer to the model
-        self._train = backend.train_steps(self.model, self.task, images, labels, config.jit_compile)
+        self._train = backend.train_steps(self.model, self.task, splits.train, config.jit_compile)
         self._predict = backend.predict(self.model, config.jit_compile)
         self._plateau = optimizers.plateau(config.schedule)
         self._plateau.set_model(self.model)
@@ -143,10 +142,10 @@ class Training:
 
     def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:
         began = time.perf_counter() - self._progress.epoch_seconds
-        number, images = len(self._progress.history) + 1, len(self.splits.train[1])
+        number, images = len(self._progress.history) + 1, len(self.splits.train)
         for order, offset in self._batches(number):
             self._run(order, offset, number, began, on_steps, stop)
-        self.validation = self.evaluate(*self.splits.validation)
+        self.validation = self.evaluate(self.splits.validation)
         if not math.isfinite(self.validation.loss):
             raise DivergedError(f"the validation loss is {self.validation.loss} after epoch {number}")
         epoch = Epoch(
@@ -164,7 +163,7 @@ class Training:
     def epoch_seconds(self) -> float:
         """Returns about how long an epoch takes, from about a second of it; the model is trained meanwhile."""
         order, _ = next(self._batches(1))
-        images = self.splits.validation[0][: self.config.data.batch_size]
+        images = self.splits.validation.inputs[: self.config.data.batch_size]
         self._train(order, 0, 1)  # compiles
         self._predict(images)
         steps, began = 0, time.perf_counter()
@@ -173,7 +172,7 @@ class Training:
             steps += 1
         trained = time.perf_counter()
         self._predict(images)
-        validation = (time.perf_counter() - trained) * len(self.splits.validation[1]) / len(images)
+        validation = (time.perf_counter() - trained) * len(self.splits.validation) / len(images)
         return (trained - began) / steps * self.steps_per_epoch + validation
 
     def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -182,7 +181,7 @@ class Training:
         Only the last step may be smaller; it comes in an array of its own. The order depends only on the seed and the
         epoch.
         """
-        count, batch = len(self.splits.train[1]), self.config.data.batch_size
+        count, batch = len(self.splits.train), self.config.data.batch_size
         order = np.random.default_rng((self.config.seed, epoch)).permutation(count).astype(np.int32)
         whole = count // batch
         if whole:
@@ -223,14 +222,9 @@ class Training:
         if self.config.schedule.name == "plateau":
             self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
 
-    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras.
-
-        Args:
-          images: uint8 array of shape (n, 28, 28, 1).
-          labels: integer array of shape (n,).
-        """
-        found = self.task.evaluate(labels, self._predict(images))
+    def evaluate(self, split: Split) -> Evaluation:
+        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras."""
+        found = self.task.evaluate(split.targets, self._predict(split.inputs))
         penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
         return dataclasses.replace(found, loss=found.loss + penalty)
 
@@ -240,7 +234,7 @@ class Training:
 
     def best_model(self) -> keras.Model:
         """Returns the network with the weights of the best epoch, and without the last epoch's optimizer."""
-        model = build(self.config.model, SHAPE, self.task.outputs, self.config.precision)
+        model = build(self.config.model, self.splits.input_shape, self.task.outputs, self.config.precision)
         model.set_weights(self._best_weights)
         return model
 

@@ -226,7 +226,7 @@ def _train(
         raise InterruptedTrainingError(received[0], where, directory) from None
     last = training.state()
     training.take_best_weights()
-    test = training.evaluate(*training.splits.test)
+    test = training.evaluate(training.splits.test)
     dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
     done = _result(training, test)
     # Saves the last epoch, not the best: another trial may continue from it.

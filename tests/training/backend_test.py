@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from gnexp.data.splits import SHAPE
+from gnexp.data.splits import SHAPE, Split
 from gnexp.errors import UserError
 from gnexp.models.build import build
 from gnexp.tasks.classification import Classification
@@ -72,7 +72,7 @@ def test_steps_are_those_of_keras_fit(small, images_and_labels, optimizer, norm,
     images, labels = images_and_labels
     ours, theirs = _compiled(small), _compiled(small)
     order = np.random.default_rng(1).permutation(40).astype(np.int32).reshape(5, 8)
-    train = backend.train_steps(ours, TASK, images, labels, jit_compile)
+    train = backend.train_steps(ours, TASK, Split(images, labels), jit_compile)
 
     some, others = train(order, 0, 2), train(order, 2, 5)
     flat = order.reshape(-1)
@@ -90,7 +90,7 @@ def test_steps_are_those_of_keras_fit(small, images_and_labels, optimizer, norm,
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_the_first_step_without_a_finite_loss_is_the_last(small, images_and_labels, poison):
     model = _compiled(small)
-    train = backend.train_steps(model, TASK, *images_and_labels, jit_compile=False)
+    train = backend.train_steps(model, TASK, Split(*images_and_labels), jit_compile=False)
     order = np.arange(40, dtype=np.int32).reshape(5, 8)
     assert np.isfinite(train(order, 0, 2)[0]).all()
     model.get_layer("logits").bias.assign(np.full(10, poison, np.float32))

@@ -31,8 +31,8 @@ def splits() -> Splits:
     whole = load(smoke.get_config().data)
     return dataclasses.replace(
         whole,
-        train=(whole.train[0][:100], whole.train[1][:100]),
-        validation=(whole.validation[0][:50], whole.validation[1][:50]),
+        train=whole.train.part(slice(100)),
+        validation=whole.validation.part(slice(50)),
     )
 
 
@@ -57,9 +57,9 @@ def _stop_after(calls: int):
 
 def test_evaluation_is_that_of_keras(small, splits):
     training = Training(small, splits)
-    ours = training.evaluate(*splits.test)
+    ours = training.evaluate(splits.test)
     training.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
-    theirs = training.model.evaluate(*splits.test, verbose=0, return_dict=True)
+    theirs = training.model.evaluate(splits.test.inputs, splits.test.targets, verbose=0, return_dict=True)
     assert (ours.loss, ours.accuracy) == pytest.approx((theirs["loss"], theirs["accuracy"]), rel=1e-5)
     np.testing.assert_allclose(ours.probabilities.sum(axis=1), 1)
 
@@ -83,7 +83,7 @@ def test_an_epochs_figures_are_those_of_keras(small, splits):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"])
     order = np.concatenate([order.reshape(-1) for order, _ in training._batches(1)])
-    images, labels = splits.train
+    images, labels = splits.train.inputs, splits.train.targets
     figures = model.fit(images[order], labels[order], batch_size=16, shuffle=False, verbose=0).history
     assert (epoch.loss, epoch.accuracy) == pytest.approx((figures["loss"][0], figures["accuracy"][0]), rel=1e-5)
 
@@ -150,7 +150,7 @@ def test_the_best_epoch_is_the_first_of_the_best_and_its_weights_are_kept(small,
     training.take_best_weights()
     for a, b in zip(training.model.get_weights(), weights[training.best_epoch], strict=True):
         np.testing.assert_array_equal(a, b)
-    assert training.evaluate(*splits.validation).loss == min(losses)
+    assert training.evaluate(splits.validation).loss == min(losses)
 
 
 def test_divergence_names_step_and_loss(small, splits):
