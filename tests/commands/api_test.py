@@ -20,7 +20,8 @@ from gnexp.workdir import files
 from tests.support import made_up
 from tests.support.sweeps import tiny
 
-SMALL = {"epochs": 2, "data.train_size": 96, "data.batch_size": 32, "model.args.filters": (4,), "model.args.units": 8}
+MLP = {"model.name": "mlp", "model.args.units": (8,)}  # compiled in no time
+SMALL = {"epochs": 2, "data.train_size": 96, "data.batch_size": 32}
 _NETS = """
 import keras
 
@@ -50,9 +51,8 @@ def own(tmp_path, monkeypatch):
     return write
 
 
-def run(workdir: pathlib.Path, config=None, **overrides):
-    config = smoke.get_config() if config is None else config
-    return gnexp.run(config, workdir, {**SMALL, "model.groups": 1, **overrides})
+def run(workdir: pathlib.Path, config):
+    return gnexp.run(config, workdir, {**SMALL, **MLP, "model.groups": 1})
 
 
 @pytest.mark.any_backend
@@ -87,7 +87,7 @@ def test_a_training_outside_of_the_main_thread_and_what_it_gives(tmp_path, capfd
     assert (done.workdir, done.trial) == (tmp_path / "a", None)
     row = gnexp.results(str(tmp_path / "a")).iloc[0]
     assert (row["training"], row["seed"], row["status"]) == ("a", 0, "completed")
-    assert row["model.groups"] == 1 and row["model.args.filters"] == [4]
+    assert row["model.groups"] == 1 and row["model.args.units"] == [8]
     best = stored["history"][stored["best_epoch"] - 1]
     for name in ("val_loss", "val_accuracy"):
         assert row[name] == best[name]
@@ -146,10 +146,10 @@ def test_what_is_no_config_or_has_unknown_keys_is_refused(tmp_path):
 
 
 def test_a_sweep_gives_its_best_trial_and_goes_on_where_it_stopped(tmp_path, capfd):
-    done = gnexp.run(tiny(trials=1, executions=2, epochs=1), tmp_path)
+    done = gnexp.run(tiny(trials=1, executions=2, epochs=1), tmp_path, MLP)
     assert len(done.results()) == 2
     capfd.readouterr()
-    done = gnexp.run(tiny(trials=2, executions=2, epochs=1), str(tmp_path))
+    done = gnexp.run(tiny(trials=2, executions=2, epochs=1), str(tmp_path), MLP)
     assert "resuming: 1 of 2 trials have ended already" in capfd.readouterr().out
     table = done.results()
     assert table["seed"].tolist() == [0, 1, 0, 1] and table["trial"].tolist() == ["0000", "0000", "0001", "0001"]
@@ -197,9 +197,7 @@ def test_the_results_of_a_sweep_have_a_row_for_each_trial_and_seed(tmp_path):
 
 def test_a_network_that_was_edited_is_imported_anew_and_each_model_keeps_its_own(own):
     folder = own("1.0")
-    networks = {"model.name": "nets_of_api:build", "model.norm": "keep"}
-    config = smoke.get_config()
-    settings = {name: value for name, value in SMALL.items() if "args" not in name} | networks
+    config, settings = smoke.get_config(), {**SMALL, "model.name": "nets_of_api:build", "model.norm": "keep"}
     first = gnexp.run(config, folder / "a", settings)
     images = np.full((1, 28, 28, 1), 255, np.uint8)
     before = first.model().predict(images, verbose=0)

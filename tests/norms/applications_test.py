@@ -28,7 +28,7 @@ def as_array(tensor) -> np.ndarray:
 
 
 def by_layer(model: keras.Model) -> list[tuple[str, keras.Variable]]:
-    """Returns weights by their layers' paths; a copy of NASNet lacks the scopes that its code puts before weights' own."""
+    """Returns weights by the paths of their layers; in their own, a copy of NASNet lacks the scopes of its code."""
     return [
         (f"{path}/{weight.name}", weight)
         for path, layer in table.walk(model)
