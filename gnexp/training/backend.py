@@ -1,6 +1,7 @@
 """Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
 import gc
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -34,8 +35,14 @@ def prepare(deterministic: bool) -> None:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
+        tf.get_logger().addFilter(_no_advice_on_tracing)  # adds it only once
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+
+
+def _no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    """Leaves out what TensorFlow says about many trainings in a process: each traces functions of its own, once."""
+    return "triggered tf.function retracing" not in record.getMessage()
 
 
 def forget() -> None:
