@@ -68,7 +68,7 @@ class Training:
         self.splits = splits
         self.task = Classification(splits.labels)
         backend.prepare(config.deterministic)
-        keras.utils.set_random_seed(config.seed)
+        backend.seed(config.seed)
         self.model = build(config.model, SHAPE, self.task.outputs, config.precision)
         if kernel(config):
             native.use(self.model)
