@@ -1,9 +1,11 @@
 """Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
+import contextlib
 import gc
 import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # Otherwise JAX reserves three quarters of a GPU's memory. It reads this when it first uses a device.
@@ -11,6 +13,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
 import numpy as np
+from keras.src.utils import module_utils
 
 from gnexp.config.schema import BACKENDS
 from gnexp.data.splits import Split
@@ -43,6 +46,28 @@ def prepare(deterministic: bool) -> None:
 def _no_advice_on_tracing(record: logging.LogRecord) -> bool:
     """Leaves out what TensorFlow says about many trainings in a process: each traces functions of its own, once."""
     return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras on JAX from importing TensorFlow, which takes seconds, only to ask whether a value is one of its own.
+
+    If TensorFlow has been imported already, nothing changes.
+    """
+    lazy = module_utils.tensorflow
+    known = lazy._available
+    if "tensorflow" not in sys.modules:
+        lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = known
+
+
+def seed(value: int) -> None:
+    """Seeds Python, NumPy, Keras and the backend."""
+    with without_tensorflow():
+        keras.utils.set_random_seed(value)
 
 
 def forget() -> None:
