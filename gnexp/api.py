@@ -47,7 +47,7 @@ class Run:
         from gnexp.analysis import rows
         from gnexp.workdir import result
 
-        return rows.test_figures(result.finished(self.training))
+        return dict(result.finished(self.training).test)
 
     def model(self) -> keras.Model:
         """Returns the network with the weights of the best epoch; it returns logits."""
