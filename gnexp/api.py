@@ -44,7 +44,6 @@ class Run:
     @functools.cached_property
     def test(self) -> dict[str, float]:
         """The test figures of the best epoch's weights, by name."""
-        from gnexp.analysis import rows
         from gnexp.workdir import result
 
         return dict(result.finished(self.training).test)
