@@ -15,6 +15,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from gnexp.config.stored import record, resume_config
+from gnexp.config.validation import validate
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
 from gnexp.errors import UserError
@@ -36,8 +37,8 @@ def train(
     directory: pathlib.Path | None,
     ray_address: str | None = None,
     allow_changed_code: bool = False,
-) -> None:
-    """Runs a valid config in `directory`, by default a new folder under runs/, and prints how it went.
+) -> pathlib.Path:
+    """Runs a config in `directory`, by default a new folder under runs/, and prints how it went.
 
     Args:
       asked: the config of this command, with or without a sweep.
@@ -45,9 +46,14 @@ def train(
       ray_address: a Ray cluster for the sweep's trials; None starts one where the config's executor is "ray".
       allow_changed_code: whether the user's code may differ from that with which the workdir began.
 
+    Returns:
+      The workdir.
+
     Raises:
-      GnexpError: the training or the sweep cannot run, failed, or was stopped.
+      GnexpError: the config is not valid; the training or the sweep cannot run, failed, or was stopped.
     """
+    limits.check()
+    validate(asked)
     checks.check(asked, ray_address)
     for each in memory.largest(asked):
         memory.check_at_once(each)
@@ -64,14 +70,15 @@ def train(
     if done:
         _show(done, directory)
     else:
-        _work(config, directory, ray_address, allow_changed_code, begins=stored is None)
+        directory = _work(config, directory, ray_address, allow_changed_code, begins=stored is None)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
+    return directory
 
 
 def _work(
     config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool, begins: bool
-) -> None:
+) -> pathlib.Path:
     # The data is read and the network built first, so that a mistake is reported before anything is written.
     source = code.of(config)
     changed = code.changes(directory, source, allow_changed) if directory else []
@@ -91,6 +98,7 @@ def _work(
             _sweep(config, splits, directory, ray_address, network)
         else:
             _training(config, splits, directory, network)
+    return directory
 
 
 def _check_batches(config: ConfigDict, splits: Splits) -> None:
@@ -188,10 +196,10 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
 
 
 def _run(_: list[str]) -> None:
-    limits.check()
     config, given = flags.FLAGS.config, flags.FLAGS.workdir
     directory = None if given is None else places.expanded("--workdir", given)
     if flags.FLAGS.dry_run:
+        limits.check()
         _dry_run(config, directory)
     else:
         train(config, directory, flags.FLAGS.ray_address, flags.FLAGS.allow_changed_code)

@@ -140,9 +140,9 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, li
         where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
         f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
-        "seeds, with its 95% interval (Student's t). One such interval in twenty misses the truth by chance. p is "
-        f"after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of training "
-        "or test images would change."
+        "seeds, with its 95% interval (Student's t). One such interval in twenty misses the truth by chance; "
+        f"p is after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of "
+        "training or test images would change."
     )
     if answer.nuisance(sweep):
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."

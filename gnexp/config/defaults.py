@@ -33,6 +33,8 @@ def fill_in(config: Any) -> None:
             section = section[name] if _is_section(section) and name in section else None
         if field.default is not REQUIRED and _is_section(section) and key not in section:
             section[key] = copy.deepcopy(field.default)
+            if isinstance(field.default, tuple) and not isinstance(section, ConfigDict):
+                section[key] = list(field.default)  # as JSON has it
             if isinstance(section, ConfigDict) and field.several and not isinstance(field.default, tuple):
                 section[key] = FieldReference(field.default, field_type=object)  # It may change to several values.
     named.fill_in(config)

@@ -65,7 +65,9 @@ class Classification(Task):
 
     def numbers(self, targets: Any, outputs: Any) -> Mapping[str, Any]:
         """Returns 1 for each example that is right."""
-        found = {"accuracy": keras.ops.cast(keras.ops.argmax(outputs, axis=-1) == targets, "float32")}
+        predicted = keras.ops.argmax(outputs, axis=-1)
+        right = keras.ops.equal(predicted, keras.ops.cast(targets, predicted.dtype))
+        found = {"accuracy": keras.ops.cast(right, "float32")}
         if self._top_k:
             among = keras.ops.in_top_k(targets, outputs, self._top_k)
             found[top_k(self._top_k)] = keras.ops.cast(among, "float32")

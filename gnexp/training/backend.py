@@ -1,8 +1,11 @@
 """Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
+import contextlib
 import functools
 import gc
+import logging
 import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +14,7 @@ os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
 import numpy as np
+from keras.src.utils import module_utils
 
 from gnexp.config.schema import BACKENDS
 from gnexp.data import stream
@@ -36,8 +40,36 @@ def prepare(deterministic: bool) -> None:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
+        tf.get_logger().addFilter(_no_advice_on_tracing)  # adds it only once
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+
+
+def _no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    """Leaves out what TensorFlow says about many trainings in a process: each traces functions of its own, once."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras on JAX from importing TensorFlow, which takes seconds, only to ask whether a value is one of its own.
+
+    If TensorFlow has been imported already, nothing changes.
+    """
+    lazy = module_utils.tensorflow
+    known = lazy._available
+    if "tensorflow" not in sys.modules:
+        lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = known
+
+
+def seed(value: int) -> None:
+    """Seeds Python, NumPy, Keras and the backend."""
+    with without_tensorflow():
+        keras.utils.set_random_seed(value)
 
 
 def forget() -> None:

@@ -15,7 +15,7 @@ from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions.load import cause
 from gnexp.models.build import build, with_norm
-from gnexp.norms import table
+from gnexp.norms import table, weight_standardization
 from gnexp.norms.by_name import Norm
 from gnexp.space.domain import Entry
 from gnexp.space.space import Space, combine
@@ -179,4 +179,5 @@ def _named(norms: list[_Channels]) -> str:
 def in_words(model: keras.Model, config: ConfigDict) -> str:
     """Returns a network in one line: its name, its parameters and, for a sweep, the norms of one of its trials."""
     norms = f"; in one trial {table.summary(table.rows(model))}" if "sweep" in config else ""
-    return f"{config.model.name}, {model.count_params():,} parameters{norms}"
+    standardized = f"; {weight_standardization.in_words(model)}" if config.model.weight_standardization else ""
+    return f"{config.model.name}, {model.count_params():,} parameters{norms}{standardized}"

@@ -55,7 +55,7 @@ class Training:
         self.config = config
         self.splits = splits
         backend.prepare(config.deterministic)
-        keras.utils.set_random_seed(config.seed)
+        backend.seed(config.seed)
         self.task = create(config, splits)
         self.objective = objective.of(flatten(config))
         self.model = self._built()

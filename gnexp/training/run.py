@@ -102,7 +102,7 @@ def train(
     finally:
         console.clear()
     # The training is over. If the process dies from here on, the next one makes the rest again from the checkpoint.
-    with files.atomic(directory / files.MODEL) as temporary:
+    with files.atomic(directory / files.MODEL) as temporary, backend.without_tensorflow():
         training.best_model().save(temporary)
     result.write(directory, done)
     return done

@@ -114,6 +114,16 @@ def test_an_installed_module_that_hides_the_users_is_refused(folder):
         names.find("tabulate")
 
 
+def test_folders_need_no_init_file_and_those_of_another_python_are_installed(folder):
+    path = folder / "plain_of_a_test" / "deep" / "deeper" / "nets.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("def f(inputs): ...\n")
+    assert names.find("plain_of_a_test.deep.deeper.nets") == path
+    assert load.load("plain_of_a_test.deep.deeper.nets:f").__name__ == "f"
+    assert not names.is_installed(path)
+    assert names.is_installed(folder / "other" / "lib" / "site-packages" / "nets.py")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -28,8 +28,8 @@ def _compiled(config, seed: int = 3) -> keras.Model:
 
 @pytest.fixture
 def small(small):
-    """With narrow layers, which compile sooner."""
-    small.model.filters, small.model.units, small.model.groups = (4, 4), 8, 2
+    """With few and narrow layers, which compile sooner."""
+    small.model.filters, small.model.units, small.model.groups = (4,), 8, 2
     return small
 
 

@@ -30,6 +30,7 @@ def trained(tmp_path_factory):
     for groups in (2, 4):
         config = smoke.get_config()
         config.epochs, config.model.groups = 1, groups
+        config.data.train_size = 96  # batches of one size
         results[f"groups-{groups}"] = _run(config, runs / f"groups-{groups}")
     config.model.groups = 1
     stop = signal.getsignal(signal.SIGTERM)
