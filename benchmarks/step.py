@@ -84,7 +84,7 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
 
 def _gnexp(batch: int, kernel: bool, precision: str = "float32") -> Run:
-    from gnexp.data.splits import Split
+    from gnexp.data.splits import Split, Splits
     from gnexp.models.build import build
     from gnexp.norms import native
     from gnexp.tasks.classification import Classification
@@ -97,7 +97,12 @@ def _gnexp(batch: int, kernel: bool, precision: str = "float32") -> Run:
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
     train, order = (
-        backend.train_steps(model, Classification(range(10)), Split(*_data(most, batch)), jit_compile=False),
+        backend.train_steps(
+            model,
+            Classification(Splits(None, None, None, tuple("0123456789"))),
+            Split(*_data(most, batch)),
+            jit_compile=False,
+        ),
         _order(most, batch),
     )
 

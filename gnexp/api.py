@@ -44,10 +44,9 @@ class Run:
     @functools.cached_property
     def test(self) -> dict[str, float]:
         """The test figures of the best epoch's weights, by name."""
-        from gnexp.analysis import rows
         from gnexp.workdir import result
 
-        return rows.test_figures(result.finished(self.training))
+        return dict(result.finished(self.training).test)
 
     def model(self) -> keras.Model:
         """Returns the network with the weights of the best epoch; it returns logits."""

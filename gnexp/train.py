@@ -25,7 +25,7 @@ from gnexp.sweeps.executors import checks
 from gnexp.terminal import command_line, exit, limits, places, signals
 from gnexp.terminal.stderr import native_stderr
 from gnexp.training import console, memory
-from gnexp.workdir import code, files, folder, result
+from gnexp.workdir import code, data, files, folder, result
 from gnexp.workdir.result import Result
 
 _SHOWN_BY_DRY_RUN = 10
@@ -83,12 +83,15 @@ def _work(
     source = code.of(config)
     changed = code.changes(directory, source, allow_changed) if directory else []
     splits = load(config.data)
+    if directory:
+        data.check(directory, splits.fingerprint)
     if begins:
         _check_batches(config, splits)
     network, log = _check(config, splits)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
     with signals.resumable(directory), folder.opened(directory, config) as config:
         code.keep(directory, source, changed)
+        data.keep(directory, splits.fingerprint)
         with (directory / files.BACKEND_LOG).open("a") as file:
             file.write(log)
         if "sweep" in config:
@@ -123,7 +126,7 @@ def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, netwo
     done = result.finished(directory)  # by another process, in the last second
     if not done:
         print(f"workdir: {directory}\n{network}", flush=True)
-        _remark(remarks.of(config, len(splits.train)), directory)
+        _remark([*splits.remarks, *remarks.of(config, len(splits.train))], directory)
         with native_stderr(directory / files.BACKEND_LOG):
             from gnexp.training import run
 
@@ -148,7 +151,7 @@ def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_addr
 
     read_trials(directory)  # A damaged file is reported before TensorFlow is imported.
     print(f"workdir: {directory}\n{network}", flush=True)
-    _remark(remarks.of(config, len(splits.train), parse_space(config)), directory)
+    _remark([*splits.remarks, *remarks.of(config, len(splits.train), parse_space(config))], directory)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
 
@@ -187,7 +190,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         if sweep:
             print()
             console.dry_run(config, space, first)
-        for line in remarks.of(config, len(splits.train), space):
+        for line in (*splits.remarks, *remarks.of(config, len(splits.train), space)):
             print(f"\nnote: {line}")
         dry_run.estimate(config, splits, space, first)
 

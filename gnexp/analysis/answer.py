@@ -15,12 +15,13 @@ from gnexp.analysis import outcomes
 from gnexp.analysis.intervals import has_spread, holm, interval95, paired_p
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
+from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.space.domain import Entry, in_order, is_numeric
 
 _LEVEL = 0.05
 _EDGE = 0.1  # the share of a range, at either end, that counts as its edge
-_DIGITS = 9  # of an accuracy; later ones are rounding errors of floats
+_DIGITS = 9  # of a figure; later ones are rounding errors of floats
 NOISE, UNSURE, WORSE, BETTER = "inside the noise", "inside the noise after Holm's correction", "worse", "better"
 NO_SPREAD = "no spread among the seeds to judge by"
 
@@ -34,6 +35,7 @@ class Answer:
       completed, failed: how many trials with these values completed and failed.
       chosen: the completed trial with the best mean objective over its seeds; None if no trial completed.
       edges: the nuisance hyperparameters whose chosen value is at an edge of what was searched.
+      figure: the name of the test figure by which answers are compared.
     """
 
     values: dict[str, Any]
@@ -41,22 +43,24 @@ class Answer:
     failed: int
     chosen: Outcome | None
     edges: tuple[str, ...]
+    figure: str
 
     @property
     def tests(self) -> list[float]:
-        """The test accuracy of each seed of the chosen trial."""
-        return [done.test_accuracy for done in self.chosen.results] if self.chosen else []
+        """The test figure of each seed of the chosen trial."""
+        return [done.test[self.figure] for done in self.chosen.results] if self.chosen else []
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The difference between the test accuracies of two answers, paired over the seeds.
+    """The difference between the test figures of two answers, paired over the seeds.
 
     Attributes:
       control, other: the two answers; the difference is `other` minus `control`.
       mean: the mean difference.
       interval: half the width of its 95% interval; 0 if all seeds have the same difference.
       p: of a paired t test, after Holm's correction for the number of comparisons; 1 if there is no spread.
+      better: whether `other` has the better mean.
     """
 
     control: Answer
@@ -64,6 +68,7 @@ class Difference:
     mean: float
     interval: float
     p: float
+    better: bool
 
     @property
     def verdict(self) -> str:
@@ -74,7 +79,7 @@ class Difference:
             return NOISE
         if self.p > _LEVEL:
             return UNSURE
-        return WORSE if self.mean < 0 else BETTER
+        return BETTER if self.better else WORSE
 
 
 def scientific(sweep: Swept) -> list[str]:
@@ -109,7 +114,7 @@ def answers(sweep: Swept) -> list[Answer]:
 
 
 def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
-    best = outcomes.ranked(trials, sweep.config.objective)
+    best = outcomes.ranked(trials, sweep.objective)
     failed = sum(trial.status == outcomes.FAILED for trial in trials)
     edges = tuple(
         entry.path
@@ -117,7 +122,7 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
         if best and entry.path in nuisance(sweep) and entry.holds(best[0].values) and _at_edge(entry, best[0].values)
     )
     known = {path: value for path, value in values.items() if value is not None}
-    return Answer(known, len(best), failed, best[0] if best else None, edges)
+    return Answer(known, len(best), failed, best[0] if best else None, edges, sweep.headline.name)
 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
@@ -148,14 +153,20 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
     pairs = []
     for family in families.values():
         owned = [each for each in family if is_own(sweep, each, within)]
-        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.config.objective)
+        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.objective)
         control = next(each for each in family if each.chosen is first)
         pairs += [(control, other) for other in family if other is not control]
     paired = [[round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=True)] for one, other in pairs]
     return [
-        Difference(*pair, statistics.fmean(by_seed), interval95(by_seed) if has_spread(by_seed) else 0.0, p)
+        _difference(sweep.headline, *pair, by_seed, p)
         for pair, by_seed, p in zip(pairs, paired, holm([paired_p(by_seed) for by_seed in paired]), strict=True)
     ]
+
+
+def _difference(headline: Objective, control: Answer, other: Answer, by_seed: Sequence[float], p: float) -> Difference:
+    mean = statistics.fmean(by_seed)
+    interval = interval95(by_seed) if has_spread(by_seed) else 0.0
+    return Difference(control, other, mean, interval, p, headline.is_better(mean, 0.0))
 
 
 def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnexp.analysis.intervals import interval95
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import Objective
 from gnexp.workdir.result import Result
 
 COMPLETED = "completed"
@@ -49,10 +49,10 @@ class Outcome:
         return interval95(self.scores) if self.status == COMPLETED else None
 
 
-def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
+def ranked(outcomes: Sequence[Outcome], objective: Objective) -> list[Outcome]:
     """Returns the completed trials, the best first; equal ones keep their order."""
     completed = (outcome for outcome in outcomes if outcome.mean is not None)
-    return OBJECTIVES[objective].ranked(completed, key=lambda outcome: outcome.mean)
+    return objective.ranked(completed, key=lambda outcome: outcome.mean)
 
 
 def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
@@ -61,10 +61,10 @@ def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
     return [outcome for outcome in outcomes if outcome.trial_id not in continued]
 
 
-def best_so_far(scores: Sequence[float | None], objective: str) -> list[float | None]:
+def best_so_far(scores: Sequence[float | None], objective: Objective) -> list[float | None]:
     """Returns the best of the first, the first two, ... trials; None while none has completed."""
     curve: list[float | None] = []
     for score in scores:
         known = [value for value in (score, curve[-1] if curve else None) if value is not None]
-        curve.append(OBJECTIVES[objective].best(known))
+        curve.append(objective.best(known))
     return curve

@@ -14,7 +14,7 @@ from gnexp.config.schema import FIELDS
 from gnexp.errors import UserError
 from gnexp.workdir import files, result
 from gnexp.workdir.folder import read_config
-from gnexp.workdir.result import Result
+from gnexp.workdir.result import Result, nested
 
 _VALIDATION, _TEST = "val_", "test_"
 _STATUSES = {result.SUCCESS: COMPLETED, result.FAILURE: FAILED, None: RUNNING}
@@ -78,7 +78,7 @@ def _of_training(record: Record) -> Row:
     which = {"training": record.name, "seed": record.config["seed"]}
     values = {path: value for path, value in record.config.items() if path not in FIELDS or FIELDS[path].shown}
     values.pop("seed", None)
-    found = figures(Result(**record.ended, history=record.history)) if record.finished else {}
+    found = figures(Result(**nested(record.ended), history=record.history)) if record.finished else {}
     message = record.ended.get("message")
     return Row({**which, "status": _STATUSES.get(status, status), "message": message}, values, found)
 
@@ -87,13 +87,8 @@ def figures(done: Result) -> dict[str, Any]:
     """Returns the figures of a training: those of its best epoch on held-out images, and on the test images."""
     best = done.history[done.best_epoch - 1]
     validation = {name: value for name, value in best.items() if name.startswith(_VALIDATION)}
-    test = {_TEST + name: value for name, value in test_figures(done).items()}
+    test = {_TEST + name: value for name, value in done.test.items()}
     return {"best_epoch": done.best_epoch, **validation, **test, "seconds": done.seconds}
-
-
-def test_figures(done: Result) -> dict[str, float]:
-    """Returns the test figures of a training by name."""
-    return {name.removeprefix(_TEST): value for name, value in vars(done).items() if name.startswith(_TEST)}
 
 
 def best_training(directory: pathlib.Path) -> tuple[pathlib.Path, str | None]:

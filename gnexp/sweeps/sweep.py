@@ -13,8 +13,8 @@ from ml_collections import ConfigDict
 from gnexp.analysis import effects, outcomes
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import read_trials
-from gnexp.config import config_file
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config import config_file, objective
+from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.data.splits import Splits
 from gnexp.errors import GnexpError, InterruptedTrainingError
@@ -107,6 +107,7 @@ class _Sweep:
 
     def __init__(self, config: ConfigDict, directory: pathlib.Path):
         self._config = config
+        self._objective = objective.of(flatten(config))
         self._directory = directory
         self._space = parse_space(config)
         self._oracle = create(config, self._space)
@@ -206,7 +207,7 @@ class _Sweep:
         completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
         continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
         final = (trial for trial in completed if trial.trial_id not in continued)
-        return OBJECTIVES[self._config.objective].best(final, key=lambda trial: trial.score)
+        return self._objective.best(final, key=lambda trial: trial.score)
 
     def _write_best(self, trial: Trial) -> None:
         """Writes the config file that trains the best trial's network by itself."""
@@ -233,9 +234,9 @@ class _Sweep:
     def finish(self) -> None:
         """Reports the results of the sweep, in the terminal and in `result.json`."""
         self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
-        found, objective = read_trials(self._directory), self._config.objective
+        found, asked = read_trials(self._directory), self._objective
         final = outcomes.final(found)
-        best = outcomes.ranked(final, objective)
+        best = outcomes.ranked(final, asked)
         statuses = collections.Counter(outcome.status for outcome in found)
         failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
         top = [
@@ -250,7 +251,7 @@ class _Sweep:
         ]
         record = {
             "status": result.SUCCESS,
-            "objective": objective,
+            "objective": asked.name,
             "trials": statuses,
             "best": top,
             "failures": failures,
@@ -258,7 +259,8 @@ class _Sweep:
         files.write_json(self._directory / files.RESULT, record)
         console.summary(
             self._directory,
-            objective,
+            asked.name,
+            objective.headline(flatten(self._config)).name,
             best[:_TOP],
             failures,
             effects.effects(self._config, self._space, final),

@@ -15,10 +15,10 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from gnexp.config import open_sections
+from gnexp.config import named, open_sections
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
-from gnexp.config.stored import from_json
+from gnexp.config.stored import from_json, make_absolute
 from gnexp.config.upgrade import upgrade
 from gnexp.config.validation import check_keys
 from gnexp.errors import UserError, first_line
@@ -80,6 +80,8 @@ def read(path: str, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
             config = from_json(values)
         if isinstance(config, ConfigDict):
             notes = complete(config, given)
+            with config.unlocked():
+                make_absolute(config, file.parent)
     except (UserError, KeyboardInterrupt, SignalError):
         raise
     except BaseException as error:  # A config file is a program, which may raise anything.
@@ -108,11 +110,11 @@ def complete(config: ConfigDict, given: Mapping[str, Any]) -> list[str]:
         upgrade(config)
         for section in open_sections.SECTIONS:
             key = f"{section}.{open_sections.NAME}"
-            if dropped := open_sections.choose(config, section, given.get(key)):
+            if dropped := named.choose(config, section, given.get(key)):
                 notes.append(dropped)
         fill_in(config)
         for argument in filter(open_sections.of, given):
-            open_sections.make_room(config, argument)
+            named.make_room(config, argument)
     config.lock()
     return notes
 

@@ -86,8 +86,8 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     ],
 )
 def test_a_verdict_is_of_interval_and_p(mean, interval, p, verdict):
-    nothing = Answer({}, 0, 0, None, ())
-    assert Difference(nothing, nothing, mean, interval, p).verdict == verdict
+    nothing = Answer({}, 0, 0, None, (), "accuracy")
+    assert Difference(nothing, nothing, mean, interval, p, mean > 0).verdict == verdict
 
 
 def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_path):

@@ -127,7 +127,7 @@ def get_config(sweep=""):
     config.model.groups = 2
     if sweep:
         config.sweep = base.get_sweep()
-        config.sweep.tuner, config.sweep.max_trials = "grid", 2
+        config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = "grid", 2, 1
         config.sweep.space.model.args.width = choice(2, 4)
     return config
 """

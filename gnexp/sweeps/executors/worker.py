@@ -130,7 +130,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
     from gnexp.data.load import load
     from gnexp.sweeps import trial
     from gnexp.training.signals import stop_signals
-    from gnexp.workdir import code
+    from gnexp.workdir import code, data
 
     with stop_signals(directory) as received:
         # A second signal is not for this process: the sweep decides when to stop waiting, and then sends SIGKILL.
@@ -138,6 +138,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
         signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
         code.use(directory, config)
         splits = load(config.data)
+        data.check(directory, splits.fingerprint)
         while True:
             task = connection.recv()
             connection.send(trial.run(task, splits, TrialConsole(connection.send, task.epochs)))

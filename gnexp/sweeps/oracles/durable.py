@@ -19,7 +19,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from msgspec import Meta
 
 from gnexp.analysis.outcomes import PROMOTED_FROM
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import Objective
 from gnexp.config.upgrade import with_present_names
 from gnexp.errors import DamagedError, UserError
 from gnexp.space.space import Space
@@ -55,16 +55,16 @@ class Durable:
 
     Args:
       space: the search space.
-      objective: the figure that is optimized, a name in `config.objective.OBJECTIVES`.
+      objective: the figure that is optimized.
       max_trials: how many trials there will be at most.
       seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
       **options: of the keras-tuner class.
     """
 
-    def __init__(self, space: Space, objective: str, max_trials: int, seed: int, **options):
+    def __init__(self, space: Space, objective: Objective, max_trials: int, seed: int, **options):
         super().__init__(
             # Left to itself keras-tuner guesses the direction, and would minimize val_f1_score.
-            objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
+            objective=keras_tuner.Objective(objective.name, objective.direction),
             hyperparameters=hyperparameters.of(space),
             allow_new_entries=False,
             tune_new_entries=True,
@@ -72,6 +72,7 @@ class Durable:
             **options,
         )
         self.space = space
+        self.asked = objective
         self.max_trials = max_trials
         self.seed = seed
         # keras-tuner adds 1 to this with each draw, so that two neighbouring seeds would share most of their draws.
@@ -109,7 +110,7 @@ class Durable:
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
-                trial.metrics.register(name, direction=OBJECTIVES[name].direction)
+                trial.metrics.register(name, direction=self.asked.direction)
             trial.metrics.update(name, value, step=step)
         return trial
 
