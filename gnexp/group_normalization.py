@@ -24,8 +24,7 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
     Returns:
         A tensor with the shape of `x` and the dtype of `gamma`.
     """
-    x = ops.cast(x, gamma.dtype)
-    rank, channels = len(x.shape), gamma.shape[0]
+    x, rank, channels = ops.cast(x, gamma.dtype), len(x.shape), gamma.shape[0]
     size = channels // groups
     positions = tuple(i for i in range(1, rank) if i != axis)
     shape = ops.shape(x)
