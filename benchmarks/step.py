@@ -83,7 +83,7 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
     return run
 
 
-def _gnexp(batch: int, kernel: bool) -> Run:
+def _gnexp(batch: int, kernel: bool, precision: str = "float32") -> Run:
     from gnexp.data.splits import Split, Splits
     from gnexp.models.build import build
     from gnexp.norms import native
@@ -91,7 +91,7 @@ def _gnexp(batch: int, kernel: bool) -> Run:
     from gnexp.training import backend, optimizers
 
     config, most = _config(batch), _MOST[batch]
-    model = build(config.model, _SHAPES[_NETWORK.value], 10)
+    model = build(config.model, _SHAPES[_NETWORK.value], 10, precision)
     if kernel:
         native.use(model)
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
@@ -170,6 +170,7 @@ def _contestants(batch: int) -> dict[str, Callable[[], Run]]:
         **theirs,
         **ours,
         "gnexp, native=False": lambda: _gnexp(batch, False),
+        "gnexp, mixed_bfloat16": lambda: _gnexp(batch, True, "mixed_bfloat16"),
         "PyTorch": lambda: _pytorch(batch, False),
         "PyTorch, channels last": lambda: _pytorch(batch, True),
     }

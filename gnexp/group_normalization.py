@@ -14,17 +14,17 @@ def normalize(x, gamma, beta, axis, groups, epsilon):
     computed together with the variance, so that both keep their digits when the mean is far from zero.
 
     Args:
-        x: Floating-point tensor of rank 2 or more, the batch on axis 0.
-        gamma: Tensor of shape `(channels,)`, dtype of `x`.
+        x: Floating-point tensor of rank 2 or more, the batch on axis 0; it is cast to the dtype of `gamma` first.
+        gamma: Tensor of shape `(channels,)`.
         beta: Tensor of the shape and dtype of `gamma`.
         axis: The channel axis of `x`, counted from the front.
         groups: The number of groups, a divisor of the number of channels.
         epsilon: Added to the variance.
 
     Returns:
-        A tensor with the shape and the dtype of `x`.
+        A tensor with the shape of `x` and the dtype of `gamma`.
     """
-    rank, channels = len(x.shape), gamma.shape[0]
+    x, rank, channels = ops.cast(x, gamma.dtype), len(x.shape), gamma.shape[0]
     size = channels // groups
     positions = tuple(i for i in range(1, rank) if i != axis)
     shape = ops.shape(x)
@@ -131,7 +131,8 @@ class GroupNormalization(keras.layers.Layer):
             the inputs have no such channel axis, or their number of channels is unknown or not a multiple of `groups`.
     """
 
-    # Computes the outputs, with the arguments of `normalize`. One instance may be given another function.
+    # Computes the outputs, with the arguments of `normalize`. One instance may be given another function, which may
+    # return the dtype of `x`, too.
     kernel = staticmethod(normalize)
 
     def __init__(
@@ -223,7 +224,9 @@ class GroupNormalization(keras.layers.Layer):
         dtype = keras.backend.result_type(inputs.dtype, self.compute_dtype, "float32")
         gamma = ops.cast(self.gamma, dtype) if self.scale else ops.ones((groups * size,), dtype)
         beta = ops.cast(self.beta, dtype) if self.center else ops.zeros((groups * size,), dtype)
-        outputs = self.kernel(ops.cast(inputs, dtype), gamma, beta, axis, groups, self.epsilon)
+        if keras.backend.standardize_dtype(inputs.dtype) != self.compute_dtype:
+            inputs = ops.cast(inputs, dtype)
+        outputs = self.kernel(inputs, gamma, beta, axis, groups, self.epsilon)
         return ops.cast(outputs, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

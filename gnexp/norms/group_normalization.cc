@@ -1,4 +1,6 @@
-// Group normalization of float32 tensors with the channels last, forward and backward, on the CPU.
+// Group normalization of float32 and bfloat16 tensors with the channels last, forward and backward, on the CPU.
+//
+// What is read as bfloat16 is computed in float32, and rounded once, where it is written.
 //
 // The arithmetic is that of gnexp.group_normalization.normalize: sums of x - pivot and of its square. The pivot of a group is
 // first the mean of the sample's first position; where that proves to be far from the mean of all, it becomes that mean, and
@@ -18,6 +20,7 @@
 
 namespace gnexp {
 
+using tensorflow::bfloat16;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
@@ -26,6 +29,8 @@ using tensorflow::TensorShape;
 
 // A vector register, or two or four of them where they are narrower.
 typedef float Vector __attribute__((vector_size(64)));
+typedef uint32_t Bits __attribute__((vector_size(64)));
+typedef uint16_t Halves __attribute__((vector_size(32)));
 constexpr int kLanes = 16;
 constexpr int kBlockFloats = 4096;  // half of a first-level cache
 constexpr double kFar = 4;          // how many variances the square of a pivot's distance from the mean may be
@@ -50,8 +55,40 @@ inline void Store(float* to, T value) {
   std::memcpy(to, &value, sizeof(T));
 }
 
+// A bfloat16 is the upper half of a float32.
+template <typename T>
+inline T Load(const bfloat16* from);
+
+template <>
+inline float Load<float>(const bfloat16* from) {
+  return static_cast<float>(*from);
+}
+
+template <>
+inline Vector Load<Vector>(const bfloat16* from) {
+  Halves halves;
+  std::memcpy(&halves, from, sizeof(halves));
+  const Bits bits = __builtin_convertvector(halves, Bits) << 16;
+  Vector value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+inline void Store(bfloat16* to, float value) { *to = static_cast<bfloat16>(value); }
+
+// Rounds to the nearest, ties to even, as static_cast does; a NaN stays one.
+inline void Store(bfloat16* to, Vector value) {
+  Bits bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const Bits is_nan = (Bits)((bits & 0x7fffffffu) > 0x7f800000u);
+  const Bits rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  const Halves halves = __builtin_convertvector((is_nan & 0x7fc0u) | (~is_nan & rounded), Halves);
+  std::memcpy(to, &halves, sizeof(halves));
+}
+
 // The sums over a block of positions: of x - pivot and its square or, given dy, of dy and dy * (x - pivot).
-void BlockSums(const float* x, const float* dy, const float* pivot, int64_t positions, int64_t channels,
+template <typename X>
+void BlockSums(const X* x, const X* dy, const float* pivot, int64_t positions, int64_t channels,
                float* __restrict__ sums, float* __restrict__ products) {
   ForChannels(channels, [&](int64_t c, auto zero) {
     using T = decltype(zero);
@@ -68,7 +105,7 @@ void BlockSums(const float* x, const float* dy, const float* pivot, int64_t posi
   });
 }
 
-// The input: `samples` times `positions` times `channels` floats.
+// The input: `samples` times `positions` times `channels` values.
 struct Work {
   int64_t samples, positions, channels, groups;
 
@@ -84,11 +121,12 @@ struct Work {
   int64_t positions_of(int64_t b) const { return std::min(block(), positions - b * block()); }
   int64_t offset(int64_t n, int64_t b) const { return (n * positions + b * block()) * channels; }
 
-  void FirstPivot(const float* x, int64_t n, float* pivot) const {
-    const float* position = x + n * positions * channels;
+  template <typename X>
+  void FirstPivot(const X* x, int64_t n, float* pivot) const {
+    const X* position = x + n * positions * channels;
     for (int64_t g = 0; g < groups; ++g) {
       double sum = 0;
-      for (int64_t c = g * size(); positions && c < (g + 1) * size(); ++c) sum += position[c];
+      for (int64_t c = g * size(); positions && c < (g + 1) * size(); ++c) sum += static_cast<float>(position[c]);
       pivot[g] = sum / size();
     }
   }
@@ -156,6 +194,7 @@ void Check(OpKernelContext* context, const Tensor& x, int64_t groups, std::initi
   }
 }
 
+template <typename X>
 class GroupNormalization : public OpKernel {
  public:
   explicit GroupNormalization(OpKernelConstruction* construction) : OpKernel(construction) {
@@ -174,10 +213,10 @@ class GroupNormalization : public OpKernel {
     OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({work.samples, groups_}), &pivots));
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({work.samples, groups_}), &means));
     OP_REQUIRES_OK(context, context->allocate_output(3, TensorShape({work.samples, groups_}), &inverses));
-    const float* x = input.flat<float>().data();
+    const X* x = input.flat<X>().data();
     const float* gamma = context->input(1).flat<float>().data();
     const float* beta = context->input(2).flat<float>().data();
-    float* y = output->flat<float>().data();
+    X* y = output->flat<X>().data();
     float* pivots_of = pivots->flat<float>().data();
     float* mean = means->flat<float>().data();
     float* inverse = inverses->flat<float>().data();
@@ -189,7 +228,7 @@ class GroupNormalization : public OpKernel {
     }
 
     auto sums = [&](int64_t n, int64_t b, float* to) {
-      BlockSums(x + work.offset(n, b), nullptr, &rows[n * row], work.positions_of(b), channels, to, to + channels);
+      BlockSums<X>(x + work.offset(n, b), nullptr, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
     auto combine = [&](int64_t n, const double* total, bool first) {
       const double count = work.count();
@@ -220,13 +259,14 @@ class GroupNormalization : public OpKernel {
       return far;
     };
     auto write = [&](int64_t n, int64_t b) {
-      const float *from = x + work.offset(n, b), *pivot = &rows[n * row];
+      const X* from = x + work.offset(n, b);
+      const float* pivot = &rows[n * row];
       const float *scale = pivot + channels, *shift = scale + channels;
-      float* to = y + work.offset(n, b);
+      X* to = y + work.offset(n, b);
       for (int64_t i = 0; i < work.positions_of(b); ++i, from += channels, to += channels) {
         ForChannels(channels, [&](int64_t c, auto zero) {
           using T = decltype(zero);
-          Store<T>(to + c, (Load<T>(from + c) - Load<T>(pivot + c)) * Load<T>(scale + c) + Load<T>(shift + c));
+          Store(to + c, (Load<T>(from + c) - Load<T>(pivot + c)) * Load<T>(scale + c) + Load<T>(shift + c));
         });
       }
     };
@@ -238,6 +278,7 @@ class GroupNormalization : public OpKernel {
   float epsilon_;
 };
 
+template <typename X>
 class GroupNormalizationGrad : public OpKernel {
  public:
   explicit GroupNormalizationGrad(OpKernelConstruction* construction) : OpKernel(construction) {
@@ -260,13 +301,13 @@ class GroupNormalizationGrad : public OpKernel {
     OP_REQUIRES_OK(context, context->forward_input_or_allocate_output({0}, 0, input.shape(), &output));
     OP_REQUIRES_OK(context, context->allocate_output(1, TensorShape({channels}), &dgammas));
     OP_REQUIRES_OK(context, context->allocate_output(2, TensorShape({channels}), &dbetas));
-    const float* dy = context->input(0).flat<float>().data();
-    const float* x = input.flat<float>().data();
+    const X* dy = context->input(0).flat<X>().data();
+    const X* x = input.flat<X>().data();
     const float* gamma = context->input(2).flat<float>().data();
     const float* pivots = context->input(3).flat<float>().data();
     const float* mean = context->input(4).flat<float>().data();
     const float* inverse = context->input(5).flat<float>().data();
-    float* dx = output->flat<float>().data();
+    X* dx = output->flat<X>().data();
     const int64_t row = 4 * channels;  // of each sample: pivot, and the factors of dy, of x - pivot and of 1
     std::vector<float> rows(work.samples * row);
     std::vector<double> dgamma(work.samples * channels), dbeta(work.samples * channels);
@@ -274,7 +315,7 @@ class GroupNormalizationGrad : public OpKernel {
 
     auto sums = [&](int64_t n, int64_t b, float* to) {
       const int64_t offset = work.offset(n, b);
-      BlockSums(x + offset, dy + offset, &rows[n * row], work.positions_of(b), channels, to, to + channels);
+      BlockSums<X>(x + offset, dy + offset, &rows[n * row], work.positions_of(b), channels, to, to + channels);
     };
     auto combine = [&](int64_t n, const double* total, bool) {
       const double count = work.count();
@@ -299,15 +340,16 @@ class GroupNormalizationGrad : public OpKernel {
     };
     auto write = [&](int64_t n, int64_t b) {
       const int64_t offset = work.offset(n, b);
-      const float *from = x + offset, *gradient = dy + offset, *pivot = &rows[n * row];
+      const X *from = x + offset, *gradient = dy + offset;
+      const float* pivot = &rows[n * row];
       const float *of_dy = pivot + channels, *of_x = of_dy + channels, *of_one = of_x + channels;
-      float* to = dx + offset;
+      X* to = dx + offset;
       for (int64_t i = 0; i < work.positions_of(b); ++i) {
         ForChannels(channels, [&](int64_t c, auto zero) {
           using T = decltype(zero);
           const T centered = Load<T>(from + c) - Load<T>(pivot + c);
-          Store<T>(to + c, Load<T>(gradient + c) * Load<T>(of_dy + c) +
-                               (centered * Load<T>(of_x + c) + Load<T>(of_one + c)));
+          Store(to + c, Load<T>(gradient + c) * Load<T>(of_dy + c) +
+                            (centered * Load<T>(of_x + c) + Load<T>(of_one + c)));
         });
         from += channels, gradient += channels, to += channels;
       }
@@ -330,13 +372,14 @@ class GroupNormalizationGrad : public OpKernel {
 };
 
 REGISTER_OP("GnexpGroupNormalization")
-    .Input("x: float")
+    .Input("x: T")
     .Input("gamma: float")
     .Input("beta: float")
-    .Output("y: float")
+    .Output("y: T")
     .Output("pivot: float")
     .Output("mean: float")
     .Output("inverse: float")
+    .Attr("T: {float, bfloat16}")
     .Attr("groups: int >= 1")
     .Attr("epsilon: float")
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
@@ -345,15 +388,16 @@ REGISTER_OP("GnexpGroupNormalization")
     });
 
 REGISTER_OP("GnexpGroupNormalizationGrad")
-    .Input("dy: float")
-    .Input("x: float")
+    .Input("dy: T")
+    .Input("x: T")
     .Input("gamma: float")
     .Input("pivot: float")
     .Input("mean: float")
     .Input("inverse: float")
-    .Output("dx: float")
+    .Output("dx: T")
     .Output("dgamma: float")
     .Output("dbeta: float")
+    .Attr("T: {float, bfloat16}")
     .Attr("groups: int >= 1")
     .Attr("epsilon: float")  // for the gradient of this gradient
     .SetShapeFn([](tensorflow::shape_inference::InferenceContext* inference) {
@@ -363,7 +407,12 @@ REGISTER_OP("GnexpGroupNormalizationGrad")
       return absl::OkStatus();
     });
 
-REGISTER_KERNEL_BUILDER(Name("GnexpGroupNormalization").Device(tensorflow::DEVICE_CPU), GroupNormalization);
-REGISTER_KERNEL_BUILDER(Name("GnexpGroupNormalizationGrad").Device(tensorflow::DEVICE_CPU), GroupNormalizationGrad);
+#define REGISTER(Operation, X)                                                                                      \
+  REGISTER_KERNEL_BUILDER(Name("Gnexp" #Operation).Device(tensorflow::DEVICE_CPU).TypeConstraint<X>("T"), Operation<X>)
+REGISTER(GroupNormalization, float);
+REGISTER(GroupNormalization, bfloat16);
+REGISTER(GroupNormalizationGrad, float);
+REGISTER(GroupNormalizationGrad, bfloat16);
+#undef REGISTER
 
 }  // namespace gnexp

@@ -180,11 +180,12 @@ def _kernel(operations):
             with tf.GradientTape() as inner:
                 inner.watch([x, gamma, beta])
                 y = group_normalization.normalize(x, gamma, beta, len(x.shape) - 1, groups, epsilon)
-            first = inner.gradient(y, [x, gamma, beta], output_gradients=dy)
+            first = inner.gradient(y, [x, gamma, beta], output_gradients=tf.cast(dy, y.dtype))
         return *outer.gradient(first, [dy, x, gamma], output_gradients=upstream), None, None, None
 
     def normalize(x, gamma, beta, axis, groups, epsilon):
-        if axis != len(x.shape) - 1 or x.dtype != tf.float32 or group_normalization.is_for_xla():
+        known = x.dtype in (tf.float32, tf.bfloat16) and gamma.dtype == tf.float32
+        if axis != len(x.shape) - 1 or not known or group_normalization.is_for_xla():
             return group_normalization.normalize(x, gamma, beta, axis, groups, epsilon)
         return operations.gnexp_group_normalization(x, gamma, beta, groups=groups, epsilon=epsilon).y
 

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gnexp.config import base
 from gnexp.config.stored import record
@@ -93,16 +94,11 @@ def plain(inputs, outputs):
 
 def required(inputs, outputs, width):
     return plain(inputs, outputs)
-
-
-def old(inputs, outputs):
-    import tf_keras
-
-    return tf_keras.Sequential()
 """
 _OTHERS = {
     "broken_of_own": "\ndef f(:\n",
     "lacking_of_own": "import nowhere_at_all\n\n\ndef f(inputs, outputs): ...\n",
+    "old_of_own": "import tf_keras\n\n\ndef f(inputs, outputs):\n    return tf_keras.Sequential()\n",
     "tf_keras": "class Sequential: ...\n",  # stands for Keras 2
 }
 _PARTS = """
@@ -187,7 +183,7 @@ def mine(train_here, own, tmp_path):
             ["model.name=nets_of_own:required"],
             ["config.model.args.width is missing", "'nets_of_own:required' needs it"],
         ),
-        (["model.name=nets_of_own:old"], ["returned a tf_keras model, which is Keras 2", "write `import keras`"]),
+        (["model.name=old_of_own:f"], ["returned a tf_keras model, which is Keras 2", "write `import keras`"]),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(mine, tmp_path, arguments, says):
@@ -232,6 +228,8 @@ def test_it_is_trained_kept_on_record_and_loaded(mine, own, tmp_path):
     assert process["code"]["model"] == "nets_of_own:nested"
     assert process["code"]["sha256"].keys() == {"nets_of_own.py", "parts_of_own.py"}
     assert (run / files.CODE / "nets_of_own.py").read_text() == (own / "nets_of_own.py").read_text()
+    tags = EventAccumulator(str(run / "train")).Reload().Tags()["tensors"]
+    assert {"inner/deep/gamma", "inner/deep/beta"} <= set(tags)
     model = saved.load(run)
     assert model.get_layer("inner").get_layer("deep").groups == 2
     images = np.zeros((2, 28, 28, 1), np.uint8)

@@ -195,6 +195,31 @@ def test_reference_gradients_are_the_slopes_of_the_reference(shape, axis, groups
         np.testing.assert_allclose(expected, slopes(position), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the kernel is TensorFlow's")
+@pytest.mark.parametrize("shape", [(3, 30, 30, 32), (2, 7, 5, 40), (2, 0, 16)])
+def test_the_kernel_computes_bfloat16_as_float32_and_rounds_once(shape):
+    import tensorflow as tf
+
+    if not (found := native.load()):
+        pytest.skip("the C++ kernel cannot be compiled here: there is no C++ compiler, say")
+    random = np.random.default_rng(3)
+    x, dy = (tf.cast(random.normal(1.0, 3.0, shape), tf.bfloat16) for _ in range(2))
+    weights = [tf.constant(random.normal(size=shape[-1:]), tf.float32) for _ in range(2)]
+
+    def values_and_gradients(dtype):
+        inputs = [tf.cast(x, dtype), *weights]
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            y = found(*inputs, len(shape) - 1, 8, 1e-6)
+        return [y, *tape.gradient(y, inputs, output_gradients=tf.cast(dy, dtype))]
+
+    for narrow, wide in zip(values_and_gradients(tf.bfloat16), values_and_gradients(tf.float32), strict=True):
+        expected = as_float64(tf.cast(wide, narrow.dtype))
+        np.testing.assert_array_equal(as_float64(narrow), expected)
+    lost = tf.tensor_scatter_nd_update(tf.ones((1, 32), tf.bfloat16), [[0, 3]], tf.constant([np.nan], tf.bfloat16))
+    assert np.isnan(as_float64(found(lost, tf.ones(32), tf.zeros(32), 1, 2, 1e-6))).sum() == 16
+
+
 @on_both_paths
 @pytest.mark.parametrize("axis", [1, -1])
 @pytest.mark.parametrize("shape", [(4, 12), (4, 12, 9), (4, 12, 5, 7), (2, 12, 3, 4, 5)])
