@@ -9,7 +9,8 @@ from ml_collections import ConfigDict
 
 from gnexp.config import augment
 from gnexp.config.paths import flatten
-from gnexp.data.splits import Splits
+from gnexp.data import stream
+from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions.load import cause
 from gnexp.tasks.task import Task
@@ -47,9 +48,8 @@ class Augment:
         self._mixes = bool(mixing)
         self._layers = [self._made(name, config, place) for place, name in enumerate(self._names)]
         self.variables = [variable for layer in self._layers for variable in layer.variables]
-        few = splits.train.part(slice(2))
         if self._names:
-            self.check(few.inputs, few.targets)
+            self._check(stream.first(splits.train, 2))
 
     def __bool__(self) -> bool:
         """Whether there is any layer."""
@@ -97,27 +97,23 @@ class Augment:
         for variable, state in zip(self.variables, states, strict=True):
             variable.assign(state)
 
-    def check(self, inputs: np.ndarray, targets: np.ndarray) -> None:
-        """Changes a few examples, and checks that they keep their shapes.
-
-        Raises:
-          FunctionError: they do not, or a layer fails.
-        """
+    def _check(self, few: Split) -> None:
+        """Changes a few examples; raises FunctionError if a layer fails, or if they do not keep their shapes."""
         name = ", ".join(self._names)
         try:
             with self._aside():
-                images, _ = self(*map(keras.ops.convert_to_tensor, (inputs, targets)))
+                images, _ = self(*map(keras.ops.convert_to_tensor, (few.inputs, few.targets)))
         except Exception as error:  # whatever a layer of Keras raises
             raise FunctionError(f"config.{augment.SECTION} ({name}) cannot take a batch: {cause(error)}") from error
-        if tuple(images.shape) != inputs.shape:
+        if tuple(images.shape) != few.inputs.shape:
             raise FunctionError(
-                f"config.{augment.SECTION} ({name}) changes the shape of an image from {inputs.shape[1:]} to "
+                f"config.{augment.SECTION} ({name}) changes the shape of an image from {few.inputs.shape[1:]} to "
                 f"{tuple(images.shape[1:])}: images must keep their shape; random_translation moves them and keeps it"
             )
 
     def examples(self, splits: Splits) -> np.ndarray:
         """Returns the first training images, changed at random, as an array of shape (n, height, width, channels)."""
-        few = splits.train.part(slice(_SHOWN))
+        few = stream.first(splits.train, _SHOWN)
         with self._aside():
             images, _ = self(*map(keras.ops.convert_to_tensor, (few.inputs, few.targets)))
         return keras.ops.convert_to_numpy(images)

@@ -21,6 +21,7 @@ from gnexp.data import stream
 from gnexp.data.splits import Split
 from gnexp.errors import UserError
 from gnexp.tasks.task import Task, each_loss
+from gnexp.training.augment import Augment
 
 TrainSteps = Callable[[np.ndarray, int, int], np.ndarray]
 _PREDICTION_BATCH = 500
@@ -105,7 +106,9 @@ def devices() -> list[str]:
     ]
 
 
-def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
+def train_steps(
+    model: keras.Model, task: Task, split: Split, jit_compile: bool, augment: Augment | None = None
+) -> TrainSteps:
     """Returns a function that trains a model for many steps inside one compiled graph.
 
     It holds the data on the device. Its steps are those of `model.fit` for the same batches, without Keras's overhead
@@ -116,6 +119,7 @@ def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool)
       task: what the model learns.
       split: the examples.
       jit_compile: compile with XLA on TensorFlow; JAX always does.
+      augment: what changes each batch at random; None for nothing.
 
     Returns:
       A function of (order, start, stop): trains on the images `order[i]` for each i from start up to stop, where
@@ -124,7 +128,7 @@ def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool)
       sum of the examples' weights, and the weighted sum of each of the task's numbers.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
-    run, put = make(model, task, jit_compile)
+    run, put = make(model, task, jit_compile, augment or None)
     if not split.in_memory:
         return _read_ahead(run, put, split)
     columns = [None if column is None else put(column) for column in stream.parts(split)]
@@ -165,7 +169,9 @@ def _row(task: Task, loss: Any, targets: Any, outputs: Any, weights: Any) -> Any
     return keras.ops.stack([keras.ops.cast(loss, "float32"), *sums])
 
 
-def _tensorflow_steps(model: keras.Model, task: Task, jit_compile: bool) -> tuple[Callable, Callable]:
+def _tensorflow_steps(
+    model: keras.Model, task: Task, jit_compile: bool, augment: Augment | None
+) -> tuple[Callable, Callable]:
     import tensorflow as tf
 
     width = 2 + len(task.counted)
@@ -176,6 +182,8 @@ def _tensorflow_steps(model: keras.Model, task: Task, jit_compile: bool) -> tupl
             inputs, targets, weights = (
                 None if column is None else tf.gather(column, order[index]) for column in columns
             )
+            if augment:
+                inputs, targets = augment(inputs, targets)
             with tf.GradientTape() as tape:
                 outputs = model(inputs, training=True)
                 loss = sum(model.losses, _mean_loss(task, targets, outputs, weights))
@@ -199,13 +207,19 @@ def _tensorflow_steps(model: keras.Model, task: Task, jit_compile: bool) -> tupl
     return train, tf.constant
 
 
-def _jax_steps(model: keras.Model, task: Task, jit_compile: bool) -> tuple[Callable, Callable]:
+def _jax_steps(model: keras.Model, task: Task, jit_compile: bool, augment: Augment | None) -> tuple[Callable, Callable]:
     del jit_compile
     import jax
 
     width = 2 + len(task.counted)
     optimizer = model.optimizer
-    variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+    at_random = augment.variables if augment else []
+    variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables, at_random
+
+    def changed(states, inputs, targets):
+        with keras.StatelessScope(zip(at_random, states, strict=True)) as scope:
+            inputs, targets = augment(inputs, targets)
+        return [scope.get_current_value(variable) for variable in at_random], inputs, targets
 
     def forward(trainable, others, optimizing, inputs, targets, weights):
         outputs, others, penalties = model.stateless_call(trainable, others, inputs, training=True, return_losses=True)
@@ -216,11 +230,15 @@ def _jax_steps(model: keras.Model, task: Task, jit_compile: bool) -> tuple[Calla
     @jax.jit
     def run(state, columns, order, start, stop):
         def step(carry):
-            index, _, rows, (trainable, others, optimizing) = carry
-            batch = [None if column is None else column[order[index]] for column in columns]
-            gradients, (loss, row, others) = jax.grad(forward, has_aux=True)(trainable, others, optimizing, *batch)
+            index, _, rows, (trainable, others, optimizing, states) = carry
+            inputs, targets, weights = [None if column is None else column[order[index]] for column in columns]
+            if augment:
+                states, inputs, targets = changed(states, inputs, targets)
+            gradients, (loss, row, others) = jax.grad(forward, has_aux=True)(
+                trainable, others, optimizing, inputs, targets, weights
+            )
             trainable, optimizing = optimizer.stateless_apply(optimizing, gradients, trainable)
-            return index + 1, loss, rows.at[index - start].set(row), (trainable, others, optimizing)
+            return index + 1, loss, rows.at[index - start].set(row), (trainable, others, optimizing, states)
 
         def going_well(carry):
             return (carry[0] < stop) & jax.numpy.isfinite(carry[1])
