@@ -53,7 +53,8 @@ class Worker:
         if not self._process:
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
+            # No daemon, which could not have processes that read its data; it dies with this one nevertheless.
+            process = context.Process(target=_main, args=(theirs, *self._arguments))
             with theirs, _inheritance(self._cpus, self.log):
                 process.start()
             self.connection, self._process = ours, process
