@@ -223,7 +223,7 @@ def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndar
     if content[:2] == _JPEG:
         with contextlib.suppress(ValueError):  # CMYK, for example
             pixels = simplejpeg.decode_jpeg(
-                content, "GRAY" if grey else "RGB", min_height=size[0], min_width=size[1], min_factor=1
+                content, "GRAY" if grey else "RGB", True, True, min_height=size[0], min_width=size[1], min_factor=1
             )
     if pixels is None:
         mode = "L" if grey else "RGB"

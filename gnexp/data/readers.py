@@ -1,13 +1,16 @@
 """Reads examples in threads or in processes of their own, ahead of their use and in the order that is asked for."""
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
+import types
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -76,7 +79,8 @@ class Processes:
                 self.count, multiprocessing.get_context("spawn"), _begin, (self._sources,)
             )
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        return self._pool.submit(_read, self._numbers[id(columns[0].source)], *_asked(columns, rows))
+        with _without_main():
+            return self._pool.submit(_read, self._numbers[id(columns[0].source)], *_asked(columns, rows))
 
     def result(self, future: concurrent.futures.Future) -> Read:
         """Returns what a future has read.
@@ -92,6 +96,16 @@ class Processes:
             raise KilledError(
                 "a process that reads the data was killed, perhaps because memory ran out: lower config.data.batch_size"
             ) from error
+
+
+@contextlib.contextmanager
+def _without_main() -> Iterator[None]:
+    """Keeps a process that starts from running this one's script again, which may have no `if __name__ == ...`."""
+    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _asked(columns: Sequence[Column], rows: np.ndarray) -> tuple:

@@ -1,6 +1,13 @@
 """Data of the user's own: read as it is, split by class, larger than memory, and never exchanged for other data."""
 
+import dataclasses
+import hashlib
+import os
 import pathlib
+import pickle
+import subprocess
+import sys
+import tarfile
 
 import numpy as np
 import pytest
@@ -10,9 +17,10 @@ from PIL import Image
 from configs import smoke
 from gnexp.config import open_sections
 from gnexp.config.arguments import DATASETS
-from gnexp.data import holdout, stream
+from gnexp.data import cifar10, holdout, mnist, stream
 from gnexp.data.load import load
 from gnexp.data.splits import Splits
+from gnexp.errors import UserError
 from gnexp.functions import signature
 from gnexp.workdir import data as recorded
 
@@ -222,8 +230,6 @@ def test_a_folder_has_its_splits_classes_and_grey_images(tmp_path):
 @pytest.fixture
 def shared() -> pathlib.Path:
     """The folder of the real data."""
-    import os
-
     folder = os.environ.get("GNEXP_DATA_DIR")
     if not folder or not (pathlib.Path(folder) / "segmentation").is_dir():
         pytest.skip("needs the real EM images: set GNEXP_DATA_DIR to the folder that holds segmentation/")
@@ -285,3 +291,102 @@ def test_what_changed_is_named(tmp_path):
         with pytest.raises(Exception, match="the data is not that") as caught:
             recorded.check(tmp_path, says)
         assert now in str(caught.value)
+
+
+# Keras's datasets
+
+
+def test_cifar_is_the_same_from_its_arrays_its_batches_and_its_archive(tmp_path, monkeypatch):
+    """A small stand-in, whose sums are written into the place of the real ones: its batches are pickles as CIFAR's."""
+    monkeypatch.delenv("GNEXP_DATA_DIR", raising=False)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    random, parts, md5 = np.random.default_rng(0), {}, {}
+    folder = tmp_path / "batches" / cifar10._CIFAR.folder
+    folder.mkdir(parents=True)
+    for number, name in enumerate(cifar10._CIFAR.md5):
+        rows, labels = random.integers(0, 256, (20, 3072), dtype=np.uint8), [(number + i) % 10 for i in range(20)]
+        content = pickle.dumps({b"data": rows, b"labels": labels}, protocol=2)
+        (folder / name).write_bytes(content)
+        md5[name] = hashlib.md5(content).hexdigest()
+        parts.setdefault("test" if "test" in name else "train", []).append((rows, labels))
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(folder, folder.name)
+    sha256 = hashlib.sha256((tmp_path / "cifar-10-python.tar.gz").read_bytes()).hexdigest()
+    monkeypatch.setattr(cifar10, "_CIFAR", dataclasses.replace(cifar10._CIFAR, md5=md5, sha256=sha256))
+    arrays, sums = {}, {}
+    for split, found in parts.items():
+        rows, labels = (np.concatenate([each[part] for each in found]) for part in (0, 1))
+        x = np.stack([rows[:, 1024 * c : 1024 * (c + 1)].reshape(-1, 32, 32) for c in range(3)], axis=-1)
+        arrays |= {f"x_{split}": x, f"y_{split}": labels}
+        sums[split] = hashlib.sha256(x.tobytes() + labels.astype(np.uint8).tobytes()).hexdigest()
+    (tmp_path / "npz").mkdir()
+    np.savez(tmp_path / "npz" / "cifar10.npz", **arrays)
+    monkeypatch.setattr(cifar10, "_SHA256", sums)
+
+    data = section("cifar10")
+    found = []
+    for place in (folder, folder.parent, tmp_path, tmp_path / "npz"):
+        data.directory = str(place)
+        found.append(load(data))
+        same(found[0], found[-1])
+    np.testing.assert_array_equal(found[0].test.inputs, arrays["x_test"])
+    (folder / "data_batch_3").write_bytes(b"cos\nsystem\n(S'true'\ntR.")  # a pickle that would run a command
+    data.directory = str(folder)
+    with pytest.raises(UserError, match="data_batch_3 is damaged: its MD5 sum is"):
+        load(data)
+
+
+@pytest.mark.slow  # Its arrays are compressed well: eight seconds of a processor, and more on a busy one.
+def test_the_real_cifar10_has_its_known_mean_and_order():
+    place = os.environ.get("GNEXP_DATA_DIR")
+    if not place or not (pathlib.Path(place) / "cifar10").is_dir():
+        pytest.skip("needs the real CIFAR-10: set GNEXP_DATA_DIR to the folder that holds cifar10/")
+    found = cifar10.read(place)
+    train, test = found["train"][0], found["test"]
+    assert np.bincount(test[1]).tolist() == [1000] * 10
+    # The first test images, as everybody's lists of predictions have them: cat, ship, ship, airplane, frog.
+    assert [cifar10.LABELS[label] for label in test[1][:5]] == ["cat", "ship", "ship", "airplane", "frog"]
+    np.testing.assert_allclose(train.mean(axis=(0, 1, 2)) / 255, (0.4914, 0.4822, 0.4465), atol=5e-5)
+
+
+def test_mnist_is_found_and_never_used_with_another_sum(tmp_path, monkeypatch):
+    monkeypatch.delenv("GNEXP_DATA_DIR", raising=False)
+    x, y = np.zeros((30, 28, 28), np.uint8) + np.arange(30, dtype=np.uint8)[:, None, None], np.arange(30) % 10
+    (tmp_path / "mnist").mkdir()
+    path = tmp_path / "mnist" / "mnist.npz"
+    np.savez(path, x_train=x, y_train=y, x_test=x[:10] + 100, y_test=y[:10])
+    data = section("mnist")
+    data.directory = str(tmp_path)
+    with pytest.raises(UserError, match=r"mnist\.npz is damaged: its SHA-256 sum is"):
+        load(data)
+    monkeypatch.setattr(mnist, "_SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    assert load(data).input_shape == (28, 28, 1)
+
+
+def test_reading_keeps_little_of_a_file_in_memory(tmp_path):
+    """200 MB of images are looked at and read once, in a process that may grow by 100 MB."""
+    x = np.lib.format.open_memmap(tmp_path / "x_train.npy", "w+", np.uint8, (4000, 128, 128, 3))
+    random = np.random.default_rng(0)
+    for row in range(0, 4000, 500):
+        x[row : row + 500] = random.integers(0, 256, (500, 128, 128, 3), dtype=np.uint8)
+    del x
+    np.save(tmp_path / "y_train.npy", np.arange(4000) % 5)
+    code = f"""
+import resource, sys
+sys.path[:0] = {sys.path!r}
+import numpy as np
+from configs import smoke
+from gnexp.data import stream
+from gnexp.data.load import load
+data = smoke.get_config().data
+data.name, data.memory = "arrays", "20MB"
+data.args.path = "."
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+splits = load(data)
+count = sum(len(batch) for batch in stream.in_order(splits.train, 32))
+print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    count, grown = done.stdout.split()
+    assert int(count) == 2800
+    assert float(grown) < 100

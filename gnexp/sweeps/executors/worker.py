@@ -53,7 +53,8 @@ class Worker:
         if not self._process:
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
-            process = context.Process(target=_main, args=(theirs, *self._arguments), daemon=True)
+            # No daemon, which could not have processes that read its data; it dies with this one nevertheless.
+            process = context.Process(target=_main, args=(theirs, *self._arguments))
             with theirs, _inheritance(self._cpus, self.log):
                 process.start()
             self.connection, self._process = ours, process
@@ -98,8 +99,9 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
     Ctrl-C must stay blocked until the process ignores it. It must not begin by running this process's script again,
     which may have no `if __name__ == "__main__"`.
     """
-    resource_tracker.ensure_running()  # Otherwise the first start would do it, and unblock SIGINT again.
     with native_stderr(log):
+        # Otherwise the first start would do it, and unblock SIGINT again. What a killed process leaves is for the log.
+        resource_tracker.ensure_running()
         main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         mine = os.sched_getaffinity(0) if cpus else set()
