@@ -145,6 +145,24 @@ def train_here(monkeypatch, capfd, handlers):
 
 
 @pytest.fixture
+def drawn() -> None:
+    """Asked for by a test that looks at a page's pictures, which `undrawn` leaves blank otherwise."""
+
+
+@pytest.fixture
+def undrawn(request, monkeypatch) -> None:
+    """Leaves the pictures of pages blank, because drawing them takes longer than all else."""
+    import matplotlib.figure
+    import PIL.Image
+
+    def save(figure, target, **options):
+        PIL.Image.new("RGB", (1, 1)).save(target, options["format"])
+
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(matplotlib.figure.Figure, "savefig", save)
+
+
+@pytest.fixture
 def figures(monkeypatch) -> list:
     """Returns the list of figures that matplotlib draws, because numbers cannot be read back from pixels."""
     from tests.support.pages import capture  # Imports matplotlib, for a second.

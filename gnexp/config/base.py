@@ -32,6 +32,9 @@ def get_config() -> ConfigDict:
 
     config.data = _data()
 
+    # Keras's layers that change training images at random: config.data.augment.random_flip.mode = "horizontal"
+    config.data.augment = ConfigDict()
+
     config.task = Named()
     config.task.name = "classification"  # or multilabel, segmentation, regression, or your own: "package.module:Class"
     config.task.args = ConfigDict()

@@ -12,7 +12,7 @@ from typing import Any
 from gnexp.config import arguments
 from gnexp.config.fields import Field, Kind
 from gnexp.config.objective import FIGURES
-from gnexp.config.paths import ARGS, SPACE
+from gnexp.config.paths import ARGS, AUGMENT, SPACE
 from gnexp.errors import UserError
 from gnexp.functions import names, signature
 from gnexp.functions.signature import REQUIRED, Parameter, Signature
@@ -86,9 +86,9 @@ def of(path: str) -> tuple[str, str] | None:
 
 
 def is_whole(path: str) -> bool:
-    """Tells whether a dotted path is the `args` of a section as a whole."""
+    """Tells whether a dotted path is an open table as a whole: the `args` of a section, or `data.augment`."""
     section, _, rest = path.rpartition(".")
-    return rest == ARGS and section in SECTIONS
+    return (rest == ARGS and section in SECTIONS) or path == f"data.{AUGMENT}"
 
 
 def function(section: str, name: str) -> str:
@@ -171,11 +171,16 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
 
 
 def _field(section: str, parameter: Parameter) -> Field:
+    return of_parameter(parameter, SECTIONS[section].not_searched)
+
+
+def of_parameter(parameter: Parameter, not_searched: str = "") -> Field:
+    """Returns the field of a function's parameter; `not_searched` is why a sweep cannot search it."""
     several = "it holds several values" if parameter.kind is tuple else ""
     return Field(
         Kind(lambda value: is_plain(value) and parameter.accepts(value), parameter.allowed),
         f"as in the function's `{parameter}`",
-        not_searched=SECTIONS[section].not_searched or several,
+        not_searched=not_searched or several,
         several=bool(several),
     )
 

@@ -10,17 +10,18 @@ from typing import Any
 from ml_collections import ConfigDict
 
 SPACE = "sweep.space"
+AUGMENT = "augment"  # layers with their arguments, of which there may be none
 ARGS = "args"  # the keyword arguments of a section's function, of which there may be none
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Returns a config as one level, keyed by dotted path; empty sections are left out in `args` and `sweep.space`."""
+    """Returns a config as one level, keyed by dotted path; an empty `args` or `augment` is left out."""
     flat = {}
     for key, value in config.items():
         section = isinstance(value, (Mapping, ConfigDict))
         if section and value:
             flat.update(flatten(value, f"{prefix}{key}."))
-        elif not section or not (key == ARGS or prefix.startswith(f"{SPACE}.")):
+        elif not section or not (key in (ARGS, AUGMENT) or prefix.startswith(f"{SPACE}.")):
             flat[prefix + key] = value
     return flat
 

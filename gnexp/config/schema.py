@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import open_sections
+from gnexp.config import augment, open_sections
 from gnexp.config.data_keys import DATA
 from gnexp.config.fields import (
     Field,
@@ -134,6 +134,16 @@ _TASK = {
     ),
 }
 
+_DATA_AUGMENT = {
+    "data.augment": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of layers"),
+        "Keras's layers that change the training images at random, by their names, with their arguments "
+        "([data.md](data.md))",
+        default={},
+        shown=False,
+    ),
+}
+
 _GROUP = ("model.norm", ("group",))
 _NORMS_OF_BATCHES = ("batch", "ghost_batch")
 _MODEL = {
@@ -242,7 +252,7 @@ _SWEEP = {
     ),
 }
 
-FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
+FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_DATA_AUGMENT, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
 
 
 def field(path: str, named: Mapping[str, Any]) -> Field | None:
@@ -252,9 +262,11 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
       path: a key of `FIELDS`, or an argument in an open section.
       named: a flat config, or at least the names of its open sections.
     """
+    if augment.of(path):
+        return augment.field(path)
     return open_sections.field(path, named) if open_sections.of(path) else FIELDS.get(path)
 
 
 def is_key(path: str) -> bool:
     """Tells whether a dotted path may be a key of some config: one of `FIELDS`, or an argument in an open section."""
-    return path in FIELDS or open_sections.of(path) is not None
+    return path in FIELDS or open_sections.of(path) is not None or augment.of(path) is not None

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import groups, objective, open_sections
+from gnexp.config import augment, groups, objective, open_sections
 from gnexp.config.paths import flatten, is_of_space
 from gnexp.config.schema import FIELDS, is_key
 from gnexp.errors import UserError
@@ -20,6 +20,8 @@ def unknown_key(path: str, where: str = "config") -> UserError:
       path: the path as it was given.
       where: the prefix of the path in the message.
     """
+    if path.startswith(f"{augment.SECTION}."):
+        return augment.unknown(path, where)
     if open_sections.is_whole(path):
         example = {"model": "depth", "data": "size"}.get(path.partition(".")[0], "KEY")
         return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.{example}")
@@ -75,7 +77,7 @@ def validate(config: ConfigDict) -> None:
     check_keys(config)
     flat = flatten(config)
     for path in flat:
-        if not is_key(path) and not is_of_space(path):
+        if not is_key(path) and not is_of_space(path) and not path.startswith(f"{augment.SECTION}."):
             raise unknown_key(path)
     for path, key in FIELDS.items():
         if path.startswith("sweep.") and "sweep" not in config:
@@ -85,6 +87,7 @@ def validate(config: ConfigDict) -> None:
         if path in flat and not key.accepts(flat[path]):
             raise bad_value(path, flat[path])
     open_sections.check(flat)
+    augment.check(flat)
     objective.check(flat, objective.figures(flat))
     validate_together(flat)
     if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):

@@ -95,8 +95,19 @@ class Column:
         """Returns the number of examples."""
         return len(self.rows)
 
-    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
-        """Reads some of the examples: those of a slice, or those with the given indices."""
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Reads all examples."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+    def __getitem__(self, which: int | slice | np.ndarray) -> np.ndarray:
+        """Reads some of the examples: one, those of a slice, or those with the given indices."""
+        if isinstance(which, (int, np.integer)):
+            return self[[which]][0]
         read = (example(self.source, int(row), self.where) for row in self.rows[which])
         return converted([each[self.number] for each in read], self.number, self.where, self.like)
 

@@ -51,6 +51,11 @@ def in_order(split: Split, size: int) -> Iterator[Split]:
         yield from batches(split, order[np.newaxis, whole * size :])
 
 
+def first(split: Split, count: int) -> Split:
+    """Returns the first examples of a split, as arrays in memory."""
+    return next(batches(split, np.arange(min(count, len(split)), dtype=np.int32)[np.newaxis]))
+
+
 def chunk(split: Split) -> int:
     """Returns how many examples may be looked at together."""
     return max(1, _CHUNK // _size(split))

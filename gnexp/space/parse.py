@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import open_sections
+from gnexp.config import augment, open_sections
 from gnexp.config.fields import is_integer, is_number
 from gnexp.config.paths import SPACE, flatten, is_of_space
 from gnexp.config.schema import FIELDS, field
@@ -54,10 +54,14 @@ def _entries(table: ConfigDict, base: Mapping[str, Any], prefix: str = "") -> It
             known = open_sections.known(section, name)
             open_sections.check_there(f"config.{SPACE}.{path}", section, name, argument[1], known)
             yield path, value
+        elif augment.of(path):
+            if field(path, base) is None:
+                raise unknown_key(path, f"config.{SPACE}")
+            yield path, value
         elif path in FIELDS and not open_sections.is_whole(path):
             yield path, value
         elif isinstance(value, ConfigDict) and any(
-            known.startswith(f"{path}.") or open_sections.is_whole(path) for known in FIELDS
+            known.startswith(f"{path}.") or open_sections.is_whole(path) or augment.is_layer(path) for known in FIELDS
         ):
             yield from _entries(value, base, f"{path}.")
         else:

@@ -82,7 +82,9 @@ class Space:
         for path in self.paths:
             if path in values:
                 *sections, key = path.split(".")
-                functools.reduce(dict.__getitem__, sections, plain)[key] = values[path]
+                functools.reduce(lambda section, name: section.setdefault(name, {}), sections, plain)[key] = values[
+                    path
+                ]
         return from_json(plain)
 
 

@@ -56,15 +56,25 @@ class Classification(Task):
         return dict.fromkeys(("accuracy", *([top_k(self._top_k)] if self._top_k else ())), MAX)
 
     def loss(self, targets: Any, outputs: Any) -> Any:
-        """Returns the cross entropy of each example: targets of shape (n,), logits of shape (n, classes)."""
-        losses = keras.ops.sparse_categorical_crossentropy(targets, outputs, from_logits=True)
+        """Returns the cross entropy of each example, from logits of shape (n, classes).
+
+        Args:
+          targets: labels of shape (n,) or, of mixed images, shares of the classes of shape (n, classes).
+          outputs: the logits.
+        """
+        if len(targets.shape) == 2:
+            losses = keras.ops.categorical_crossentropy(targets, outputs, from_logits=True)
+        else:
+            losses = keras.ops.sparse_categorical_crossentropy(targets, outputs, from_logits=True)
         if self._smoothing:
             everywhere = keras.ops.logsumexp(outputs, axis=-1) - keras.ops.mean(outputs, axis=-1)
             losses = (1 - self._smoothing) * losses + self._smoothing * everywhere
         return losses
 
     def numbers(self, targets: Any, outputs: Any) -> Mapping[str, Any]:
-        """Returns 1 for each example that is right."""
+        """Returns 1 for each example that is right; of a mixed one, its largest share counts."""
+        if len(targets.shape) == 2:
+            targets = keras.ops.argmax(targets, axis=-1)
         predicted = keras.ops.argmax(outputs, axis=-1)
         right = keras.ops.equal(predicted, keras.ops.cast(targets, predicted.dtype))
         found = {"accuracy": keras.ops.cast(right, "float32")}

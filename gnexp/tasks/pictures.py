@@ -98,6 +98,18 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
     return _render(figure)
 
 
+def images(some: np.ndarray) -> Picture:
+    """Draws at most 24 images of shape (n, height, width, channels) side by side."""
+    rows = max(1, math.ceil(len(some) / _COLUMNS))
+    figure = Figure(figsize=(1.5 * _COLUMNS, 1.5 * rows))
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.99, hspace=0.03, wspace=0.03)
+    for place, axes in enumerate(figure.subplots(rows, _COLUMNS, squeeze=False).flat):
+        axes.set_axis_off()
+        if place < len(some):
+            _show(axes, some[place])
+    return _render(figure)
+
+
 def masks(images: np.ndarray, targets: np.ndarray, found: np.ndarray, names: Sequence[str]) -> Picture:
     """Draws images with their masks and with the predicted ones: the three with most wrong pixels, then the best three.
 

@@ -15,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from gnexp.config import named, open_sections
+from gnexp.config import augment, named, open_sections
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, make_absolute
@@ -115,6 +115,8 @@ def complete(config: ConfigDict, given: Mapping[str, Any]) -> list[str]:
         fill_in(config)
         for argument in filter(open_sections.of, given):
             named.make_room(config, argument)
+        for argument in filter(augment.of, given):
+            augment.make_room(config, argument)
     config.lock()
     return notes
 

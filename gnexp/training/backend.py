@@ -1,6 +1,7 @@
 """Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
 import contextlib
+import functools
 import gc
 import logging
 import os
@@ -16,9 +17,11 @@ import numpy as np
 from keras.src.utils import module_utils
 
 from gnexp.config.schema import BACKENDS
+from gnexp.data import stream
 from gnexp.data.splits import Split
 from gnexp.errors import UserError
 from gnexp.tasks.task import Task, each_loss
+from gnexp.training.augment import Augment
 
 TrainSteps = Callable[[np.ndarray, int, int], np.ndarray]
 _PREDICTION_BATCH = 500
@@ -103,7 +106,9 @@ def devices() -> list[str]:
     ]
 
 
-def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
+def train_steps(
+    model: keras.Model, task: Task, split: Split, jit_compile: bool, augment: Augment | None = None
+) -> TrainSteps:
     """Returns a function that trains a model for many steps inside one compiled graph.
 
     It holds the data on the device. Its steps are those of `model.fit` for the same batches, without Keras's overhead
@@ -114,6 +119,7 @@ def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool)
       task: what the model learns.
       split: the examples.
       jit_compile: compile with XLA on TensorFlow; JAX always does.
+      augment: what changes each batch at random; None for nothing.
 
     Returns:
       A function of (order, start, stop): trains on the images `order[i]` for each i from start up to stop, where
@@ -122,7 +128,31 @@ def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool)
       sum of the examples' weights, and the weighted sum of each of the task's numbers.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
-    return make(model, task, split, jit_compile)
+    run, put = make(model, task, jit_compile, augment or None)
+    if not split.in_memory:
+        return _read_ahead(run, put, split)
+    columns = [None if column is None else put(column) for column in stream.parts(split)]
+    return functools.partial(run, columns)
+
+
+def _read_ahead(run: Callable[..., np.ndarray], put: Callable[[np.ndarray], Any], split: Split) -> TrainSteps:
+    """Returns the function of `train_steps` for examples that are not in memory: each step is a call."""
+    former: tuple[Any, int] = (None, 0)  # the order and the step with which the next call goes on
+    batches: Iterator[Split] = iter(())
+
+    def train(order: np.ndarray, start: int, stop: int) -> np.ndarray:
+        nonlocal former, batches
+        if former[0] is not order or former[1] != start:
+            batches = stream.batches(split, order, start)
+        rows: list[np.ndarray] = []
+        while len(rows) < stop - start and (not rows or np.isfinite(rows[-1][0, 0])):
+            batch = next(batches)
+            columns = [None if column is None else put(column) for column in stream.parts(batch)]
+            rows.append(run(columns, np.arange(len(batch), dtype=np.int32)[np.newaxis], 0, 1))
+        former = order, start + len(rows)
+        return np.concatenate(rows)
+
+    return train
 
 
 def _mean_loss(task: Task, targets: Any, outputs: Any, weights: Any) -> Any:
@@ -139,20 +169,21 @@ def _row(task: Task, loss: Any, targets: Any, outputs: Any, weights: Any) -> Any
     return keras.ops.stack([keras.ops.cast(loss, "float32"), *sums])
 
 
-def _tensorflow_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
+def _tensorflow_steps(
+    model: keras.Model, task: Task, jit_compile: bool, augment: Augment | None
+) -> tuple[Callable, Callable]:
     import tensorflow as tf
 
-    columns = [
-        None if column is None else tf.constant(column) for column in (split.inputs, split.targets, split.weights)
-    ]
     width = 2 + len(task.counted)
 
     @tf.function(autograph=False, jit_compile=jit_compile)
-    def run(order, start, stop):
+    def run(columns, order, start, stop):
         def step(index, _, rows):
             inputs, targets, weights = (
                 None if column is None else tf.gather(column, order[index]) for column in columns
             )
+            if augment:
+                inputs, targets = augment(inputs, targets)
             with tf.GradientTape() as tape:
                 outputs = model(inputs, training=True)
                 loss = sum(model.losses, _mean_loss(task, targets, outputs, weights))
@@ -169,23 +200,26 @@ def _tensorflow_steps(model: keras.Model, task: Task, split: Split, jit_compile:
         index, _, rows = tf.while_loop(going_well, step, (start, 0.0, rows), parallel_iterations=1)
         return index - start, rows.stack()
 
-    def train(order, start, stop):
-        count, rows = run(tf.constant(order), tf.constant(start), tf.constant(stop))
+    def train(columns, order, start, stop):
+        count, rows = run(columns, tf.constant(order), tf.constant(start), tf.constant(stop))
         return rows.numpy()[: int(count)]
 
-    return train
+    return train, tf.constant
 
 
-def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
+def _jax_steps(model: keras.Model, task: Task, jit_compile: bool, augment: Augment | None) -> tuple[Callable, Callable]:
     del jit_compile
     import jax
 
-    columns = [
-        None if column is None else jax.numpy.asarray(column) for column in (split.inputs, split.targets, split.weights)
-    ]
     width = 2 + len(task.counted)
     optimizer = model.optimizer
-    variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
+    at_random = augment.variables if augment else []
+    variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables, at_random
+
+    def changed(states, inputs, targets):
+        with keras.StatelessScope(zip(at_random, states, strict=True)) as scope:
+            inputs, targets = augment(inputs, targets)
+        return [scope.get_current_value(variable) for variable in at_random], inputs, targets
 
     def forward(trainable, others, optimizing, inputs, targets, weights):
         outputs, others, penalties = model.stateless_call(trainable, others, inputs, training=True, return_losses=True)
@@ -196,11 +230,15 @@ def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) 
     @jax.jit
     def run(state, columns, order, start, stop):
         def step(carry):
-            index, _, rows, (trainable, others, optimizing) = carry
-            batch = [None if column is None else column[order[index]] for column in columns]
-            gradients, (loss, row, others) = jax.grad(forward, has_aux=True)(trainable, others, optimizing, *batch)
+            index, _, rows, (trainable, others, optimizing, states) = carry
+            inputs, targets, weights = [None if column is None else column[order[index]] for column in columns]
+            if augment:
+                states, inputs, targets = changed(states, inputs, targets)
+            gradients, (loss, row, others) = jax.grad(forward, has_aux=True)(
+                trainable, others, optimizing, inputs, targets, weights
+            )
             trainable, optimizing = optimizer.stateless_apply(optimizing, gradients, trainable)
-            return index + 1, loss, rows.at[index - start].set(row), (trainable, others, optimizing)
+            return index + 1, loss, rows.at[index - start].set(row), (trainable, others, optimizing, states)
 
         def going_well(carry):
             return (carry[0] < stop) & jax.numpy.isfinite(carry[1])
@@ -210,7 +248,7 @@ def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) 
         index, _, rows, state = jax.lax.while_loop(going_well, step, (start, zero, rows, state))
         return index - start, rows, state
 
-    def train(order, start, stop):
+    def train(columns, order, start, stop):
         state = tuple([variable.value for variable in group] for group in variables)
         count, rows, state = run(state, columns, order, np.int32(start), np.int32(stop))
         for group, values in zip(variables, state, strict=True):
@@ -218,7 +256,7 @@ def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) 
                 variable.assign(value)
         return np.asarray(rows)[: int(count)]
 
-    return train
+    return train, jax.numpy.asarray
 
 
 def predict(model: keras.Model, jit_compile: bool) -> Callable[[np.ndarray], np.ndarray]:

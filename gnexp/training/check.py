@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gnexp.config import groups
 from gnexp.config.paths import SPACE, flatten
+from gnexp.data import stream
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions.load import cause
@@ -22,6 +23,7 @@ from gnexp.space.space import Space, combine
 from gnexp.tasks.create import create
 from gnexp.tasks.task import Task, each_loss
 from gnexp.training import backend, memory
+from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate
 
 _MOST_COMBINATIONS = 10_000
@@ -63,7 +65,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _forget_names()
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
-    few = splits.train.part(slice(_IMAGES))
+    few = stream.first(splits.train, _IMAGES)
     try:
         outputs = model(few.inputs, training=True)
     except Exception as error:  # whatever the user's layers or Keras may raise
@@ -71,6 +73,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     finally:
         _forget_names()
     _check_task(config, task, few, outputs)
+    Augment(first, splits, task)
     return model
 
 

@@ -14,6 +14,7 @@ from gnexp.config.stored import to_json
 from gnexp.events import hparams, summaries
 from gnexp.events.event_files import EventFiles
 from gnexp.norms import table
+from gnexp.tasks import pictures
 from gnexp.tasks.task import Evaluation
 from gnexp.training.loop import Training
 
@@ -27,9 +28,12 @@ def start(events: EventFiles, training: Training, session: Summary) -> None:
 
 
 def network(events: EventFiles, training: Training) -> None:
-    """Adds Keras's summary of the network, and the table of its norms, to the events."""
+    """Adds Keras's summary of the network, the table of its norms, and augmented images, to the events."""
     lines: list[str] = []
     training.model.summary(line_length=88, print_fn=lambda line, **_: lines.append(line))
+    if training.augment:
+        picture = pictures.images(training.augment.examples(training.splits))
+        events.add("", summaries.image("augmented", picture.png, picture.width, picture.height))
     norms = table.text(table.rows(training.model))
     events.add("", summaries.text("model", _code("\n".join([*lines, "", norms]))))
 

@@ -8,12 +8,14 @@ import keras
 import numpy as np
 
 from gnexp.config.objective import snake
+from gnexp.data import stream
 from gnexp.data.splits import Split
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
 from gnexp.tasks.task import Evaluation, Task, in_float64
 
 _BATCH = 500
+_PARTS = 4  # of what is read together, if it is not in memory: the outputs of layers take more than the inputs
 _KEPT = 2**28  # bytes of outputs that are kept for pictures
 
 
@@ -34,8 +36,8 @@ def evaluate(
     """
     meters = {snake(name): _meter(name) for name in extra}
     losses, numbers, weights, kept, size = [], {name: [] for name in task.counted}, [], [], 0
-    for start in range(0, len(split), _BATCH):
-        part = split.part(slice(start, start + _BATCH))
+    batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
+    for part in stream.in_order(split, batch):
         outputs = predict(part.inputs)
         losses.append(task.losses(part.targets, outputs))
         given = map(keras.ops.convert_to_tensor, (part.targets, outputs))

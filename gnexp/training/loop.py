@@ -19,6 +19,7 @@ from gnexp.norms import native
 from gnexp.tasks.create import create
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
+from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate
 from gnexp.training.state import PLATEAU, Progress, check_arrays, checked
 
@@ -47,6 +48,7 @@ class Training:
     Attributes:
       task: what the network learns.
       objective: what chooses the best epoch.
+      augment: what changes the training images at random.
       model: the compiled keras.Model, with the weights of the last step.
       validation: the `Evaluation` of the last epoch (None after `restore`, until an epoch has ended).
     """
@@ -76,7 +78,8 @@ class Training:
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer)  # only to attach the optimizer to the model
         weighted = dataclasses.replace(splits.train, weights=self.task.weights(splits.train))
-        self._train = backend.train_steps(self.model, self.task, weighted, config.jit_compile)
+        self.augment = Augment(config, splits, self.task)
+        self._train = backend.train_steps(self.model, self.task, weighted, config.jit_compile, self.augment)
         self._predict = backend.predict(self.model, config.jit_compile)
         watched = objective.of_figure(config.schedule.watch, config.direction)
         self._plateau = optimizers.plateau(config.schedule, watched)
@@ -243,6 +246,7 @@ class Training:
         return {
             "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
             "optimizer": self.model.optimizer.variables,
+            "augment": self.augment.variables,
         }
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

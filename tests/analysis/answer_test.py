@@ -13,7 +13,7 @@ from gnexp.analysis.sweep import read_sweep
 from gnexp.space import boolean, by, choice, floats
 from tests.support.pages import page, section, spread, sweep, table, trial
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
 HEADING = "What the sweep asks"
 RATES = (1e-4, 1e-3, 1e-2)

@@ -22,7 +22,7 @@ from gnexp.workdir.files import read_json
 from gnexp.workdir.result import Result
 from tests.support.pages import section, spread, table
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
 ROOT = pathlib.Path(__file__).parents[2]
 HOST, FOLDER = "some-host", "/home/somebody/gnexp"
@@ -236,7 +236,7 @@ def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):
     assert states["gn8_amsgrad_bs1"] == "not finished"
 
 
-def test_what_is_kept_gives_the_same_page_and_names_no_machine(compared, tmp_path):
+def test_what_is_kept_gives_the_same_page_and_names_no_machine(drawn, compared, tmp_path):
     page = report.report(compared).read_text()
     kept = tmp_path / "kept" / "runs"
     command = [sys.executable, "-m", "gnexp.report", f"--workdir={compared}", f"--out={kept}"]

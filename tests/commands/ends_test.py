@@ -29,7 +29,7 @@ def finished(tmp_path_factory) -> pathlib.Path:
     """The workdir of a training of one epoch that has ended."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     config = smoke.get_config()
-    config.epochs, config.data.train_size = 1, 96
+    config.epochs = 1
     with folder.opened(directory, record(config, "digits")) as opened, not_drawn():
         run.train(opened, load(opened.data), directory)
     return directory

@@ -58,6 +58,7 @@ VALUES = {
         [0, -1, True, 1.5, "0", "lots", "2 GBs", "GB", None],
         "bytes, such as 2000000000 or '2GB'",
     ),
+    "data.augment": ([{}, {"random_flip": {}}], [None, 3, "x", ()], "a section of layers"),
     "task.name": (
         ["classification", "my.tasks:Counting"],
         ["Classification", "", None, "a.b", 3],
@@ -213,7 +214,7 @@ def test_an_argument_takes_good_values_and_refuses_bad_ones(config, name, argume
         assert allowed in message
 
 
-@pytest.mark.parametrize("path", [path for path in VALUES if not path.endswith(".args")])
+@pytest.mark.parametrize("path", [path for path in VALUES if not path.endswith((".args", ".augment"))])
 def test_a_missing_key_is_named(sweep, path):
     plain = sweep.to_dict()
     *sections, key = path.split(".")

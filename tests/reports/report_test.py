@@ -22,7 +22,7 @@ from gnexp.errors import UserError
 from gnexp.space import boolean, by, choice, fixed, floats, integers
 from tests.support.pages import capture, page, section, spread, sweep, table, trial
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
 ROOT = pathlib.Path(__file__).parents[2]
 GROUPS, EPSILON = choice(1, 2, 4, 8), floats(1e-7, 1e-2, sampling="log")
@@ -133,7 +133,7 @@ def test_what_decides_the_score_is_the_most_important(known):
     assert "Not to be relied on" not in text
 
 
-def test_a_second_report_takes_the_place_of_the_first(known):
+def test_a_second_report_takes_the_place_of_the_first(drawn, known):
     folder = known[0] / "report"
 
     def made():
@@ -196,7 +196,7 @@ def test_the_pictures_show_the_numbers(known):
     assert (rates.get_xscale(), groups.get_xscale()) == ("log", "linear")
 
 
-def test_no_text_runs_over_the_edge_or_into_another(tmp_path, figures):
+def test_no_text_runs_over_the_edge_or_into_another(drawn, tmp_path, figures):
     space = {
         "optimizer.name": choice("adam", "amsgrad", "adamw", "sgd", "rmsprop", "lion"),
         "data.batch_size": choice(1, 2, 4, 8, 16, 32, 64, 128),

@@ -16,7 +16,7 @@ from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 
-pytestmark = pytest.mark.any_backend
+pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
 RESULTS = pathlib.Path(__file__).parents[2] / "results"
 KEPT = sorted(path.parent.name for path in RESULTS.glob("*/report"))

@@ -166,7 +166,7 @@ def table(small):
 def test_a_regression_on_a_table_learns(table):
     training = Training(*table)
     first, *_, last = training.epochs()
-    assert last["val_r2"] > 0.3 > first["val_r2"]
+    assert last["val_r2"] > max(0.2, first["val_r2"])
     assert set(last) == {
         *("epoch", "loss", "mae", "mse", "r2", "val_loss", "val_mae", "val_mse", "val_r2"),
         *("learning_rate", "seconds"),

@@ -1,0 +1,154 @@
+"""Augmentation: images and targets change together, only in training, and the same after every interruption."""
+
+import keras
+import numpy as np
+import pytest
+
+from gnexp.config import augment
+from gnexp.config.validation import validate
+from gnexp.data.splits import Split, Splits
+from gnexp.errors import FunctionError, UserError
+from gnexp.tasks.create import create
+from gnexp.training.augment import Augment
+from gnexp.training.loop import StoppedError, Training
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (40, 16, 16, 3), np.uint8)
+
+
+def splits(targets, images=IMAGES, labels="abc") -> Splits:
+    """Returns a dataset whose parts are all the same."""
+    return Splits(*[Split(images, targets)] * 3, tuple(labels))
+
+
+LABELS = splits(RANDOM.integers(0, 3, 40).astype(np.int32))
+
+
+def changed(config, data):
+    """Returns the images and targets of a dataset, changed once."""
+    made = Augment(config, data, create(config, data))
+    given = map(keras.ops.convert_to_tensor, (data.train.inputs, data.train.targets))
+    return tuple(map(keras.ops.convert_to_numpy, made(*given)))
+
+
+def test_masks_get_the_geometry_of_their_images(small):
+    masks = RANDOM.integers(0, 2, (20, 16, 16)).astype(np.int32)
+    images = np.repeat(255 * masks[..., None].astype(np.uint8), 3, axis=-1)
+    small.task.name, small.objective = "segmentation", "val_dice"
+    small.data.augment = {
+        "random_flip": {},
+        "random_translation": {
+            "height_factor": 0.25,
+            "width_factor": 0.25,
+            "interpolation": "nearest",
+            "fill_mode": "constant",
+        },
+        "random_rotation": {"factor": 0.2, "interpolation": "nearest", "fill_mode": "constant"},
+    }
+    found, targets = changed(small, splits(masks, images, "ab"))
+    assert (targets != masks).mean() > 0.2
+    np.testing.assert_array_equal(found[..., 0], 255 * targets)
+    assert (found.dtype, targets.dtype) == (np.uint8, np.int32)
+
+
+@pytest.mark.parametrize("layer", augment.MIXING)
+def test_labels_are_mixed_as_their_images_are(small, layer):
+    labels = RANDOM.integers(0, 2, 40).astype(np.int32)
+    images = np.broadcast_to((200 * labels).astype(np.uint8)[:, None, None, None], (40, 16, 16, 1))
+    small.data.augment = {layer: {}}
+    found, shares = changed(small, splits(labels, images, "ab"))
+    assert shares.min(axis=1).mean() > 0.02
+    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
+    # CutMix counts the area that it asked for, also where the border cuts it.
+    np.testing.assert_allclose(found.mean(axis=(1, 2, 3)), 200 * shares[:, 1], atol=0.6 if layer == "mix_up" else 30)
+
+
+def test_the_loss_of_mixed_labels_is_that_of_keras(small):
+    data = LABELS
+    logits = RANDOM.normal(size=(40, 3)).astype(np.float32)
+    shares = RANDOM.dirichlet([1, 1, 1], 40).astype(np.float32)
+    small.task.label_smoothing = 0.1
+    ours = create(small, data).loss(*map(keras.ops.convert_to_tensor, (shares, logits)))
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1, reduction=None)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(ours), keras.ops.convert_to_numpy(theirs(shares, logits)), rtol=1e-5
+    )
+
+
+def test_floats_keep_their_range(small):
+    images = RANDOM.uniform(0, 1, (40, 16, 16, 3)).astype(np.float32)
+    small.data.augment = {"random_brightness": {"factor": 0.9}}
+    found, _ = changed(small, splits(LABELS.train.targets, images))
+    assert (found.min(), found.max()) == (0, 1)
+    assert np.abs(found - images).mean() > 0.1
+
+
+def test_stopped_anywhere_it_ends_the_same_to_the_last_bit(small):
+    small.data.batch_size, small.epochs, small.model.norm = 8, 2, "batch"
+    small.data.augment = {"random_flip": {}, "random_translation": {"height_factor": 0.2, "width_factor": 0.2}}
+
+    def finished(stops):
+        training = Training(small, LABELS)
+        for left in stops:
+            calls = iter([False] * left)
+            with pytest.raises(StoppedError):
+                list(training.epochs(stop=lambda calls=calls: next(calls, True)))
+            again = Training(small, LABELS)
+            again.restore(*training.state())
+            training = again
+        list(training.epochs())
+        return training
+
+    unbroken, broken = finished([]), finished([2, 1])
+    for one, other in zip(unbroken.model.variables, broken.model.variables, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert [epoch["loss"] for epoch in unbroken.history] == [epoch["loss"] for epoch in broken.history]
+    small.data.augment = {}
+    assert finished([]).history[0]["loss"] != unbroken.history[0]["loss"]
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        ({"random_flop": {}}, "config.data.augment.random_flop: there is no such layer; did you mean 'random_flip'?"),
+        (
+            {"random_flip": {"moed": 1}},
+            "random_flip.moed: there is no such argument; keras.layers.RandomFlip takes mode",
+        ),
+        ({"random_flip": {"seed": 1}}, "random_flip.seed is not allowed: gnexp itself gives 'seed'"),
+        ({"random_flip": True}, "config.data.augment.random_flip=True is not allowed: it must be a section"),
+        ({"random_rotation": {}}, "config.data.augment.random_rotation.factor is missing"),
+        ({"mix_up": {"alpha": "much"}}, "config.data.augment.mix_up.alpha='much' is not allowed: it must be a number"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_answered_before_keras_is_imported(small, layers, line):
+    small.data.augment = layers
+    with pytest.raises(UserError) as caught:
+        validate(small)
+    assert line in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        ({"random_zoom": {"height_factor": 0.1, "fill_mode": "x"}}, "config.data.augment.random_zoom is not allowed: "),
+        (
+            {"random_crop": {"height": 8, "width": 8}},
+            r"changes the shape of an image from \(16, 16, 3\) to \(8, 8, 3\)",
+        ),
+    ],
+    ids=str,
+)
+def test_a_layer_that_cannot_be_is_answered_before_the_first_step(small, layers, line):
+    small.data.augment = layers
+    with pytest.raises(FunctionError, match=line):
+        changed(small, LABELS)
+
+
+def test_what_is_no_image_is_not_augmented(small):
+    small.data.augment = {"random_flip": {}}
+    data = splits(LABELS.train.targets, RANDOM.normal(size=(40, 5)).astype(np.float32))
+    with pytest.raises(UserError, match=r"config\.data\.augment is not allowed: the inputs of digits are no images"):
+        changed(small, data)
