@@ -13,7 +13,7 @@ from gnexp.terminal.words import count, in_words, short, with_spread
 
 HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
 # The other tuners look where they expect good scores, so that they may hardly have tried a combination.
-_FAIR = ("grid", "random")
+_FAIR = ("grid", "random", "racing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +67,8 @@ def expected(sweep: Swept) -> int:
     tuner, most = sweep.config.sweep.tuner, sweep.config.sweep.max_trials
     if tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
         return most
+    if tuner == "racing":  # How many steps it takes depends on what it finds.
+        return len(sweep.trials)
     return int(min(most, sweep.space.grid_size() if tuner == "grid" else sweep.space.size()))
 
 
