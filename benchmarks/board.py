@@ -90,7 +90,17 @@ def _result(score: float) -> Result:
         {"epoch": epoch, "val_accuracy": score * epoch / _EPOCHS, "val_loss": 1.0, "accuracy": 0.5, "loss": 1.0}
         for epoch in range(1, _EPOCHS + 1)
     ]
-    return Result(result.SUCCESS, "digits", 0.1, "val_accuracy", score, _EPOCHS, score - 0.01, 0.5, 10.0, history)
+    return Result(
+        result.SUCCESS,
+        "digits",
+        0.1,
+        "val_accuracy",
+        score,
+        _EPOCHS,
+        {"accuracy": score - 0.01, "loss": 0.5},
+        10.0,
+        history,
+    )
 
 
 @contextlib.contextmanager

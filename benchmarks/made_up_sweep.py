@@ -19,6 +19,8 @@ import numpy as np
 from keras_tuner.engine import trial as keras_tuner_trial
 from ml_collections import ConfigDict
 
+from gnexp.config import objective
+from gnexp.config.paths import flatten
 from gnexp.data.splits import SHAPE
 from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
@@ -29,7 +31,6 @@ from gnexp.sweeps.dashboard import SweepDashboard
 from gnexp.sweeps.oracles import hyperparameters
 from gnexp.tasks.task import Evaluation
 from gnexp.training import dashboard
-from gnexp.training.epoch import Epoch
 from gnexp.training.loop import Training
 from gnexp.workdir import files
 from gnexp.workdir.folder import opened
@@ -104,11 +105,11 @@ def _trained(config: ConfigDict, curve: list[dict[str, float]]) -> types.SimpleN
     """Returns a stand-in for a `Training` that has ended."""
     rate = config.optimizer.learning_rate
     history = [
-        Epoch(epoch=number, learning_rate=rate, seconds=1.0, **figures) for number, figures in enumerate(curve, 1)
+        {"epoch": number, **figures, "learning_rate": rate, "seconds": 1.0} for number, figures in enumerate(curve, 1)
     ]
-    training = types.SimpleNamespace(config=config, history=history)
+    training = types.SimpleNamespace(config=config, history=history, objective=objective.of(flatten(config)))
     training.best = functools.partial(Training.best, training)
-    training.best_epoch = training.best(len(history)).epoch
+    training.best_epoch = training.best(len(history))["epoch"]
     return training
 
 
@@ -119,7 +120,12 @@ def _write_session(folder: pathlib.Path, training: types.SimpleNamespace, start)
     for epoch in training.history:
         dashboard.curves(events, training, epoch)
     best = training.best(len(training.history))
-    dashboard.end(events, training, Evaluation(best.val_loss, best.val_accuracy, np.empty(0)), {"executions": 1.0})
+    dashboard.end(
+        events,
+        training,
+        Evaluation(best["val_loss"], {"accuracy": best["val_accuracy"]}, np.empty(0)),
+        {"executions": 1.0},
+    )
     events.write()
 
 

@@ -70,7 +70,7 @@ def main(argv: list[str]) -> None:
     import numpy as np
 
     from gnexp.config.stored import record
-    from gnexp.data.splits import Splits
+    from gnexp.data.splits import Split, Splits
     from gnexp.training import run
     from gnexp.workdir.folder import opened
 
@@ -79,7 +79,7 @@ def main(argv: list[str]) -> None:
     random = np.random.default_rng(0)
 
     def images(count):
-        return random.integers(0, 256, (count, 28, 28, 1), np.uint8), random.integers(0, 10, count, np.int32)
+        return Split(random.integers(0, 256, (count, 28, 28, 1), np.uint8), random.integers(0, 10, count, np.int32))
 
     splits = Splits(train=images(54000), validation=images(6000), test=images(10000), labels=tuple("0123456789"))
     run.Training, notes = _timed()

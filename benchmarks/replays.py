@@ -11,8 +11,8 @@ from gnexp.analysis import answer, intervals, outcomes
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.comparisons import within
 from gnexp.analysis.outcomes import COMPLETED, EPOCHS, SEED, Outcome
-from gnexp.analysis.sweep import Swept
-from gnexp.config.objective import OBJECTIVES
+from gnexp.analysis.sweep import Swept, swept
+from gnexp.config.objective import Objective
 from gnexp.errors import UserError
 from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.oracles.race_plan import Key, key
@@ -42,20 +42,18 @@ def replay(grid: Swept, seed: int) -> tuple[Swept, int]:
             )
         epochs += values[EPOCHS] - values[outcomes.FIRST_EPOCH]
         if known.status == COMPLETED:
-            done = _until(known.results[order[values[SEED]]], values[EPOCHS])
+            done = _until(known.results[order[values[SEED]]], values[EPOCHS], grid.objective)
             oracle.update_trial(trial.trial_id, {config.objective: done.best_value})
             found.append(Outcome(trial.trial_id, dict(values), COMPLETED, None, (done,)))
         trial.status = TrialStatus.COMPLETED if known.status == COMPLETED else TrialStatus.FAILED
         oracle.end_trial(trial)
-    counted = outcomes.final(found)
-    best = outcomes.ranked(counted, config.objective)
-    return Swept(grid.directory, config, grid.space, found, counted, best), epochs
+    return swept(grid.directory, config, grid.space, found), epochs
 
 
-def _until(done: Result, epochs: int) -> Result:
+def _until(done: Result, epochs: int, objective: Objective) -> Result:
     """Returns a training's result had it ended earlier, except for the test figures, which nothing reads then."""
     history = done.history[:epochs]
-    best = OBJECTIVES[done.objective].best(epoch[done.objective] for epoch in history)
+    best = objective.best(epoch[done.objective] for epoch in history)
     return dataclasses.replace(done, history=history, best_value=best)
 
 
@@ -104,7 +102,7 @@ def _choice(grid: Swept, one: Answer, other: Answer) -> tuple[float, bool]:
     """Returns how much test accuracy another choice than the grid's loses, and whether its seeds cannot tell."""
     trials = {key(trial.values): trial for trial in grid.trials}
     chosen = trials[key(other.chosen.values)]
-    lost = statistics.fmean(one.tests) - statistics.fmean(done.test_accuracy for done in chosen.results)
+    lost = statistics.fmean(one.tests) - statistics.fmean(done.test[grid.headline.name] for done in chosen.results)
     by_seed = [a - b for a, b in zip(one.chosen.scores, chosen.scores, strict=True)]
     return lost, chosen is one.chosen or intervals.paired_p(by_seed) > _ALPHA
 

@@ -1,13 +1,15 @@
-"""One training step of configs/fmnist.py's network at batch sizes 1 and 128, against plain Keras and PyTorch.
+"""One training step at batch sizes 1 and 128, against plain Keras and PyTorch.
 
 Run:      python -m benchmarks.step
+          python -m benchmarks.step --network=resnet       # or unet, on images of 32x32x3
           KERAS_BACKEND=jax python -m benchmarks.step      # on a GPU where JAX has one
 Time:     6 minutes on 2 CPU cores.
 
-Plain Keras is `fit` with keras.layers.GroupNormalization, keras.optimizers.Adam and the metric accuracy, all with their
-defaults; the second line lets Keras do many steps per call. PyTorch is eager, in each of two memory layouts, with its
-native group norm and fused Adam, on data in memory. Images are random, because what they show does not change the
-speed; every step counts its loss and hits.
+The network is that of configs/fmnist.py, or another of gnexp's with its own defaults and 8 groups. Plain Keras is
+`fit` with keras.layers.GroupNormalization, keras.optimizers.Adam and the metric accuracy, all with their defaults; the
+second line lets Keras do many steps per call. PyTorch is eager, in each of two memory layouts, with its native group
+norm and fused Adam, on data in memory. Images are random, because what they show does not change the speed; every step
+counts its loss and hits.
 """
 
 import functools
@@ -17,14 +19,18 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import measure
+from benchmarks import measure, torch_networks
 from configs import fmnist
+from gnexp.config.defaults import fill_in
 
 _OUT = flags.DEFINE_string("out", "build/benchmarks/step.json", "Where the figures go.")
+_NETWORK = flags.DEFINE_enum("network", "cnn", ["cnn", "resnet", "unet"], "Which network.")
+_BATCHES = flags.DEFINE_list("batches", ["1", "128"], "Which batch sizes.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "How many turns each contestant has.", lower_bound=1)
 
 _SECONDS = {1: 2.0, 128: 4.0}  # of a turn, so that the fixed cost of an epoch of `fit` is a small part of it
 _MOST = {1: 4096, 128: 64}  # steps before the same images come again
+_SHAPES = {"cnn": (28, 28, 1), "resnet": (32, 32, 3), "unet": (32, 32, 3)}
 _KERAS = "Keras fit"
 
 Run = Callable[[int], Any]
@@ -32,6 +38,8 @@ Run = Callable[[int], Any]
 
 def _config(batch: int):
     config = fmnist.get_config()
+    config.model.name = _NETWORK.value
+    fill_in(config)
     config.optimizer.name, config.data.batch_size = "adam", batch
     return config
 
@@ -41,9 +49,8 @@ def _data(steps: int, batch: int):
     import numpy as np
 
     random = np.random.default_rng(0)
-    return random.integers(0, 256, (steps * batch, 28, 28, 1), np.uint8), random.integers(
-        0, 10, steps * batch, np.int32
-    )
+    shape = (steps * batch, *_SHAPES[_NETWORK.value])
+    return random.integers(0, 256, shape, np.uint8), random.integers(0, 10, steps * batch, np.int32)
 
 
 def _keras(batch: int, steps_per_execution: int = 1) -> Run:
@@ -51,16 +58,17 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
     from gnexp import group_normalization
     from gnexp.models.build import build
+    from gnexp.norms.rebuild import rebuild
 
     config = _config(batch)
-    model = build(config.model, (28, 28, 1), 10)
+    model = build(config.model, _SHAPES[_NETWORK.value], 10)
     # The same network with Keras's own layer.
-    model = keras.models.clone_model(
+    model = rebuild(
         model,
-        clone_function=lambda layer: (
+        lambda layer: (
             keras.layers.GroupNormalization(layer.groups, epsilon=layer.epsilon, name=layer.name)
             if isinstance(layer, group_normalization.GroupNormalization)
-            else layer.__class__.from_config(layer.get_config())
+            else None
         ),
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -76,19 +84,25 @@ def _keras(batch: int, steps_per_execution: int = 1) -> Run:
 
 
 def _gnexp(batch: int, kernel: bool) -> Run:
+    from gnexp.data.splits import Split, Splits
     from gnexp.models.build import build
     from gnexp.norms import native
     from gnexp.tasks.classification import Classification
     from gnexp.training import backend, optimizers
 
     config, most = _config(batch), _MOST[batch]
-    model = build(config.model, (28, 28, 1), 10)
+    model = build(config.model, _SHAPES[_NETWORK.value], 10)
     if kernel:
         native.use(model)
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
     train, order = (
-        backend.train_steps(model, Classification(range(10)), *_data(most, batch), jit_compile=False),
+        backend.train_steps(
+            model,
+            Classification(Splits(None, None, None, tuple("0123456789"))),
+            Split(*_data(most, batch)),
+            jit_compile=False,
+        ),
         _order(most, batch),
     )
 
@@ -107,30 +121,16 @@ def _order(steps: int, batch: int):
 
 def _pytorch(batch: int, channels_last: bool) -> Run:
     torch = measure.peer("torch")
-    nn = torch.nn
     torch.set_flush_denormal(True)  # as TensorFlow's threads do
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    config = _config(batch).model
-    width = config.args.filters[-1] * 12 * 12
-    model = nn.Sequential(
-        nn.Conv2d(1, config.args.filters[0], 3),
-        nn.GroupNorm(config.groups, config.args.filters[0], eps=config.epsilon),
-        nn.ReLU(inplace=True),
-        nn.Conv2d(config.args.filters[0], config.args.filters[1], 3),
-        nn.GroupNorm(config.groups, config.args.filters[1], eps=config.epsilon),
-        nn.ReLU(inplace=True),
-        nn.MaxPool2d(2),
-        nn.Dropout(config.args.conv_dropout),
-        nn.Flatten(),
-        nn.Linear(width, config.args.units),
-        nn.ReLU(inplace=True),
-        nn.Dropout(config.args.dense_dropout),
-        nn.Linear(config.args.units, 10),
-    )
+    config, shape = _config(batch).model, _SHAPES[_NETWORK.value]
+    model = torch_networks.build(config, shape[-1], 10)
+    model(torch.zeros(1, shape[-1], *shape[:-1]))  # makes what is made when it is called first
+    l2 = config.args.get("l2", 0.0)
+    kernels = [layer.weight for layer in model.modules() if isinstance(layer, torch.nn.Conv2d)] if l2 else []
     memory = torch.channels_last if channels_last else torch.contiguous_format
     model = model.to(memory_format=memory)
     optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-    kernels = [model[0].weight, model[3].weight]
     most = _MOST[batch]
     images, labels = (torch.tensor(array) for array in _data(most, batch))
     images = images.permute(0, 3, 1, 2)
@@ -144,9 +144,8 @@ def _pytorch(batch: int, channels_last: bool) -> Run:
             batch_images = images[chosen].to(torch.float32).div_(255).contiguous(memory_format=memory)
             batch_labels = labels[chosen]
             logits = model(batch_images)
-            loss = nn.functional.cross_entropy(logits, batch_labels) + config.args.l2 * sum(
-                kernel.square().sum() for kernel in kernels
-            )
+            loss = torch.nn.functional.cross_entropy(logits, batch_labels)
+            loss = loss + l2 * sum(kernel.square().sum() for kernel in kernels) if kernels else loss
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
@@ -184,15 +183,15 @@ def main(argv: list[str]) -> None:
     from gnexp.training import backend
 
     figures = {}
-    for batch, seconds in _SECONDS.items():
-        turns = measure.turns_of(_contestants(batch), seconds)
+    for batch in map(int, _BATCHES.value):
+        turns = measure.turns_of(_contestants(batch), _SECONDS[batch])
         figures[f"batch size {batch}"] = measure.compare(measure.take_turns(turns, _ROUNDS.value), _KERAS)
-    print(f"Keras's time / its time (its time in ms) for one training step, {', '.join(backend.devices())}")
+    print(f"Keras's time / its time (its time in ms) for one step of {_NETWORK.value}, {', '.join(backend.devices())}")
     names = next(iter(figures.values()))
     measure.show(
         [[name, *(measure.in_words(each[name]) for each in figures.values())] for name in names], ["", *figures]
     )
-    measure.write(_OUT.value, {"devices": backend.devices(), "batch sizes": figures})
+    measure.write(_OUT.value, {"network": _NETWORK.value, "devices": backend.devices(), "batch sizes": figures})
 
 
 if __name__ == "__main__":

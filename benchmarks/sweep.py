@@ -77,11 +77,14 @@ def build(hp):
     net.compile(keras.optimizers.Adam(rate), loss, metrics=["accuracy"])
     return net
 
+def pair(split):
+    return split.inputs, split.targets
+
 tuner = keras_tuner.RandomSearch(
     build, "val_accuracy", max_trials=int(sys.argv[3]), seed=1, directory=sys.argv[1], project_name="search"
 )
-fit = dict(validation_data=splits.validation, epochs=1, batch_size=1, validation_batch_size=200, verbose=0)
-tuner.search(*splits.train, **fit)
+fit = dict(validation_data=pair(splits.validation), epochs=1, batch_size=1, validation_batch_size=200, verbose=0)
+tuner.search(*pair(splits.train), **fit)
 """
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from gnexp.terminal.exit import version
+from gnexp import __version__
 
 _COMMANDS = """gnexp {version}: does Group Normalization help here?
 
@@ -19,9 +19,9 @@ def main() -> None:
     """Prints the commands, or only the version for --version."""
     match sys.argv[1:]:
         case [] | ["--help" | "-h" | "help"]:
-            print(_COMMANDS.format(version=version()))
+            print(_COMMANDS.format(version=__version__))
         case ["--version"]:
-            print(f"gnexp {version()}")
+            print(f"gnexp {__version__}")
         case [argument, *_]:
             print(f"gnexp: {argument!r} is not a command; python -m gnexp lists the commands", file=sys.stderr)
             sys.exit(2)

@@ -15,6 +15,7 @@ from absl import app, flags
 from ml_collections import ConfigDict
 
 from gnexp.config.stored import record, resume_config
+from gnexp.config.validation import validate
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
 from gnexp.errors import UserError
@@ -24,7 +25,7 @@ from gnexp.sweeps.executors import checks
 from gnexp.terminal import command_line, exit, limits, places, signals
 from gnexp.terminal.stderr import native_stderr
 from gnexp.training import console, memory
-from gnexp.workdir import code, files, folder, result
+from gnexp.workdir import code, data, files, folder, result
 from gnexp.workdir.result import Result
 
 _SHOWN_BY_DRY_RUN = 10
@@ -36,8 +37,8 @@ def train(
     directory: pathlib.Path | None,
     ray_address: str | None = None,
     allow_changed_code: bool = False,
-) -> None:
-    """Runs a valid config in `directory`, by default a new folder under runs/, and prints how it went.
+) -> pathlib.Path:
+    """Runs a config in `directory`, by default a new folder under runs/, and prints how it went.
 
     Args:
       asked: the config of this command, with or without a sweep.
@@ -45,9 +46,14 @@ def train(
       ray_address: a Ray cluster for the sweep's trials; None starts one where the config's executor is "ray".
       allow_changed_code: whether the user's code may differ from that with which the workdir began.
 
+    Returns:
+      The workdir.
+
     Raises:
-      GnexpError: the training or the sweep cannot run, failed, or was stopped.
+      GnexpError: the config is not valid; the training or the sweep cannot run, failed, or was stopped.
     """
+    limits.check()
+    validate(asked)
     checks.check(asked, ray_address)
     for each in memory.largest(asked):
         memory.check_at_once(each)
@@ -64,35 +70,40 @@ def train(
     if done:
         _show(done, directory)
     else:
-        _work(config, directory, ray_address, allow_changed_code, begins=stored is None)
+        directory = _work(config, directory, ray_address, allow_changed_code, begins=stored is None)
     if fell_back:
         console.fell_back(asked.data.name, config.data.name)
+    return directory
 
 
 def _work(
     config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool, begins: bool
-) -> None:
+) -> pathlib.Path:
     # The data is read and the network built first, so that a mistake is reported before anything is written.
     source = code.of(config)
     changed = code.changes(directory, source, allow_changed) if directory else []
     splits = load(config.data)
+    if directory:
+        data.check(directory, splits.fingerprint)
     if begins:
         _check_batches(config, splits)
     network, log = _check(config, splits)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
     with signals.resumable(directory), folder.opened(directory, config) as config:
         code.keep(directory, source, changed)
+        data.keep(directory, splits.fingerprint)
         with (directory / files.BACKEND_LOG).open("a") as file:
             file.write(log)
         if "sweep" in config:
             _sweep(config, splits, directory, ray_address, network)
         else:
             _training(config, splits, directory, network)
+    return directory
 
 
 def _check_batches(config: ConfigDict, splits: Splits) -> None:
     """Refuses a batch of more images than there are: a typing error, or a share of the images that is too small."""
-    count, where, sizes = len(splits.train[1]), "config.data.batch_size", [config.data.batch_size]
+    count, where, sizes = len(splits.train), "config.data.batch_size", [config.data.batch_size]
     if "sweep" in config and (entries := [each for each in parse_space(config).entries if each.path == _BATCH]):
         where, sizes = f"config.sweep.space.{_BATCH}", [size for each in entries for size in each.checked()]
     if max(sizes) > count:
@@ -115,7 +126,7 @@ def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, netwo
     done = result.finished(directory)  # by another process, in the last second
     if not done:
         print(f"workdir: {directory}\n{network}", flush=True)
-        _remark(remarks.of(config, len(splits.train[1])), directory)
+        _remark([*splits.remarks, *remarks.of(config, len(splits.train))], directory)
         with native_stderr(directory / files.BACKEND_LOG):
             from gnexp.training import run
 
@@ -140,7 +151,7 @@ def _sweep(config: ConfigDict, splits: Splits, directory: pathlib.Path, ray_addr
 
     read_trials(directory)  # A damaged file is reported before TensorFlow is imported.
     print(f"workdir: {directory}\n{network}", flush=True)
-    _remark(remarks.of(config, len(splits.train[1]), parse_space(config)), directory)
+    _remark([*splits.remarks, *remarks.of(config, len(splits.train), parse_space(config))], directory)
     with native_stderr(directory / files.BACKEND_LOG):
         from gnexp.sweeps import sweep
 
@@ -179,16 +190,16 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
         if sweep:
             print()
             console.dry_run(config, space, first)
-        for line in remarks.of(config, len(splits.train[1]), space):
+        for line in (*splits.remarks, *remarks.of(config, len(splits.train), space)):
             print(f"\nnote: {line}")
         dry_run.estimate(config, splits, space, first)
 
 
 def _run(_: list[str]) -> None:
-    limits.check()
     config, given = flags.FLAGS.config, flags.FLAGS.workdir
     directory = None if given is None else places.expanded("--workdir", given)
     if flags.FLAGS.dry_run:
+        limits.check()
         _dry_run(config, directory)
     else:
         train(config, directory, flags.FLAGS.ray_address, flags.FLAGS.allow_changed_code)

@@ -12,14 +12,15 @@ from absl import flags
 from ml_collections import ConfigDict
 
 from configs import fmnist, smoke
+from tests.support.pictures import not_drawn
 
 ROOT = pathlib.Path(__file__).parents[1]
 
 # Of pytest. A fixture of a module may have run a command before `handlers` sees them.
 _HANDLERS = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
 
-# First on PYTHONPATH, this module stands for TensorFlow, JAX and Keras and reports an import of them.
-_POISON = "raise SystemExit('imported before the mistake was found')"
+# First on PYTHONPATH, this module stands for TensorFlow, JAX or Keras and reports an import of it.
+_POISON = "raise SystemExit(f'{__name__} is imported, which takes seconds and is not needed here')"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -57,13 +58,22 @@ def real_data() -> pathlib.Path:
     return pathlib.Path(directory).absolute()
 
 
+def _poisoned(folder: pathlib.Path, *names: str) -> str:
+    for name in names:
+        (folder / f"{name}.py").write_text(_POISON)
+    return os.pathsep.join([str(folder), str(ROOT)])
+
+
 @pytest.fixture(scope="session")
 def unheavy(tmp_path_factory) -> str:
     """A PYTHONPATH on which tensorflow, jax and keras refuse to be imported."""
-    folder = tmp_path_factory.mktemp("poison")
-    for name in ("tensorflow", "jax", "keras"):
-        (folder / f"{name}.py").write_text(_POISON)
-    return os.pathsep.join([str(folder), str(ROOT)])
+    return _poisoned(tmp_path_factory.mktemp("poison"), "tensorflow", "jax", "keras")
+
+
+@pytest.fixture(scope="session")
+def without_tensorflow(tmp_path_factory) -> str:
+    """A PYTHONPATH on which tensorflow refuses to be imported."""
+    return _poisoned(tmp_path_factory.mktemp("poison"), "tensorflow")
 
 
 class CommandLine:
@@ -96,9 +106,22 @@ def gnexp_train() -> CommandLine:
     return CommandLine()
 
 
+@pytest.fixture(scope="session")
+def failing_sweep(tmp_path_factory) -> pathlib.Path:
+    """The workdir of a finished sweep of six trials with two seeds each, two of which fail; copy it to change it."""
+    from tests.support import sweeps  # Imports TensorFlow.
+
+    directory = tmp_path_factory.mktemp("runs") / "sweep"
+    sweeps.run(sweeps.with_failures(), directory)
+    return directory
+
+
 @pytest.fixture
 def train_here(monkeypatch, capfd, handlers):
-    """Gives a function that runs the command line in this process, which has imported TensorFlow already."""
+    """Gives a function that runs the command line in this process, which has imported TensorFlow already.
+
+    It draws no pictures of a training's mistakes.
+    """
 
     def run(*arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
         from gnexp import train
@@ -107,7 +130,7 @@ def train_here(monkeypatch, capfd, handlers):
         monkeypatch.chdir(cwd)
         monkeypatch.setattr(sys, "argv", ["gnexp.train", f"--config={config}", *arguments])
         try:
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as ended, not_drawn():
                 train.main()
         finally:
             for name in set(flags.FLAGS) - known:

@@ -20,7 +20,7 @@ from gnexp.space.domain import Entry, in_order, is_numeric
 
 _LEVEL = 0.05
 _EDGE = 0.1  # the share of a range, at either end, that counts as its edge
-_DIGITS = 9  # of an accuracy; later ones are rounding errors of floats
+_DIGITS = 9  # of a figure; later ones are rounding errors of floats
 NOISE, UNSURE, WORSE, BETTER = "inside the noise", "inside the noise after Holm's correction", "worse", "better"
 NO_SPREAD = "no spread among the seeds to judge by"
 
@@ -34,6 +34,7 @@ class Answer:
       completed, failed: how many trials with these values completed and failed.
       chosen: the completed trial with the best mean objective over its seeds; None if no trial completed.
       edges: the nuisance hyperparameters whose chosen value is at an edge of what was searched.
+      figure: the name of the test figure by which answers are compared.
     """
 
     values: dict[str, Any]
@@ -41,16 +42,17 @@ class Answer:
     failed: int
     chosen: Outcome | None
     edges: tuple[str, ...]
+    figure: str
 
     @property
     def tests(self) -> list[float]:
-        """The test accuracy of each seed of the chosen trial."""
-        return [done.test_accuracy for done in self.chosen.results] if self.chosen else []
+        """The test figure of each seed of the chosen trial."""
+        return [done.test[self.figure] for done in self.chosen.results] if self.chosen else []
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The difference between the test accuracies of two answers, paired over the seeds.
+    """The difference between the test figures of two answers, paired over the seeds.
 
     Attributes:
       control, other: the two answers; the difference is `other` minus `control`.
@@ -58,6 +60,7 @@ class Difference:
       interval: half the width of its 95% interval; 0 if all seeds have the same difference.
       p: of a paired t test, after Holm's correction for the number of comparisons; 1 if there is no spread.
       level: the highest p that counts; lower than 0.05 where a race looked several times.
+      better: whether `other` has the better mean.
     """
 
     control: Answer
@@ -66,6 +69,7 @@ class Difference:
     interval: float
     p: float
     level: float
+    better: bool
 
     @property
     def verdict(self) -> str:
@@ -76,7 +80,7 @@ class Difference:
             return NOISE
         if self.p > self.level:
             return UNSURE
-        return WORSE if self.mean < 0 else BETTER
+        return BETTER if self.better else WORSE
 
 
 def scientific(sweep: Swept) -> list[str]:
@@ -112,7 +116,7 @@ def answers(sweep: Swept) -> list[Answer]:
 
 def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
     completed = sum(trial.status == outcomes.COMPLETED for trial in trials)
-    best = outcomes.chosen(trials, sweep.config.objective)
+    best = outcomes.chosen(trials, sweep.objective)
     failed = sum(trial.status == outcomes.FAILED for trial in trials)
     edges = tuple(
         entry.path
@@ -120,7 +124,7 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
         if best and entry.path in nuisance(sweep) and entry.holds(best.values) and _at_edge(entry, best.values)
     )
     known = {path: value for path, value in values.items() if value is not None}
-    return Answer(known, completed, failed, best, edges)
+    return Answer(known, completed, failed, best, edges, sweep.headline.name)
 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
@@ -151,19 +155,21 @@ def differences(sweep: Swept, answered: Sequence[Answer], within: str | None) ->
     pairs = []
     for family in families.values():
         owned = [each for each in family if is_own(sweep, each, within)]
-        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.config.objective)
+        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.objective)
         control = next(each for each in family if each.chosen is first)
         pairs += [(control, other) for other in family if other is not control]
     several = [trial for trial in sweep.best if len(trial.results) > 1]
     places = {trial.trial_id: place for place, trial in enumerate(several)}
-    spread = Spread([[done.test_accuracy for done in trial.results] for trial in several]) if pairs else None
+    spread = (
+        Spread([[done.test[sweep.headline.name] for done in trial.results] for trial in several]) if pairs else None
+    )
     found = [
         _difference(spread, places[one.chosen.trial_id], places[other.chosen.trial_id], one, other)
         for one, other in pairs
     ]
     corrected = intervals.holm([p for *_, p in found])
     return [
-        Difference(*pair, mean, half, p, _level(sweep, count))
+        Difference(*pair, mean, half, p, _level(sweep, count), sweep.headline.is_better(mean, 0.0))
         for pair, (mean, half, count, _), p in zip(pairs, found, corrected, strict=True)
     ]
 

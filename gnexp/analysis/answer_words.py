@@ -9,6 +9,7 @@ from gnexp.analysis import answer, outcomes
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import Swept
+from gnexp.config.objective import words
 from gnexp.terminal.words import count, in_words, short, with_spread
 
 HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
@@ -57,7 +58,8 @@ def tell(sweep: Swept) -> Told:
         return Told("none of the trials that have ended has a value of what the sweep asks about")
     axis = answer.axis(found)
     chosen = [f"{path}, chosen" for path in tuned]
-    headers = [*paths, *chosen, sweep.config.objective, "test accuracy", "seeds", "trials", "failed"]
+    figures = [sweep.config.objective, f"test {words(sweep.headline.name)}"]
+    headers = [*paths, *chosen, *figures, "seeds", "trials", "failed"]
     compared, differences = _compared(sweep, found, axis)
     return Told("", found, axis, _how(sweep, found), headers, _rows(sweep, found), compared, differences)
 
@@ -139,10 +141,10 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, li
     if not all(answer.is_own(sweep, difference.control, within) for difference in compared):
         where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
-        f"Against the config's own values{where}: the difference in test accuracy, paired over the seeds, with "
-        "its 95% interval (Student's t). One such interval in twenty misses the truth by chance; p is after Holm's "
-        f"correction for their number, {len(compared)}. Seeds do not show what another choice of training or test "
-        "images would change."
+        f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
+        "seeds, with its 95% interval (Student's t). One such interval in twenty misses the truth by chance; "
+        f"p is after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of "
+        "training or test images would change."
     )
     if answer.nuisance(sweep):
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."

@@ -8,7 +8,9 @@ from ml_collections import ConfigDict
 
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.outcomes import COMPLETED, FAILED, Outcome
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config import objective
+from gnexp.config.objective import Objective
+from gnexp.config.paths import flatten
 from gnexp.space.domain import in_order
 from gnexp.space.space import Space
 from gnexp.terminal.words import short, with_spread
@@ -58,12 +60,12 @@ class Effect:
 def effects(config: ConfigDict, space: Space, trials: Sequence[Outcome]) -> list[Effect]:
     """Returns the effect of every hyperparameter that a sweep's config varies, over the trials that have ended."""
     ended = [outcome for outcome in trials if outcome.status in (COMPLETED, FAILED)]
-    drawn = config.sweep.tuner != "grid"
+    drawn, asked = config.sweep.tuner != "grid", objective.of(flatten(config))
     return [
         Effect(
             path,
             space.role(path),
-            tuple(_level(config.objective, drawn, *part) for part in _parts(path, space.listed(path), ended)),
+            tuple(_level(asked, drawn, *part) for part in _parts(path, space.listed(path), ended)),
         )
         for path in space.searched
     ]
@@ -88,12 +90,10 @@ def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str,
     return parts
 
 
-def _level(objective: str, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
+def _level(objective: Objective, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
     scores = tuple(member.mean for member in members if member.mean is not None)
     failed = sum(member.status == FAILED for member in members)
-    return Level(
-        name, center, scores, failed, OBJECTIVES[objective].best(scores), interval95(scores) if drawn else None
-    )
+    return Level(name, center, scores, failed, objective.best(scores), interval95(scores) if drawn else None)
 
 
 def rows(effects: Sequence[Effect]) -> list[list]:

@@ -14,7 +14,9 @@ from gnexp.workdir import files, result
 from gnexp.workdir.result import Result
 
 # Each finished execution has a row. A trial without any has one row, in which these columns are empty.
-_FIGURES = ("seed", "best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "history")
+_FIGURES = ("seed", "best_value", "best_epoch", "seconds", "history")
+_TEST = "test_"  # and a column for each test figure, such as test_accuracy
+_KNOWN = ("trial", "status", "message", *_FIGURES)
 
 
 def write(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int) -> None:
@@ -26,19 +28,21 @@ def write(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int)
       first_seed: the seed of each trial's first execution.
     """
     paths = list(dict.fromkeys(path for outcome in outcomes for path in outcome.values))
+    tests = list(dict.fromkeys(name for outcome in outcomes for done in outcome.results for name in done.test))
+    columns = ["seed", "best_value", "best_epoch", *(f"{_TEST}{name}" for name in tests), "seconds", "history"]
     with files.atomic(directory / files.KEPT) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["trial", "status", "message", *paths, *_FIGURES])
+        writer.writerow(["trial", "status", "message", *paths, *columns])
         for outcome in outcomes:
             values = [_cell(outcome.values[path]) if path in outcome.values else "" for path in paths]
             for seed, done in enumerate(outcome.results or [None], first_seed + outcome.values.get(SEED, 0)):
-                figures = [seed, *_figures(done)] if done else [""] * len(_FIGURES)
+                figures = [seed, *_figures(done, tests)] if done else [""] * len(columns)
                 writer.writerow([outcome.trial_id, outcome.status, outcome.message or "", *values, *figures])
 
 
-def _figures(done: Result) -> list[Any]:
+def _figures(done: Result, tests: Sequence[str]) -> list[Any]:
     history = " ".join(repr(epoch[done.objective]) for epoch in done.history)
-    return [done.best_value, done.best_epoch, done.test_accuracy, done.test_loss, done.seconds, history]
+    return [done.best_value, done.best_epoch, *(done.test.get(name, "") for name in tests), done.seconds, history]
 
 
 def read(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
@@ -52,30 +56,34 @@ def read(path: pathlib.Path, config: dict[str, Any]) -> list[Outcome]:
       DamagedError: it is not such a table.
     """
     trials: dict[str, list[dict[str, str]]] = {}
-    known = ("trial", "status", "message", *_FIGURES)
     try:
         with path.open(encoding="utf-8", newline="") as file:
             reader = csv.DictReader(file, strict=True)
-            if missing := [column for column in known if column not in (reader.fieldnames or ())]:
+            if missing := [column for column in _KNOWN if column not in (reader.fieldnames or ())]:
                 raise ValueError(f"it has no column {missing[0]!r}")
             for row in reader:
                 trials.setdefault(row["trial"], []).append(row)
-        return [_outcome(trial_id, rows, known, config) for trial_id, rows in trials.items()]
+        return [_outcome(trial_id, rows, config) for trial_id, rows in trials.items()]
     except (AttributeError, TypeError, ValueError, csv.Error) as error:
         raise DamagedError(path, error, "restore it") from error
 
 
-def _outcome(trial_id: str, rows: Sequence[dict[str, str]], known: Sequence[str], config: dict[str, Any]) -> Outcome:
+def _outcome(trial_id: str, rows: Sequence[dict[str, str]], config: dict[str, Any]) -> Outcome:
     status, results = rows[0]["status"], tuple(_result(row, config) for row in rows if row["seed"])
     if status not in (COMPLETED, FAILED, RUNNING) or (status == COMPLETED and not results):
         raise ValueError(f"trial {trial_id} has the status {status!r} and {len(results)} results")
     return Outcome(
         trial_id=trial_id,
-        values={renamed(path): _value(cell) for path, cell in rows[0].items() if path not in known and cell},
+        values={renamed(path): _value(cell) for path, cell in rows[0].items() if not _is_known(path) and cell},
         status=status,
         message=rows[0]["message"] or None,
         results=results,
     )
+
+
+def _is_known(column: str) -> bool:
+    # A hyperparameter is a dotted path, or the name of a key without a section.
+    return column in _KNOWN or column.startswith(_TEST)
 
 
 def _result(row: dict[str, str], config: dict[str, Any]) -> Result:
@@ -91,7 +99,8 @@ def _result(row: dict[str, str], config: dict[str, Any]) -> Result:
         objective=objective,
         best_epoch=best_epoch,
         history=history,
-        **{name: finite(row[name]) for name in ("best_value", "test_accuracy", "test_loss", "seconds")},
+        test={name.removeprefix(_TEST): finite(row[name]) for name in row if name.startswith(_TEST)},
+        **{name: finite(row[name]) for name in ("best_value", "seconds")},
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gnexp.analysis.intervals import interval95
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import Objective
 from gnexp.workdir.result import Result
 
 COMPLETED = "completed"
@@ -61,17 +61,17 @@ def standing(values: Mapping[str, Any], seeds: int) -> tuple[int, ...]:
     return (values[EPOCHS], min(seeds, 2)) if SEED in values else ()
 
 
-def ranked(outcomes: Sequence[Outcome], objective: str) -> list[Outcome]:
+def ranked(outcomes: Sequence[Outcome], objective: Objective) -> list[Outcome]:
     """Returns the completed trials, the best first; equal ones keep their order.
 
     In a race the trials with all epochs and several seeds come before those that it dropped.
     """
     completed = (outcome for outcome in outcomes if outcome.mean is not None)
-    found = OBJECTIVES[objective].ranked(completed, key=lambda outcome: outcome.mean)
+    found = objective.ranked(completed, key=lambda outcome: outcome.mean)
     return sorted(found, key=lambda outcome: standing(outcome.values, len(outcome.results)), reverse=True)
 
 
-def chosen(outcomes: Sequence[Outcome], objective: str) -> Outcome | None:
+def chosen(outcomes: Sequence[Outcome], objective: Objective) -> Outcome | None:
     """Returns the best completed trial of one combination; in a race, of those with the most seeds."""
     found = ranked(outcomes, objective)
     return max(found, key=lambda outcome: len(outcome.results) if SEED in outcome.values else 0, default=None)
@@ -100,10 +100,10 @@ def _with_earlier_seeds(outcome: Outcome, by_id: Mapping[str, Outcome]) -> Outco
     return outcome if first is outcome else dataclasses.replace(outcome, results=results)
 
 
-def best_so_far(scores: Sequence[float | None], objective: str) -> list[float | None]:
+def best_so_far(scores: Sequence[float | None], objective: Objective) -> list[float | None]:
     """Returns the best of the first, the first two, ... trials; None while none has completed."""
     curve: list[float | None] = []
     for score in scores:
         known = [value for value in (score, curve[-1] if curve else None) if value is not None]
-        curve.append(OBJECTIVES[objective].best(known))
+        curve.append(objective.best(known))
     return curve

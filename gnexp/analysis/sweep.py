@@ -7,6 +7,9 @@ from ml_collections import ConfigDict
 
 from gnexp.analysis import kept_trials, outcomes
 from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
+from gnexp.config import objective
+from gnexp.config.objective import Objective
+from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json
 from gnexp.config.upgrade import renamed
 from gnexp.errors import DamagedError, UserError
@@ -23,6 +26,8 @@ class Swept:
     Attributes:
       directory: its workdir.
       config: its config.
+      objective: what the sweep optimizes.
+      headline: the figure by which trials are compared on the test set.
       space: its search space.
       trials: all of them.
       counted: those that no completed trial resumed, so that one promoted by hyperband counts once.
@@ -31,6 +36,8 @@ class Swept:
 
     directory: pathlib.Path
     config: ConfigDict
+    objective: Objective
+    headline: Objective
     space: Space
     trials: list[Outcome]
     counted: list[Outcome]
@@ -55,8 +62,15 @@ def read_sweep(directory: pathlib.Path) -> Swept:
         space = parse_space(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a table that nothing has checked
         raise DamagedError(path, repr(error)) from error
-    counted = outcomes.final(trials)
-    return Swept(directory, config, space, trials, counted, outcomes.ranked(counted, config.objective))
+    return swept(directory, config, space, trials)
+
+
+def swept(directory: pathlib.Path, config: ConfigDict, space: Space, trials: list[Outcome]) -> Swept:
+    """Returns what the trials of a sweep amount to; arguments as the attributes of `Swept`."""
+    counted, flat = outcomes.final(trials), flatten(config)
+    asked = objective.of(flat)
+    best = outcomes.ranked(counted, asked)
+    return Swept(directory, config, asked, objective.headline(flat), space, trials, counted, best)
 
 
 def is_sweep(directory: pathlib.Path) -> bool:

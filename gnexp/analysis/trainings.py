@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnexp.analysis.kept_trials import finite
+from gnexp.config import objective
 from gnexp.config.defaults import fill_in
+from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.workdir import checkpoint, files, result
@@ -16,7 +18,6 @@ from gnexp.workdir.folder import read_config
 
 REFERENCE = "reference.csv"
 HISTORY = "history.csv"
-CURVES = ("loss", "accuracy", "val_loss", "val_accuracy")
 # Trainings that differ only in these are one experiment. The folder of the data is not a hyperparameter.
 NO_MATTER = ("seed", "epochs", "data.directory")
 
@@ -53,11 +54,13 @@ class Group:
       name: that of the training with the lowest seed.
       trainings: the longest training of each seed, in the order of the seeds; those without an epoch are left out.
       reference: the epochs of the run in `reference.csv` that has the name of one of the trainings; empty without one.
+      headline: the figure by which trainings are compared.
     """
 
     name: str
     trainings: tuple[Record, ...]
     reference: History
+    headline: Objective
 
     @property
     def lengths(self) -> list[int]:
@@ -72,9 +75,9 @@ class Group:
         to_the_end = all(training.finished and len(training.history) == epochs for training in reached)
         return Figures(
             seeds=[training.config["seed"] for training in reached],
-            last=[training.history[epochs - 1]["val_accuracy"] for training in reached],
-            best=[best(training.history[:epochs]) for training in reached],
-            test=[training.ended["test_accuracy"] for training in reached] if to_the_end else [],
+            last=[training.history[epochs - 1][validation(self.headline)] for training in reached],
+            best=[best(training.history[:epochs], self.headline) for training in reached],
+            test=[training.ended[f"test_{self.headline.name}"] for training in reached] if to_the_end else [],
             seconds=[epoch["seconds"] for training in reached for epoch in training.history[:epochs]],
         )
 
@@ -85,8 +88,8 @@ class Figures:
 
     Attributes:
       seeds: those that have reached this number.
-      last, best: for each seed, the validation accuracy of the last and of the best epoch.
-      test: for each seed, the test accuracy; empty if one of them was, or will be, trained for longer.
+      last, best: for each seed, the validation figure of the last and of the best epoch.
+      test: for each seed, the test figure; empty if one of them was, or will be, trained for longer.
       seconds: the duration of each epoch of each seed.
     """
 
@@ -103,18 +106,30 @@ class Compared:
 
     Attributes:
       trainings: all of them, in the order of their names.
-      groups: those with at least one epoch, or with a reference.
+      headline: the figure by which they are compared: that of the first.
+      groups: those with this figure and at least one epoch, or with a reference.
       source: the comments at the head of `reference.csv`.
     """
 
     trainings: list[Record]
+    headline: Objective
     groups: list[Group]
     source: str
 
 
-def best(history: History) -> float:
-    """Returns the highest validation accuracy."""
-    return max(epoch["val_accuracy"] for epoch in history)
+def validation(headline: Objective) -> str:
+    """Returns the name of a figure of the validation set in a history."""
+    return f"val_{headline.name}"
+
+
+def curves(headline: Objective) -> tuple[str, ...]:
+    """Returns the names of the figures that are drawn: losses, and a figure, of training and of validation."""
+    return "loss", headline.name, "val_loss", validation(headline)
+
+
+def best(history: History, headline: Objective) -> float:
+    """Returns the best value of a validation figure."""
+    return headline.best(epoch[validation(headline)] for epoch in history)
 
 
 def read(directory: pathlib.Path) -> Compared:
@@ -131,8 +146,9 @@ def read(directory: pathlib.Path) -> Compared:
             found.append(read_training(path.parent, config))
     if not found:
         raise UserError(f"--workdir={directory} holds neither a sweep nor folders with trainings")
-    source, reference = _reference(directory / REFERENCE)
-    return Compared(found, _grouped(found, reference), source)
+    headline = objective.headline(found[0].config)
+    source, reference = _reference(directory / REFERENCE, headline)
+    return Compared(found, headline, _grouped(found, headline, reference), source)
 
 
 def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
@@ -158,7 +174,7 @@ def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
     return Record(directory.name, flatten(config), history, ended)
 
 
-def _grouped(found: Sequence[Record], reference: dict[str, History]) -> list[Group]:
+def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, History]) -> list[Group]:
     members: dict[tuple, list[Record]] = {}
     for training in sorted(found, key=lambda training: (training.config["seed"], -len(training.history))):
         # A cosine schedule depends on the total number of epochs.
@@ -171,19 +187,20 @@ def _grouped(found: Sequence[Record], reference: dict[str, History]) -> list[Gro
         epochs = next((reference[name] for name in names if name in reference), [])
         seeds: dict[int, Record] = {}
         for training in trainings:
-            if training.history:
+            if training.history and validation(headline) in training.history[0]:
                 seeds.setdefault(training.config["seed"], training)
-        groups.append(Group(names[0], tuple(seeds.values()), epochs))
+        groups.append(Group(names[0], tuple(seeds.values()), epochs, headline))
     ours = {training.name for training in found}
-    groups += [Group(name, (), epochs) for name, epochs in reference.items() if name not in ours]
+    groups += [Group(name, (), epochs, headline) for name, epochs in reference.items() if name not in ours]
     return sorted((group for group in groups if group.trainings or group.reference), key=lambda group: group.name)
 
 
-def _reference(path: pathlib.Path) -> tuple[str, dict[str, History]]:
+def _reference(path: pathlib.Path, headline: Objective) -> tuple[str, dict[str, History]]:
     if not path.exists():
         return "", {}
     source, rows = read_csv(path)
-    if missing := [column for column in ("run", "epoch", "seconds", *CURVES) if any(column not in row for row in rows)]:
+    columns = ("run", "epoch", "seconds", *curves(headline))
+    if missing := [column for column in columns if any(column not in row for row in rows)]:
         raise UserError(f"{path} has no column {missing[0]!r}")
     runs: dict[str, History] = {}
     for row in rows:

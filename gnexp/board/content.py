@@ -12,7 +12,7 @@ from gnexp.analysis.answer import Answer
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import Swept
 from gnexp.board.watched import Kept, Watched
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import words
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.space.domain import in_order, is_numeric
@@ -29,7 +29,8 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
       version: as an earlier answer gave it, or "".
     """
     changed = watched.since(version)
-    rows = [row(kept) for kept in (watched.trials.values() if changed is None else changed)]
+    headline = watched.swept().headline.name
+    rows = [row(kept, headline) for kept in (watched.trials.values() if changed is None else changed)]
     found = {
         "version": watched.version,
         "all": changed is None,
@@ -42,7 +43,8 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
         config = swept.config
         found |= {
             "objective": config.objective,
-            "direction": OBJECTIVES[config.objective].direction,
+            "direction": swept.objective.direction,
+            "headline": words(swept.headline.name),
             "tuner": config.sweep.tuner,
             "seeds": config.sweep.executions,
             "columns": _columns(swept),
@@ -88,8 +90,8 @@ def _left(watched: Watched, expected: int) -> float | None:
     return (expected - len(ends)) * (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def row(kept: Kept) -> dict[str, Any]:
-    """Returns a trial as the table shows it; what is unknown is left out."""
+def row(kept: Kept, headline: str) -> dict[str, Any]:
+    """Returns a trial as the table shows it, with a test figure by its name; what is unknown is left out."""
     outcome = kept.outcome
     found = {
         "id": outcome.trial_id,
@@ -104,12 +106,12 @@ def row(kept: Kept) -> dict[str, Any]:
         "ended": kept.ended if outcome.status != outcomes.RUNNING else None,
     }
     if outcome.results:
-        tests = [done.test_accuracy for done in outcome.results]
+        tests = [done.test[headline] for done in outcome.results]
         found |= {
             "tests": tests,
             "test": statistics.fmean(tests),
             "test_interval": interval95(tests),
-            "test_loss": statistics.fmean(done.test_loss for done in outcome.results),
+            "test_loss": statistics.fmean(done.test["loss"] for done in outcome.results),
         }
     return {key: value for key, value in found.items() if value is not None}
 

@@ -5,11 +5,11 @@ from typing import Any
 
 from gnexp.analysis.trainings import Record, read_training
 from gnexp.board import content, one_trial
+from gnexp.config import objective
 from gnexp.config.defaults import fill_in
-from gnexp.config.objective import OBJECTIVES
 from gnexp.workdir.folder import read_config
 
-_FIGURES = ("best_value", "best_epoch", "test_accuracy", "test_loss", "seconds", "status", "message")
+_FIGURES = ("best_value", "best_epoch", "seconds", "status", "message")
 
 
 def summary(directory: pathlib.Path) -> dict[str, Any]:
@@ -20,15 +20,15 @@ def summary(directory: pathlib.Path) -> dict[str, Any]:
       UserError: a file cannot be read.
     """
     record = _read(directory)
-    objective = record.config.get("objective", "val_accuracy")
-    scores = [epoch[objective] for epoch in record.history if epoch.get(objective) is not None]
+    asked, headline = objective.of(record.config), objective.headline(record.config)
+    scores = [epoch[asked.name] for epoch in record.history if epoch.get(asked.name) is not None]
     return {
         "data": record.config.get("data.name"),
         "network": content.name_of_network(record.config),
-        "objective": objective,
+        "objective": asked.name,
         "epochs": [len(record.history), record.config.get("epochs")],
-        "best": [None, OBJECTIVES[objective].best(scores), None] if scores else None,
-        "test": record.ended.get("test_accuracy"),
+        "best": [None, asked.best(scores), None] if scores else None,
+        "test": record.ended.get(f"test_{headline.name}"),
         "finished": record.finished,
         "stopped": record.ended.get("message", ""),
     }
@@ -45,7 +45,7 @@ def training(directory: pathlib.Path) -> dict[str, Any]:
     return {
         "config": record.config,
         "curves": one_trial.columns(record.history),
-        "ended": {name: record.ended[name] for name in _FIGURES if name in record.ended},
+        "ended": {name: value for name, value in record.ended.items() if name in _FIGURES or name.startswith("test_")},
         **one_trial.execution(directory, directory),
     }
 

@@ -12,6 +12,7 @@ from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.errors import UserError
 from gnexp.workdir import checkpoint, files
+from gnexp.workdir.result import Result
 
 _MOST_CURVES = 60
 _LONGEST_TEXT = 100_000
@@ -83,7 +84,7 @@ def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
         seed = swept.config.seed + number
         about = {} if swept.kept else execution(files.execution_folder(folder, seed), watched.directory)
         done = outcome.results[place] if place < len(outcome.results) else None
-        figures = {} if done is None else {key: value for key, value in vars(done).items() if key != "history"}
+        figures = {} if done is None else _figures(done, swept.headline.name)
         if done or about:
             seeds.append({"seed": seed, "folder": f"{files.TRIALS}/{trial_id}/seed-{seed}", **about, **figures})
     return {
@@ -97,6 +98,11 @@ def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
         "file": config_file.text(f"Trial {trial_id} of a sweep.", config),
         "version": watched.version,
     }
+
+
+def _figures(done: Result, headline: str) -> dict[str, Any]:
+    found = {key: value for key, value in vars(done).items() if key not in ("history", "test")}
+    return {**found, "test": done.test[headline], "test_loss": done.test["loss"]}
 
 
 def execution(directory: pathlib.Path, root: pathlib.Path) -> dict[str, Any]:

@@ -10,9 +10,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.analysis import outcomes
 from gnexp.analysis.outcomes import RUNNING, Outcome
-from gnexp.analysis.sweep import Swept, read_sweep, read_trial
+from gnexp.analysis.sweep import Swept, read_sweep, read_trial, swept
 from gnexp.board.folders import signature
 from gnexp.config.stored import from_json
 from gnexp.errors import DamagedError, UserError
@@ -161,9 +160,7 @@ class Watched:
         """Returns the sweep as `analysis` knows it, without the damaged trials and without histories."""
         if self._swept is None:
             trials = [kept.outcome for kept in self.trials.values()]
-            counted, objective = outcomes.final(trials), self._config.objective
-            best = outcomes.ranked(counted, objective)
-            self._swept = Swept(self.directory, self._config, parse_space(self._config), trials, counted, best)
+            self._swept = swept(self.directory, self._config, parse_space(self._config), trials)
         return self._swept
 
     def last_sign(self) -> float | None:

@@ -1,6 +1,6 @@
 """The arguments of the built-in functions: what each may hold, and what it does.
 
-The functions themselves have the defaults; a test compares the two. docs/models.md has this as tables.
+The functions themselves have the defaults; a test compares the two. docs/models.md and docs/data.md have tables.
 """
 
 from collections.abc import Mapping
@@ -55,5 +55,57 @@ MODELS: Mapping[str, Mapping[str, Field]] = {
     "unet": {
         "width": Field(integer(1), "the channels at full resolution; each level below has twice as many"),
         "levels": Field(integer(1, 6), "how often the resolution is halved"),
+    },
+}
+
+
+def _is_size(value: Any) -> bool:
+    sides = value if isinstance(value, (tuple, list)) else (value, value)
+    return value is None or (len(sides) == 2 and all(is_integer(side) and 1 <= side <= 2**14 for side in sides))
+
+
+def _is_values(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(is_integer(item) and 0 <= item <= 255 for item in value)
+
+
+def _path(what: str) -> Field:
+    kind = Kind(lambda value: isinstance(value, str) and value != "", "a path")
+    return Field(kind, what, may_change=True, shown=False, path=True)
+
+
+_SIZE = Field(
+    Kind(_is_size, "pixels of a side, such as 96, or (height, width)"),
+    "the size that every image is brought to; None leaves them as they are",
+    several=True,
+)
+_CROP = Field(boolean(), "cut the middle out to keep the proportions; false distorts the image instead")
+_SKIP = Field(boolean(), "leave out, and count, files that cannot be decoded, instead of refusing them")
+
+DATASETS: Mapping[str, Mapping[str, Field]] = {
+    "fashion_mnist": {},
+    "digits": {},
+    "mnist": {},
+    "cifar10": {},
+    "cifar100": {},
+    "image_folder": {
+        "directory": _path("a folder for each class, with or without train, validation (or val) and test above them"),
+        "size": _SIZE,
+        "crop": _CROP,
+        "skip_broken": _SKIP,
+    },
+    "image_pairs": {
+        "images": _path("the folder of the images, with or without train, validation (or val) and test in it"),
+        "masks": _path("the folder of the masks, which has the same file names"),
+        "values": Field(
+            Kind(_is_values, "whole numbers of 0 to 255, such as (0, 255)"),
+            "what the masks have for each class; () takes 0, 1, 2 and so on, or 0 and 255",
+            several=True,
+        ),
+        "size": _SIZE,
+        "crop": _CROP,
+        "skip_broken": _SKIP,
+    },
+    "arrays": {
+        "path": _path("an .npz file, or a folder of .npy files, with x_train, y_train, x_test, y_test"),
     },
 }

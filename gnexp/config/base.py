@@ -14,7 +14,7 @@ Every value can be changed from the command line as well: --config.model.groups=
 
 from ml_collections import ConfigDict, FieldReference
 
-from gnexp.config.open_sections import Named
+from gnexp.config.named import Named
 
 
 def get_config() -> ConfigDict:
@@ -22,20 +22,24 @@ def get_config() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.epochs = 13
-    config.objective = "val_accuracy"  # chooses the best epoch; or val_loss
+    config.objective = "val_accuracy"  # chooses the best epoch; or val_loss, or another figure of the task
+    config.direction = ""  # max or min: of an objective of your own
+    config.patience = 0  # end after as many epochs without a better objective; 0 is off
     config.deterministic = True  # the same figures to the last bit, run after run, on a CPU
     config.precision = "float32"  # or mixed_float16, mixed_bfloat16
     config.jit_compile = False  # XLA: for GPUs, with deterministic = False; on a CPU it is several times slower
     config.native = True  # norms by a C++ kernel, with TensorFlow on a CPU and a compiler; ignored elsewhere
 
-    config.data = ConfigDict()
-    config.data.name = "fashion_mnist"  # or digits, which come with scikit-learn
-    config.data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
-    config.data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
-    config.data.batch_size = 128
-    config.data.train_size = 0  # train only on the first images, as many as this; 0 takes all
-    # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
-    config.data.validation = FieldReference(0.1, field_type=object)
+    config.data = _data()
+
+    config.task = Named()
+    config.task.name = "classification"  # or multilabel, segmentation, regression, or your own: "package.module:Class"
+    config.task.args = ConfigDict()
+    config.task.loss = ""  # another loss: of Keras, or "package.module:function"
+    config.task.figures = ()  # further figures, likewise
+    config.task.label_smoothing = 0.0
+    config.task.top_k = 0
+    config.task.class_weight = FieldReference("", field_type=object)  # or "balanced", or a number for each class
 
     config.model = Named()
     config.model.name = "cnn"  # or mlp, resnet, unet, or a function of your own: "package.module:function"
@@ -61,9 +65,27 @@ def get_config() -> ConfigDict:
     config.schedule.name = "plateau"  # or constant, cosine
     config.schedule.warmup_epochs = 1.0  # cosine only
     config.schedule.factor = 0.2  # plateau: the learning rate times this ...
-    config.schedule.patience = 3  # ... after this many epochs without a lower val_loss
+    config.schedule.patience = 3  # ... after this many epochs without a better figure of these:
+    config.schedule.watch = "val_loss"
     config.schedule.min_learning_rate = 1e-5  # the floor of plateau and cosine
     return config
+
+
+def _data() -> Named:
+    data = Named()
+    # Or digits, mnist, cifar10, cifar100, image_folder, image_pairs, arrays, or a function: "package.module:function".
+    data.name = "fashion_mnist"
+    data.args = ConfigDict()  # its keyword arguments
+    data.fallback = "digits"  # used, with a loud warning, if `name` is not available; '' makes that an error
+    data.directory = ""  # where the files are; '' looks in $GNEXP_DATA_DIR and Keras's cache, and downloads them
+    data.batch_size = 128
+    data.train_size = 0  # train only on the first images, as many as this; 0 takes all
+    # Held out from the training set: a fraction or a count. "test" validates on the test set, as the original did.
+    data.validation = FieldReference(0.1, field_type=object)
+    data.test = FieldReference(0.2, field_type=object)  # likewise, where the data has no test set of its own
+    data.split_seed = 0  # of what is held out; -1 holds out the last images
+    data.memory = FieldReference("", field_type=object)  # such as "2GB": larger data is read while training
+    return data
 
 
 def get_sweep() -> ConfigDict:

@@ -4,12 +4,14 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FieldReference
 
-from gnexp.config import open_sections
+from gnexp.config import named
 from gnexp.config.fields import REQUIRED
 from gnexp.config.schema import FIELDS
 from gnexp.config.upgrade import upgrade
+
+_NEWER = ("task",)  # sections that older configs do not have
 
 
 def fill_in(config: Any) -> None:
@@ -26,10 +28,16 @@ def fill_in(config: Any) -> None:
         *sections, key = path.split(".")
         section = config
         for name in sections:
+            if name in _NEWER and _is_section(section) and "model" in section and name not in section:
+                section[name] = ConfigDict() if isinstance(section, ConfigDict) else {}
             section = section[name] if _is_section(section) and name in section else None
         if field.default is not REQUIRED and _is_section(section) and key not in section:
             section[key] = copy.deepcopy(field.default)
-    open_sections.fill_in(config)
+            if isinstance(field.default, tuple) and not isinstance(section, ConfigDict):
+                section[key] = list(field.default)  # as JSON has it
+            if isinstance(section, ConfigDict) and field.several and not isinstance(field.default, tuple):
+                section[key] = FieldReference(field.default, field_type=object)  # It may change to several values.
+    named.fill_in(config)
 
 
 def _is_section(value: Any) -> bool:

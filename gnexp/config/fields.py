@@ -27,6 +27,7 @@ class Field:
       may_change: whether a workdir may be resumed with another value.
       shown: whether it is a hyperparameter, and so a column of the dashboard.
       several: whether it holds several values, so that a flag given twice would join them.
+      path: whether it is a path: relative to the config file that has it, and absolute in a record.
       default: its value in a config that lacks it (`defaults.fill_in`), which is what gnexp did before there was the
         key; `REQUIRED` if no config lacks it.
       matters: the path of a choice, and those of its values with which this key has an effect; None if it always has.
@@ -38,6 +39,7 @@ class Field:
     may_change: bool = False
     shown: bool = True
     several: bool = False
+    path: bool = False
     default: Any = REQUIRED
     matters: tuple[str, tuple[str, ...]] | None = None
 

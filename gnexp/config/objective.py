@@ -1,10 +1,39 @@
-"""The figure that a training or a sweep optimizes, and which of two values of it is better."""
+"""The figures that a task measures, the one that a training or a sweep optimizes, and which of two values is better."""
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from gnexp.errors import UserError
 
 _Item = TypeVar("_Item")
+MAX, MIN = "max", "min"
+DIRECTIONS = (MAX, MIN)
+_PREFIX = "val_"
+
+# The figures of the built-in tasks, besides the loss; a page and a table show the first.
+FIGURES: Mapping[str, tuple[str, ...]] = {
+    "classification": ("accuracy",),
+    "multilabel": ("accuracy", "f1"),
+    "segmentation": ("mean_iou", "dice", "accuracy"),
+    "regression": ("mae", "mse", "r2"),
+}
+# Of these, and of Keras's own losses and metrics, it is known which of two values is better.
+_HIGHER = (
+    *("accuracy", "f1", "mean_iou", "dice", "r2"),
+    *("binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy", "top_k_categorical_accuracy"),
+    *("sparse_top_k_categorical_accuracy", "auc", "precision", "recall", "f1_score", "fbeta_score", "r2_score"),
+    *("binary_io_u", "io_u", "mean_io_u", "one_hot_io_u", "one_hot_mean_io_u", "cosine_similarity"),
+    *("pearson_correlation", "concordance_correlation", "true_positives", "true_negatives"),
+)
+_LOWER = (
+    *("loss", "mae", "mse", "mape", "msle", "mean_squared_error", "mean_absolute_error", "root_mean_squared_error"),
+    *("mean_absolute_percentage_error", "mean_squared_logarithmic_error", "log_cosh", "log_cosh_error", "huber"),
+    *("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "hinge", "squared_hinge"),
+    *("binary_focal_crossentropy", "categorical_focal_crossentropy", "categorical_hinge", "kl_divergence", "poisson"),
+    *("false_positives", "false_negatives"),
+)
+_KNOWN = {**dict.fromkeys(_HIGHER, MAX), **dict.fromkeys(_LOWER, MIN)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,7 +50,7 @@ class Objective:
 
     @property
     def _sign(self) -> int:
-        return 1 if self.direction == "max" else -1
+        return 1 if self.direction == MAX else -1
 
     def is_better(self, value: float, other: float) -> bool:
         """Tells whether a value is better than another."""
@@ -38,6 +67,99 @@ class Objective:
         return sorted(items, key=lambda item: -self._sign * key(item))
 
 
-OBJECTIVES: Mapping[str, Objective] = {
-    name: Objective(name, direction) for name, direction in {"val_accuracy": "max", "val_loss": "min"}.items()
-}
+def snake(name: str) -> str:
+    """Returns the name that a figure has in the records: of `package.module:function` the last part, in snake case."""
+    name = name.rpartition(":")[2]
+    if name.isupper():
+        return name.lower()
+    parts = [
+        f"_{letter.lower()}" if letter.isupper() and place else letter.lower() for place, letter in enumerate(name)
+    ]
+    return "".join(parts)
+
+
+def figures(flat: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Returns the names of the figures that a config's task measures besides the loss; None for a task of one's own.
+
+    Args:
+      flat: a config by dotted path.
+    """
+    built_in = FIGURES.get(flat.get("task.name", "classification"))
+    if built_in is None:
+        return None
+    top = flat.get("task.top_k", 0)
+    return (*built_in, *([top_k(top)] if top else []), *map(snake, flat.get("task.figures", ())))
+
+
+def top_k(count: int) -> str:
+    """Returns the name of the share of examples whose class is among the `count` most probable ones."""
+    return f"top_{count}_accuracy"
+
+
+def _direction(figure: str) -> str | None:
+    return MAX if figure.startswith("top_") and figure.endswith("_accuracy") else _KNOWN.get(figure)
+
+
+def of_figure(name: str, direction: str = "") -> Objective:
+    """Returns a figure as an objective.
+
+    Args:
+      name: its name in the history of a training, such as val_accuracy.
+      direction: a config's `direction`, for a figure of which gnexp does not know it.
+
+    Raises:
+      UserError: the direction is known neither way.
+    """
+    known = _direction(name.removeprefix(_PREFIX)) or direction
+    if not known:
+        raise UserError(
+            f"config.direction='' is not allowed with config.objective={name!r}, of which gnexp does not know whether "
+            "higher is better: it must be 'max' or 'min'"
+        )
+    return Objective(name, known)
+
+
+def of(flat: Mapping[str, Any]) -> Objective:
+    """Returns the objective of a config by dotted path."""
+    return of_figure(flat["objective"], flat.get("direction", ""))
+
+
+def headline(flat: Mapping[str, Any]) -> Objective:
+    """Returns the figure by which a page compares trainings on the test set: the objective's, unless that is the loss.
+
+    Args:
+      flat: a config by dotted path.
+    """
+    chosen = flat["objective"].removeprefix(_PREFIX)
+    first = next(iter(figures(flat) or ()), None)
+    if chosen == "loss" and first:
+        return of_figure(first)
+    return Objective(chosen, of(flat).direction)
+
+
+def is_accuracy(figure: str) -> bool:
+    """Tells whether a figure is a share of what is right, so that the rest is an error."""
+    return figure == "accuracy" or figure.endswith("_accuracy")
+
+
+def words(figure: str) -> str:
+    """Returns a figure's name as text has it, without underscores."""
+    return figure.replace("_", " ")
+
+
+def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
+    """Checks that the figures that a config names are among those that its task measures.
+
+    Args:
+      flat: a config by dotted path.
+      known: the names of the task's figures besides the loss, or None if they are not known yet.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
+    of(flat)
+    of_figure(watched := flat.get("schedule.watch", "val_loss"), flat.get("direction", ""))
+    allowed = [f"{_PREFIX}{figure}" for figure in ("loss", *(known or ()))]
+    for key, name in (("objective", flat["objective"]), ("schedule.watch", watched)):
+        if known is not None and name not in allowed:
+            raise UserError(f"config.{key}={name!r} is not allowed: {flat.get('task.name')!r} has {', '.join(allowed)}")

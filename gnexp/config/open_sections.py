@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict, FieldReference
-
 from gnexp.config import arguments
 from gnexp.config.fields import Field, Kind
+from gnexp.config.objective import FIGURES
 from gnexp.config.paths import ARGS, SPACE
 from gnexp.errors import UserError
 from gnexp.functions import names, signature
-from gnexp.functions.signature import REQUIRED, UNREADABLE, Parameter, Signature
+from gnexp.functions.signature import REQUIRED, Parameter, Signature
 
 NAME = "name"
 
@@ -29,11 +28,13 @@ class Open:
       built_in: the functions, `package.module:function`, by their names in a config.
       arguments: the fields of their arguments, likewise; of other functions, the signature says what there is.
       given: the parameters that gnexp itself gives, so that `args` cannot.
+      not_searched: why a sweep cannot search the arguments; empty if it can.
     """
 
     built_in: Mapping[str, str]
     arguments: Mapping[str, Mapping[str, Field]]
     given: frozenset[str]
+    not_searched: str = ""
 
     def accepts(self, name: Any) -> bool:
         """Tells whether a section may have a name."""
@@ -46,7 +47,17 @@ class Open:
 
 
 _GIVEN_TO_NETWORKS = frozenset(
-    {"inputs", "input_tensor", "input_shape", "outputs", "classes", "num_classes", "classifier_activation", "norm"}
+    {
+        "inputs",
+        "input_tensor",
+        "input_shape",
+        "outputs",
+        "classes",
+        "num_classes",
+        "classifier_activation",
+        "norm",
+        "per_pixel",
+    }
 )
 SECTIONS: Mapping[str, Open] = {
     "model": Open(
@@ -54,34 +65,18 @@ SECTIONS: Mapping[str, Open] = {
         arguments=arguments.MODELS,
         given=_GIVEN_TO_NETWORKS,
     ),
+    "data": Open(
+        built_in={name: f"gnexp.data.{name}:read" for name in arguments.DATASETS},
+        arguments=arguments.DATASETS,
+        given=frozenset({"data_directory"}),
+        not_searched="a sweep has one dataset",
+    ),
+    "task": Open(
+        built_in={name: f"gnexp.tasks.{name}:{name.capitalize()}" for name in FIGURES},
+        arguments={name: {} for name in FIGURES},  # They have keys of their own.
+        given=frozenset({"splits", "label_smoothing", "top_k", "class_weight"}),
+    ),
 }
-
-
-class _OrPlain(type):
-    """Lets a plain ConfigDict take the place of a `Named`: ConfigDict accepts only a value of the former type."""
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, ConfigDict)
-
-
-class Named(ConfigDict, metaclass=_OrPlain):
-    """An open section in which another name takes along no argument that was given for the former one."""
-
-    def __setitem__(self, key: str, value: Any) -> None:
-        """Sets a key; a new `name` empties `args`."""
-        args = self.get(ARGS)
-        if key == NAME and value != self.get(NAME, value) and isinstance(args, ConfigDict) and args:
-            shown = ", ".join(f"{argument}={given!r}" for argument, given in args.items())
-            object.__setattr__(self, "dropped", f"{shown}, given for {self[NAME]!r}")
-            self._fields[ARGS] = ConfigDict()
-        super().__setitem__(key, value)
-
-    def update(self, *other: Any, **values: Any) -> None:
-        """Updates values as a ConfigDict does, the name first."""
-        for each in (*other, values):
-            if NAME in each:
-                self[NAME] = each[NAME]
-            super().update({key: each[key] for key in each if key != NAME})
 
 
 def of(path: str) -> tuple[str, str] | None:
@@ -104,7 +99,10 @@ def function(section: str, name: str) -> str:
 def users(config: Mapping[str, Any]) -> dict[str, str]:
     """Returns the functions in a config, or in plain nested dicts, that are not built in, by section."""
     found = {section: config[section][NAME] for section in SECTIONS if section in config}
-    return {section: name for section, name in found.items() if name not in SECTIONS[section].built_in}
+    found = {section: name for section, name in found.items() if name not in SECTIONS[section].built_in}
+    task = config.get("task") or {}
+    further = [task.get("loss", ""), *task.get("figures", ())]
+    return found | {f"task.{name}": name for name in further if ":" in name}
 
 
 def read(section: str, name: Any) -> Signature | None:
@@ -159,21 +157,25 @@ def field(path: str, named: Mapping[str, Any]) -> Field | None:
     """
     section, argument = of(path)
     name = named.get(f"{section}.{NAME}")
+    if name is None:
+        return None
     if name in SECTIONS[section].built_in:
-        return SECTIONS[section].arguments[name].get(argument)
+        known_as = SECTIONS[section].arguments[name].get(argument)
+        why = SECTIONS[section].not_searched
+        return dataclasses.replace(known_as, not_searched=why) if known_as and why else known_as
     found = known(section, name)
     first = argument.partition(".")[0]
     if not found or (found.open and not found.get(first)):
-        return _field(Parameter(first))
-    return _field(parameter) if (parameter := found.get(first)) else None
+        return _field(section, Parameter(first))
+    return _field(section, parameter) if (parameter := found.get(first)) else None
 
 
-def _field(parameter: Parameter) -> Field:
+def _field(section: str, parameter: Parameter) -> Field:
     several = "it holds several values" if parameter.kind is tuple else ""
     return Field(
         Kind(lambda value: is_plain(value) and parameter.accepts(value), parameter.allowed),
         f"as in the function's `{parameter}`",
-        not_searched=several,
+        not_searched=SECTIONS[section].not_searched or several,
         several=bool(several),
     )
 
@@ -183,69 +185,6 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return all(map(is_plain, value))
     return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
-
-
-def fill_in(config: Any) -> None:
-    """Adds the defaults of the arguments that a config does not give, where the function's source tells them.
-
-    Args:
-      config: a ConfigDict that is not locked, or the plain nested dicts of a stored config. A section whose function
-        cannot be found stays as it is.
-    """
-    for section in SECTIONS:
-        part = config.get(section) if isinstance(config, (Mapping, ConfigDict)) else None
-        if not isinstance(part, (Mapping, ConfigDict)) or not isinstance(part.get(ARGS), (Mapping, ConfigDict)):
-            continue
-        found = known(section, part.get(NAME))
-        for parameter in found.parameters if found else ():
-            if parameter.name not in part[ARGS] and parameter.default not in (REQUIRED, UNREADABLE):
-                _add(part[ARGS], parameter)
-
-
-def _add(args: Any, parameter: Parameter) -> None:
-    value = parameter.default
-    if not is_plain(value):
-        return
-    if isinstance(args, ConfigDict):
-        # A flag needs to know the type, which None alone would not tell.
-        value = tuple(value) if isinstance(value, list) else value
-        args[parameter.name] = value if value is not None else FieldReference(None, parameter.kind or object)
-    else:
-        args[parameter.name] = list(value) if isinstance(value, tuple) else value
-
-
-def choose(config: ConfigDict, section: str, name: str | None) -> str:
-    """Gives a section the name that a flag asks for, without the arguments of the former one.
-
-    Args:
-      config: not locked.
-      section: of the config.
-      name: the name, or None for the config's own.
-
-    Returns:
-      In words, which arguments were dropped, here or by the config file; "" if none were.
-    """
-    part = config.get(section)
-    if not isinstance(part, ConfigDict):
-        return ""
-    part = part if type(part) is Named else Named(part)
-    config._fields[section] = part
-    if name is not None and isinstance(part.get(NAME), str):
-        part[NAME] = name
-    dropped = part.__dict__.pop("dropped", "")
-    return dropped and f"config.{section}.{NAME} is {part[NAME]!r}: dropped {dropped}"
-
-
-def make_room(config: ConfigDict, path: str) -> None:
-    """Adds to an unlocked config an argument that a flag sets and that it lacks, so that the flag can be read."""
-    section, argument = of(path)
-    part = config.get(section)
-    args = part.get(ARGS) if isinstance(part, ConfigDict) else None
-    if not isinstance(args, ConfigDict) or "." in argument or argument in args:
-        return
-    found = known(section, part.get(NAME))
-    parameter = found and found.get(argument)
-    args[argument] = FieldReference(None, (parameter and parameter.kind) or object)
 
 
 def check(flat: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from gnexp.config import open_sections
+from gnexp.config.data_keys import DATA
 from gnexp.config.fields import (
     Field,
     Kind,
@@ -22,10 +23,9 @@ from gnexp.config.fields import (
     positive,
 )
 from gnexp.config.groups import FITS
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import DIRECTIONS
 
 BACKENDS = ("tensorflow", "jax")
-DATASETS = ("fashion_mnist", "digits")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
 TUNERS = ("random", "grid", "bayesian", "hyperband", "racing")
@@ -33,15 +33,26 @@ TUNERS = ("random", "grid", "bayesian", "hyperband", "racing")
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
 _NETWORKS = open_sections.SECTIONS["model"]
-_ONE_DATASET = "a sweep has one dataset"
-
-
-def _is_validation(value: Any) -> bool:
-    return value == "test" or (is_integer(value) and value >= 1) or (is_number(value) and 0 < value < 1)
 
 
 def _is_share(value: Any) -> bool:
     return is_number(value) and value >= 0 and (value < 1 or value == int(value))
+
+
+_FIGURE = Kind(
+    lambda value: isinstance(value, str) and value.startswith("val_") and len(value) > len("val_"),
+    "'val_loss', or 'val_' and the name of one of the task's figures, such as 'val_accuracy'",
+)
+
+
+def _is_class_weight(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return len(value) >= 2 and all(is_number(weight) and weight >= 0 for weight in value) and any(value)
+    return value in ("", "balanced")
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, (tuple, list)) and all(isinstance(name, str) and name for name in value)
 
 
 _TRAINING = {
@@ -52,9 +63,19 @@ _TRAINING = {
     ),
     "epochs": Field(integer(1), "passes over the training images"),
     "objective": Field(
-        choice(*OBJECTIVES),
-        "the figure that chooses the best epoch and, in a sweep, the best trial",
+        _FIGURE,
+        "the figure that chooses the best epoch and, in a sweep, the best trial: `val_loss`, or `val_` and one of the "
+        "task's ([tasks.md](tasks.md))",
         not_searched="a sweep has one objective",
+    ),
+    "direction": Field(
+        choice("", *DIRECTIONS),
+        "whether a higher objective is better, where gnexp does not know it: of a figure of your own",
+        not_searched="a sweep has one objective",
+        default="",
+    ),
+    "patience": Field(
+        integer(0), "end a training after as many epochs without a better objective; 0 is off", default=0
     ),
     "deterministic": Field(
         boolean(),
@@ -66,32 +87,50 @@ _TRAINING = {
     "native": Field(boolean(), "compute the norms by the C++ kernel where there is one"),
 }
 
-_DATA = {
-    "data.name": Field(choice(*DATASETS), "the dataset", not_searched=_ONE_DATASET),
-    "data.fallback": Field(
-        choice("", *DATASETS),
-        "the dataset to use where `data.name` is not available; '' makes that an error",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
+
+_ONE_TASK = "a sweep has one task"
+_CLASSIFICATION = ("task.name", ("classification",))
+_TASKS = open_sections.SECTIONS["task"]
+_TASK = {
+    "task.name": Field(
+        Kind(_TASKS.accepts, _TASKS.allowed), "what is learned", not_searched=_ONE_TASK, default="classification"
     ),
-    "data.directory": Field(
-        Kind(lambda value: isinstance(value, str), "the path of a folder, or ''"),
-        "where the files are; '' looks in $GNEXP_DATA_DIR and in Keras's cache, and downloads them",
-        not_searched=_ONE_DATASET,
-        may_change=True,
-        shown=False,
+    "task.args": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the arguments of your own task"),
+        "the arguments of a task of your own ([tasks.md](tasks.md))",
+        not_searched=_ONE_TASK,
+        default={},
     ),
-    "data.batch_size": Field(integer(1), "images in a training step"),
-    "data.train_size": Field(
-        integer(0),
-        "train only on the first images, as many as this; 0 takes all",
-        not_searched="all trials share one dataset",
+    "task.loss": Field(
+        Kind(lambda value: isinstance(value, str), "'', the name of a loss of Keras, or 'package.module:function'"),
+        "another loss than the task's own; '' takes that",
+        not_searched=_ONE_TASK,
+        default="",
     ),
-    "data.validation": Field(
-        Kind(_is_validation, "a fraction between 0 and 1, a count of 1 or more, or 'test'"),
-        "how many of the training images are held out, or 'test' to validate on the test images",
-        not_searched="trials could not be compared",
+    "task.figures": Field(
+        Kind(_is_names, "names of Keras's metrics or 'package.module:function', in ()"),
+        "further figures, measured after each epoch",
+        not_searched=_ONE_TASK,
+        several=True,
+        default=(),
+    ),
+    "task.label_smoothing": Field(
+        fraction(), "the share of each label that is spread over all classes", default=0.0, matters=_CLASSIFICATION
+    ),
+    "task.top_k": Field(
+        Kind(lambda value: is_integer(value) and (value == 0 or 2 <= value <= 1000), "0, or 2 to 1000"),
+        "also measure how often the class is among as many of the most probable ones; 0 does not",
+        not_searched=_ONE_TASK,
+        default=0,
+        matters=_CLASSIFICATION,
+    ),
+    "task.class_weight": Field(
+        Kind(_is_class_weight, "'', 'balanced', or a number of 0 or more for each class, in ()"),
+        "what an example of each class weighs in training; `balanced` gives all classes the same sum",
+        not_searched="it holds several numbers",
+        several=True,
+        default="",
+        matters=_CLASSIFICATION,
     ),
 }
 
@@ -166,7 +205,12 @@ _OPTIMIZER = {
         "what `plateau` multiplies the learning rate by",
         matters=_PLATEAU,
     ),
-    "schedule.patience": Field(integer(1), "epochs without a lower val_loss before `plateau` acts", matters=_PLATEAU),
+    "schedule.patience": Field(
+        integer(1), "epochs without a better `schedule.watch` before `plateau` acts", matters=_PLATEAU
+    ),
+    "schedule.watch": Field(
+        _FIGURE, "the figure that `plateau` looks at, as for `objective`", default="val_loss", matters=_PLATEAU
+    ),
     "schedule.min_learning_rate": Field(
         non_negative(),
         "the lowest learning rate of `plateau` and `cosine`",
@@ -226,7 +270,7 @@ _SWEEP = {
     ),
 }
 
-FIELDS: Mapping[str, Field] = {**_TRAINING, **_DATA, **_MODEL, **_OPTIMIZER, **_SWEEP}
+FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
 
 
 def field(path: str, named: Mapping[str, Any]) -> Field | None:

@@ -2,20 +2,25 @@
 
 import copy
 import json
+import os
+import pathlib
 from collections.abc import Mapping
 from typing import Any
 
 from ml_collections import ConfigDict, FieldReference
 
 from gnexp.config.defaults import fill_in
-from gnexp.config.open_sections import Named
-from gnexp.config.paths import flatten, nested
-from gnexp.config.schema import FIELDS
+from gnexp.config.named import Named
+from gnexp.config.open_sections import SECTIONS
+from gnexp.config.paths import ARGS, flatten, nested
+from gnexp.config.schema import FIELDS, field
 from gnexp.errors import UserError
 
 # These keys do not change what is trained: where the data is, where trials run and how many at a time. A sweep may also
 # be extended when it resumes.
-_MAY_CHANGE = frozenset(path for path, field in FIELDS.items() if field.may_change)
+_MAY_CHANGE = frozenset(path for path, known in FIELDS.items() if known.may_change)
+# As in gnexp/config/base.py: a number may be changed to a word.
+_OF_ANY_TYPE = ("validation", "test", "memory")
 
 # What every config that was ever stored has, and its readers rely on.
 _ALWAYS = (
@@ -44,11 +49,13 @@ def to_json(config: ConfigDict) -> dict[str, Any]:
 def from_json(values: Mapping[str, Any]) -> ConfigDict:
     """Returns the config for which `to_json` returned `values`; a key that did not exist then has its default."""
     # A list inside a ConfigDict stays one, even when a tuple is assigned to it.
-    config = ConfigDict(_with_tuples(values))
-    config.model = Named(config.model)
+    config = ConfigDict(with_tuples(values))
+    config.model, config.data = Named(config.model), Named(config.data)
     fill_in(config)
-    # As in configs/fmnist.py: a fraction may be changed to a count or to a word.
-    config.data.validation = FieldReference(config.data.validation, field_type=object)
+    config.task = Named(config.task)
+    for key in _OF_ANY_TYPE:
+        config.data[key] = FieldReference(config.data[key], field_type=object)
+    config.task.class_weight = FieldReference(config.task.class_weight, field_type=object)
     return config
 
 
@@ -73,17 +80,38 @@ def check_stored(values: Any) -> None:
         raise ValueError("sweep.space is not a table")
 
 
-def _with_tuples(values: Any) -> Any:
+def with_tuples(values: Any) -> Any:
+    """Returns values that JSON gave back with the tuples that it made lists of."""
     if isinstance(values, Mapping):
-        return {key: _with_tuples(value) for key, value in values.items()}
+        return {key: with_tuples(value) for key, value in values.items()}
     return tuple(values) if isinstance(values, list) else values
 
 
+def make_absolute(config: Any, folder: pathlib.Path) -> None:
+    """Makes the paths in a config absolute, so that it means the same in any folder.
+
+    Args:
+      config: a ConfigDict that is not locked, or plain nested dicts.
+      folder: what relative paths are relative to.
+    """
+    for section, kind in SECTIONS.items():
+        part = config.get(section)
+        args = part.get(ARGS) if isinstance(part, (Mapping, ConfigDict)) else None
+        for argument, known_as in kind.arguments.get(part["name"], {}).items() if args else ():
+            if known_as.path and isinstance(args.get(argument), str) and args[argument]:
+                args[argument] = os.path.normpath(folder.absolute() / pathlib.Path(args[argument]).expanduser())
+
+
 def record(asked: ConfigDict, dataset: str) -> ConfigDict:
-    """Returns the config as it is recorded: with the dataset actually used, and a fallback only if it was needed."""
+    """Returns the config as it is recorded: with absolute paths, and the dataset actually used.
+
+    A fallback is recorded only if it was needed.
+    """
     config = asked.copy_and_resolve_references()
     config.data.fallback = "" if dataset == asked.data.name else dataset
-    config.data.name = dataset
+    if dataset != asked.data.name:
+        config.data.name, config.data.args = dataset, ConfigDict()
+    make_absolute(config, pathlib.Path.cwd())
     return config
 
 
@@ -108,12 +136,14 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
         )
     fell_back = there.get("data.fallback") and there["data.fallback"] == asked.data.fallback
     ours = to_json(record(asked, there["data.name"]) if fell_back else asked)
+    make_absolute(ours, pathlib.Path.cwd())
     fill_in(ours)
     here = flatten(ours)
+    may_change = {path for path in here if path in _MAY_CHANGE or ((known := field(path, here)) and known.may_change)}
     differing = [
         f"config.{path} is {there.get(path)!r} there and {here.get(path)!r} here"
         for path in sorted(there.keys() | here.keys())
-        if there.get(path) != here.get(path) and path not in _MAY_CHANGE
+        if there.get(path) != here.get(path) and path not in may_change | _MAY_CHANGE
     ]
     if differing:
         raise UserError(
@@ -122,7 +152,7 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
         )
     config = from_json(stored)
     # A stored config may be older than a section; `update` adds it.
-    config.update(nested({path: here[path] for path in _MAY_CHANGE - {"data.fallback"} if path in here}))
+    config.update(nested({path: here[path] for path in may_change - {"data.fallback"}}))
     return config
 
 

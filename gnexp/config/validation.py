@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.config import groups, open_sections
+from gnexp.config import groups, objective, open_sections
 from gnexp.config.paths import flatten, is_of_space
 from gnexp.config.schema import FIELDS, is_key
 from gnexp.errors import UserError
@@ -21,7 +21,8 @@ def unknown_key(path: str, where: str = "config") -> UserError:
       where: the prefix of the path in the message.
     """
     if open_sections.is_whole(path):
-        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.depth")
+        example = {"model": "depth", "data": "size"}.get(path.partition(".")[0], "KEY")
+        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.{example}")
     if any(known.startswith(f"{path}.") for known in FIELDS):
         return UserError(f"{where}.{path} is a section: name one of its keys, such as {where}.{_first_key(path)}")
     near = difflib.get_close_matches(path, FIELDS, n=1)
@@ -84,6 +85,7 @@ def validate(config: ConfigDict) -> None:
         if path in flat and not key.accepts(flat[path]):
             raise bad_value(path, flat[path])
     open_sections.check(flat)
+    objective.check(flat, objective.figures(flat))
     validate_together(flat)
     if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")

@@ -1,22 +1,15 @@
 """scikit-learn's digits, in the shape of Fashion-MNIST."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from gnexp.data.splits import SHAPE
 
-LABELS = tuple("0123456789")
 
-
-def check(directory: str) -> None:
-    """Does nothing: the digits come with scikit-learn, whatever a config's `data.directory` is."""
-
-
-def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Returns training and test digits, each a pair (images, labels), with the same share of each class in both.
-
-    Args:
-      directory: ignored.
-    """
+def read() -> Mapping[str, Any]:
+    """Returns training and test digits as a dataset's function does, with the same share of each class in both."""
     from PIL import Image
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -31,4 +24,4 @@ def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
     train_x, test_x, train_y, test_y = train_test_split(
         images, labels.astype(np.int32), test_size=0.2, random_state=0, stratify=labels
     )
-    return (train_x, train_y), (test_x, test_y)
+    return {"train": (train_x, train_y), "test": (test_x, test_y), "labels": tuple("0123456789")}

@@ -1,17 +1,14 @@
 """Fashion-MNIST (Xiao et al., arXiv 1708.07747)."""
 
 import gzip
-import hashlib
-import os
-import pathlib
-import socket
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from gnexp.data.splits import SHAPE, UnavailableError
+from gnexp.data import keras_files
+from gnexp.data.splits import SHAPE
 from gnexp.errors import UserError
-from gnexp.terminal import places
-from gnexp.terminal.stderr import native_stderr
 
 _FILES = {
     "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
@@ -19,8 +16,7 @@ _FILES = {
     "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
-_FOLDER, _VARIABLE = "fashion-mnist", "GNEXP_DATA_DIR"
-_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"  # keras.datasets.fashion_mnist's own source
+_FOLDER = "fashion-mnist"
 LABELS = (
     "T-shirt/top",
     "Trouser",
@@ -48,70 +44,38 @@ def check(directory: str) -> None:
     _find(directory)
 
 
-def load(directory: str) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
-    """Returns training and test images, each a pair (images, labels); raises what `check` raises.
+def read(data_directory: str = "") -> Mapping[str, Any]:
+    """Returns training and test images as a dataset's function does; raises what `check` raises.
 
     Args:
-      directory: a config's `data.directory`.
+      data_directory: a config's `data.directory`.
     """
-    files = _find(directory)
+    files = _find(data_directory)
 
-    def images(name: str) -> np.ndarray:
-        return np.frombuffer(gzip.decompress(files[name]), np.uint8, offset=16).reshape(-1, *SHAPE)
+    def split(name: str) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = (gzip.decompress(files[f"{name}-{kind}-ubyte.gz"]) for kind in ("images-idx3", "labels-idx1"))
+        return (
+            np.frombuffer(images, np.uint8, offset=16).reshape(-1, *SHAPE),
+            np.frombuffer(labels, np.uint8, offset=8).astype(np.int32),
+        )
 
-    def labels(name: str) -> np.ndarray:
-        return np.frombuffer(gzip.decompress(files[name]), np.uint8, offset=8).astype(np.int32)
-
-    return tuple(
-        (images(f"{split}-images-idx3-ubyte.gz"), labels(f"{split}-labels-idx1-ubyte.gz"))
-        for split in ("train", "t10k")
-    )
+    return {"train": split("train"), "test": split("t10k"), "labels": LABELS}
 
 
 def _find(directory: str) -> dict[str, bytes]:
     """Returns the four verified files from the first place that has any; downloads them where none has."""
-    given = {"config.data.directory": directory, _VARIABLE: os.environ.get(_VARIABLE)}
-    named = [places.expanded(name, place) for name, place in given.items() if place]
+    named = keras_files.named(directory)
     for folder in (folder for place in named for folder in (place, place / _FOLDER)):
         if any((folder / name).exists() for name in _FILES):
-            return {name: _verified(folder / name) for name in _FILES}
-    cache = pathlib.Path(os.environ.get("KERAS_HOME") or pathlib.Path.home() / ".keras", "datasets", _FOLDER)
+            return _verified({name: folder / name for name in _FILES})
     try:
-        return {name: _verified(cache / name) for name in _FILES}
+        return _verified({name: keras_files.cache() / _FOLDER / name for name in _FILES})
     except UserError as error:
-        return _download("; ".join([*(f"it is not in {place}" for place in named), str(error)]))
+        why = "; ".join([*(f"it is not in {place}" for place in named), str(error)])
+        wanted = {name: (keras_files.KERAS + name, md5) for name, md5 in _FILES.items()}
+        paths = keras_files.download("Fashion-MNIST", wanted, _FOLDER, why)
+        return _verified(dict(zip(_FILES, paths, strict=True)))
 
 
-def _verified(path: pathlib.Path) -> bytes:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != _FILES[path.name]:
-        raise UserError(f"{path} is damaged: its MD5 sum is {found}, it should be {_FILES[path.name]}")
-    return content
-
-
-def _download(why: str) -> dict[str, bytes]:
-    with native_stderr(pathlib.Path(os.devnull)):
-        import keras  # Takes seconds, and only a download needs it.
-
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(20)  # A network that drops packets would block the training forever.
-    try:
-        return {
-            name: _verified(
-                pathlib.Path(
-                    keras.utils.get_file(name, origin=_URL + name, cache_subdir=f"datasets/{_FOLDER}", file_hash=md5)
-                )
-            )
-            for name, md5 in _FILES.items()
-        }
-    except Exception as error:  # get_file raises plain Exception, among others.
-        raise UnavailableError(
-            f"Fashion-MNIST is not available ({why}; {error}): put {', '.join(_FILES)} into a folder and name it with "
-            "--config.data.directory or $GNEXP_DATA_DIR"
-        ) from error
-    finally:
-        socket.setdefaulttimeout(patience)
+def _verified(paths: dict) -> dict[str, bytes]:
+    return {name: keras_files.verified(path, _FILES[name]) for name, path in paths.items()}

@@ -1,15 +1,51 @@
-"""A dataset in the form that a training needs.
-
-Images are uint8 arrays of shape (n, 28, 28, 1), labels are int32 arrays of shape (n,).
-"""
+"""A dataset in the form that a training needs."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
+from gnexp.data.columns import Column
+from gnexp.data.readers import Processes
 from gnexp.errors import UserError
 
-SHAPE = (28, 28, 1)
+SHAPE = (28, 28, 1)  # of the images of Fashion-MNIST, and of the digits as gnexp has them
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The examples of one part of a dataset.
+
+    Attributes:
+      inputs: array of shape (n, ...): images as uint8 from 0 to 255, or floats as they are; a `Column` where they do
+        not fit into memory.
+      targets: array of shape (n, ...): int32 labels, masks, or floats, as the task has them; or a `Column`.
+      weights: float32 array of shape (n,), the weight of each example in loss and figures; None where all have 1.
+      readers: the processes that read columns; None for threads of this process.
+    """
+
+    inputs: np.ndarray | Column
+    targets: np.ndarray | Column
+    weights: np.ndarray | None = None
+    readers: Processes | None = dataclasses.field(default=None, compare=False, repr=False)
+
+    def __len__(self) -> int:
+        """Returns the number of examples."""
+        return len(self.inputs)
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the examples are arrays; otherwise `gnexp.data.stream` reads them in batches."""
+        return not isinstance(self.inputs, Column)
+
+    def part(self, which: slice | np.ndarray) -> "Split":
+        """Returns some of the examples: those of a slice, or those with the given indices."""
+
+        def some(values: Any) -> Any:
+            return values.part(which) if isinstance(values, Column) else None if values is None else values[which]
+
+        return Split(some(self.inputs), some(self.targets), some(self.weights), self.readers)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +53,28 @@ class Splits:
     """One dataset, ready to train on.
 
     Attributes:
-      train, validation, test: pairs (images, labels).
-      labels: the name of each class.
+      train, validation, test: its parts.
+      labels: the name of each class; empty where the targets are no classes.
+      fingerprint: what tells the data from any other, as values that JSON can hold.
+      remarks: what the user should know about the data, a line each.
     """
 
-    train: tuple[np.ndarray, np.ndarray]
-    validation: tuple[np.ndarray, np.ndarray]
-    test: tuple[np.ndarray, np.ndarray]
-    labels: tuple[str, ...]
+    train: Split
+    validation: Split
+    test: Split
+    labels: tuple[str, ...] = ()
+    fingerprint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input."""
+        return tuple(self.train.inputs.shape[1:])
+
+    @property
+    def input_dtype(self) -> str:
+        """The dtype of the inputs."""
+        return str(self.train.inputs.dtype)
 
 
 class UnavailableError(UserError):

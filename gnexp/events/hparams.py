@@ -13,15 +13,13 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
 from gnexp.config.paths import flatten
-from gnexp.config.schema import FIELDS
+from gnexp.config.schema import field
 from gnexp.space.columns import Column
 
 SUCCESS = api_pb2.STATUS_SUCCESS
 FAILURE = api_pb2.STATUS_FAILURE
 
 _LONGEST_LIST = 10
-# Where data comes from is not a hyperparameter: `data.name` is the dataset actually used.
-_NOT_HYPERPARAMETERS = tuple(path for path, field in FIELDS.items() if not field.shown)
 
 
 def of(config: ConfigDict) -> dict[str, bool | int | float | str]:
@@ -29,9 +27,9 @@ def of(config: ConfigDict) -> dict[str, bool | int | float | str]:
 
     A value whose type may differ between configs is text in all of them: the dashboard cannot sort a mixed column.
     """
-    values = flatten(config)
-    for path in _NOT_HYPERPARAMETERS:
-        del values[path]
+    flat = flatten(config)
+    # Where data comes from is not a hyperparameter: `data.name` is the dataset actually used.
+    values = {path: value for path, value in flat.items() if not (known := field(path, flat)) or known.shown}
     values["data.validation"] = str(values["data.validation"])
     return {path: _plain(value) for path, value in values.items()}
 

@@ -3,12 +3,15 @@
 import importlib
 import pathlib
 import re
+import sys
 import traceback
 from collections.abc import Callable
 
 from gnexp.errors import UserError
-from gnexp.functions import names
+from gnexp.functions import names, sources
+from gnexp.functions.sources import Code
 
+_imported: dict[str, str] = {}  # the digest of the source from which each module of the user's was imported
 _BOLD = re.compile(r"\x1b\[\d*m")
 _OURS = pathlib.Path(__file__).parents[1]
 
@@ -32,6 +35,28 @@ def load(name: str) -> Callable:
         what = f"has no function {function!r}" if made is None else f"has {function!r}, which is not a function"
         raise UserError(f"{getattr(found, '__file__', None) or module} {what}")
     return made
+
+
+def forget_changed(code: Code) -> None:
+    """Has the user's modules imported anew if a source is not what they were imported from, as in a notebook.
+
+    Those that somebody else has imported are, too: nobody knows from what.
+    """
+    now = {sources.module(name): digest for name, digest in code.digests.items()}
+    if any(name in sys.modules and _imported.get(name) != digest for name, digest in now.items()):
+        for name in now:  # They may have imported each other.
+            sys.modules.pop(name, None)
+    _imported.update(now)
+    importlib.invalidate_caches()
+
+
+def is_imported(name: str, digest: str) -> bool:
+    """Tells whether a module of the user's has been imported from a source with this digest."""
+    if name not in sys.modules:
+        return False
+    file = getattr(sys.modules[name], "__file__", None)
+    known = _imported.get(name) or (file and pathlib.Path(file).is_file() and sources.digest(pathlib.Path(file)))
+    return known == digest
 
 
 def cause(error: BaseException) -> str:

@@ -46,7 +46,9 @@ def _of_python() -> tuple[pathlib.Path, ...]:
 def is_installed(path: pathlib.Path) -> bool:
     """Tells whether a path is Python's own, or in a folder of installed packages."""
     resolved = path.resolve()
-    return any(resolved.is_relative_to(folder) for folder in _of_python())
+    # Another Python's may be on the path, too.
+    elsewhere = not {"site-packages", "dist-packages"}.isdisjoint(resolved.parts)
+    return elsewhere or any(resolved.is_relative_to(folder) for folder in _of_python())
 
 
 def find(module: str) -> pathlib.Path | None:
@@ -61,7 +63,8 @@ def find(module: str) -> pathlib.Path | None:
     paths: list[str] | None = None
     spec = None
     for part, name in _with_parents(module):
-        spec = importlib.machinery.PathFinder.find_spec(name, paths)
+        # By its last part: of a folder without an __init__.py, Python would want the parent, which is not imported.
+        spec = importlib.machinery.PathFinder.find_spec(part, paths)
         if spec is None and paths is None:
             spec = importlib.util.find_spec(name)  # built in, or found by a hook, such as an editable installation
         if spec is None:

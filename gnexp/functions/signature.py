@@ -111,6 +111,9 @@ def _of_source(module: str, source: pathlib.Path, _: int, function: str) -> Sign
             if "*" not in found and "__getattr__" not in found:
                 _check_there(module, source, function, found)
             return None
+        if isinstance(node, ast.ClassDef):
+            made = [each for each in node.body if isinstance(each, ast.FunctionDef) and each.name == "__init__"]
+            return _of_node(made[0], first=1) if made else None
         if isinstance(node, ast.FunctionDef):
             return _of_node(node) if all(_is_harmless(each) for each in node.decorator_list) else None
         if not isinstance(node, ast.ImportFrom):
@@ -180,9 +183,10 @@ def _is_harmless(decorator: ast.expr) -> bool:
     return (called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")) in _HARMLESS
 
 
-def _of_node(node: ast.FunctionDef) -> Signature:
+def _of_node(node: ast.FunctionDef, first: int = 0) -> Signature:
+    """Returns the signature of a function without its `first` parameters, such as `self`."""
     arguments = node.args
-    positional = [*arguments.posonlyargs, *arguments.args]
+    positional = [*arguments.posonlyargs, *arguments.args][first:]
     missing = [None] * (len(positional) - len(arguments.defaults))
     pairs = [*zip(positional, [*missing, *arguments.defaults], strict=True)]
     named = [*pairs[len(arguments.posonlyargs) :], *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]

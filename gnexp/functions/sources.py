@@ -60,6 +60,12 @@ def digest(path: pathlib.Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def module(relative: str) -> str:
+    """Returns the name of the module in a source file, given the file's path from the folder it was found in."""
+    parts = pathlib.PurePosixPath(relative).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
 def _follow(module: str, files: dict[str, pathlib.Path]) -> None:
     """Adds the files of a module, of the packages above it, and of the user's modules that these import."""
     parts = module.split(".")

@@ -19,6 +19,7 @@ from gnexp.config import open_sections
 from gnexp.errors import FunctionError, UserError, first_line
 from gnexp.functions import load, signature
 from gnexp.functions.signature import Signature
+from gnexp.models.outputs import Outputs
 from gnexp.norms import by_name, table
 from gnexp.norms.swapping import swapped
 from gnexp.norms.weight_standardization import standardize
@@ -28,14 +29,21 @@ _INPUTS, _SHAPE, _OUTPUTS = ("inputs", "input_tensor"), "input_shape", ("outputs
 _PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
 
-def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str = "float32") -> keras.Model:
+def build(
+    config: ConfigDict,
+    input_shape: tuple[int, ...],
+    outputs: Outputs | int,
+    dtype: str = "float32",
+    input_dtype: str = "uint8",
+) -> keras.Model:
     """Builds the network of a config.
 
     Args:
       config: a config's `model` section.
-      input_shape: (height, width, channels) of the images, which are uint8 from 0 to 255.
-      outputs: the number of outputs for each image; the network returns float32 of shape (batch, outputs).
+      input_shape: (height, width, channels) of the images, or (numbers,) of a table.
+      outputs: what the network returns, in float32; a number stands for as many classes.
       dtype: the layers' dtype policy.
+      input_dtype: uint8 for images from 0 to 255, which are scaled to 0 to 1; floats are taken as they are.
 
     Raises:
       FunctionError: the function fails, or returns something else than such a network; a norm cannot be put into it,
@@ -43,28 +51,35 @@ def build(config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype:
       UserError: there is no such function, or its arguments do not fit.
     """
     norm = None if config.norm == _KEEP else by_name.factory(config, dtype)
-    model = with_norm(config, input_shape, outputs, dtype, norm)
+    model = with_norm(config, input_shape, outputs, dtype, norm, input_dtype)
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         table.check(table.rows(model), model.name)
     return model
 
 
 def with_norm(
-    config: ConfigDict, input_shape: tuple[int, ...], outputs: int, dtype: str, norm: by_name.Norm | None
+    config: ConfigDict,
+    input_shape: tuple[int, ...],
+    outputs: Outputs | int,
+    dtype: str,
+    norm: by_name.Norm | None,
+    input_dtype: str = "uint8",
 ) -> keras.Model:
     """Builds the network of a config as `build` does, with another norm than the config's, which may not fit.
 
     Args:
       config: a config's `model` section.
-      input_shape: (height, width, channels) of the images.
-      outputs: the number of outputs for each image.
-      dtype: the layers' dtype policy.
+      input_shape: as for `build`.
+      outputs: likewise.
+      dtype: likewise.
       norm: what makes the norms; None keeps those that the network has.
+      input_dtype: as for `build`.
     """
+    outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
     with _policy(dtype):
-        images = keras.Input(input_shape, dtype="uint8", name="images")
+        images = keras.Input(input_shape, dtype=input_dtype, name="images")
         inner = _inner(config, input_shape, outputs, norm)
-        x = keras.layers.Rescaling(1 / 255)(images)
+        x = keras.layers.Rescaling(1 / 255)(images) if input_dtype == "uint8" else images
         logits = _unfolded(inner, x)
         if logits.dtype != "float32":
             # Softmax and loss would overflow in float16.
@@ -92,11 +107,13 @@ def _policy(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(former)
 
 
-def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: int, norm: by_name.Norm | None) -> keras.Model:
+def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: by_name.Norm | None) -> keras.Model:
     name = open_sections.function("model", config.name)
     function = load.load(name)
     takes = signature.of_function(function)
-    arguments = _arguments(config, takes, shape, outputs)
+    arguments = _arguments(config, takes, shape, outputs.count)
+    if "per_pixel" in takes.names:
+        arguments["per_pixel"] = outputs.per_pixel
     own = "norm" in takes.names
     if own and norm is None:
         raise UserError(
@@ -162,7 +179,7 @@ def _first(names: Sequence[str], takes: Signature) -> str | None:
     return next((name for name in names if name in takes.names), names[0] if takes.open else None)
 
 
-def _check(model: Any, name: str, shape: tuple[int, ...], outputs: int) -> None:
+def _check(model: Any, name: str, shape: tuple[int, ...], outputs: Outputs) -> None:
     """Refuses what is not a network as it must be.
 
     Raises:
@@ -188,10 +205,10 @@ def _check(model: Any, name: str, shape: tuple[int, ...], outputs: int) -> None:
     inside = model.inputs[0].shape[1:]
     if len(inside) != len(shape) or any(a not in (None, b) for a, b in zip(inside, shape, strict=True)):
         raise refuse(f"a model for inputs of shape {tuple(inside)}: the images have {shape}")
-    if tuple(model.outputs[0].shape[1:]) != (outputs,):
-        found = tuple(model.outputs[0].shape)
-        raise refuse(f"a model whose outputs have the shape {found}: it must be (None, {outputs}), one for each class")
-    if last := _probabilities(model):
+    found, wanted = tuple(model.outputs[0].shape), (None, *outputs.shape(shape))
+    if found != wanted:
+        raise refuse(f"a model whose outputs have the shape {found}: it must be {wanted}, {outputs.each}")
+    if outputs.logits and (last := _probabilities(model)):
         raise refuse(f"a model that ends in {last}: it must return logits, without an activation at the end")
 
 

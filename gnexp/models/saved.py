@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import pathlib
 import sys
+import types
 import zipfile
 from collections.abc import Iterator
 
@@ -11,6 +12,8 @@ import keras
 
 from gnexp.config import open_sections
 from gnexp.errors import DamagedError, UserError
+from gnexp.functions import sources
+from gnexp.functions.load import is_imported
 from gnexp.workdir import files
 from gnexp.workdir.folder import read_config
 
@@ -19,7 +22,7 @@ def load(directory: pathlib.Path) -> keras.Model:
     """Returns the network of a training with the weights of its best epoch.
 
     Keras knows layers by the classes that have been imported. Those of the user's own come from the copy of the source
-    that the training ran with, unless their module has been imported already.
+    that the training ran with, unless this very source has been imported already.
 
     Args:
       directory: the training's workdir.
@@ -30,22 +33,19 @@ def load(directory: pathlib.Path) -> keras.Model:
     config = read_config(directory)
     if config is None or not (directory / files.MODEL).exists():
         raise UserError(f"{directory} holds no finished training")
-    kept = directory / files.CODE
-    sources = sorted(kept.rglob("*.py")) if open_sections.users(config) else []
-    with _importing(kept):
-        modules = [importlib.import_module(_module(source.relative_to(kept))) for source in sources]
-    classes = {
-        name: value
-        for module in modules
-        for name, value in vars(module).items()
-        if isinstance(value, type) and issubclass(value, keras.Layer)
-    }
     path = directory / files.MODEL
     _check_archive(path)
-    try:
-        return keras.saving.load_model(path, custom_objects=classes)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} cannot be loaded: {error}") from error
+    with _imported(directory / files.CODE if open_sections.users(config) else None) as modules:
+        own = {
+            name: value
+            for module in modules
+            for name, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", None) == module.__name__
+        }
+        try:
+            return keras.saving.load_model(path, custom_objects=own)
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{path} cannot be loaded: {error}") from error
 
 
 def _check_archive(path: pathlib.Path) -> None:
@@ -62,16 +62,21 @@ def _check_archive(path: pathlib.Path) -> None:
         raise DamagedError(path, f"the checksum of {damaged} is wrong", why)
 
 
-def _module(source: pathlib.Path) -> str:
-    parts = source.with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 @contextlib.contextmanager
-def _importing(kept: pathlib.Path) -> Iterator[None]:
-    """Lets modules be imported from a folder, before all others."""
+def _imported(kept: pathlib.Path | None) -> Iterator[list[types.ModuleType]]:
+    """Yields the modules whose sources are in a folder; what else is imported under their names comes back after."""
+    found = sorted(kept.rglob("*.py")) if kept else []
+    names = {sources.module(path.relative_to(kept).as_posix()): sources.digest(path) for path in found}
+    if all(is_imported(name, digest) for name, digest in names.items()):
+        yield [sys.modules[name] for name in names]
+        return
+    former = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     sys.path.insert(0, str(kept.absolute()))
+    importlib.invalidate_caches()
     try:
-        yield
+        yield [importlib.import_module(name) for name in names]
     finally:
         sys.path.remove(str(kept.absolute()))
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(former)

@@ -1,6 +1,6 @@
-"""A U-Net (Ronneberger et al., arXiv 1505.04597) with padded convolutions and a norm after each; class logits.
+"""A U-Net (Ronneberger et al., arXiv 1505.04597) with padded convolutions and a norm after each.
 
-Its features at full resolution are averaged over the image.
+For a class for each image, its features at full resolution are averaged over the image.
 """
 
 import functools
@@ -14,6 +14,7 @@ def build(
     inputs: keras.KerasTensor,
     outputs: int,
     norm: Callable[..., layers.Layer],
+    per_pixel: bool = False,
     width: int = 16,
     levels: int = 2,
 ) -> keras.Model:
@@ -21,8 +22,10 @@ def build(
 
     Args:
       inputs: images from 0 to 1, (batch, height, width, channels).
-      outputs: the number of classes; the network returns logits, float32 of shape (batch, outputs).
+      outputs: the number of classes; the network returns logits, float32 of shape (batch, outputs) or, for each pixel,
+        (batch, height, width, outputs).
       norm: `norm(name=...)` returns a new norm.
+      per_pixel: whether it returns logits for each pixel.
       width: the channels at full resolution; each level below has twice as many.
       levels: how often the resolution is halved.
 
@@ -49,6 +52,9 @@ def build(
     for level in reversed(range(levels)):
         x = layers.Conv2DTranspose(width * 2**level, 2, 2, kernel_initializer="he_normal", name=f"up_{level + 1}")(x)
         x = double(layers.Concatenate()([skipped[level], x]), width * 2**level, f"up_{level + 1}")
-    x = layers.GlobalAveragePooling2D()(x)
-    logits = layers.Dense(outputs, dtype="float32", name="logits")(x)
+    if per_pixel:
+        logits = layers.Conv2D(outputs, 1, dtype="float32", name="logits")(x)
+    else:
+        x = layers.GlobalAveragePooling2D()(x)
+        logits = layers.Dense(outputs, dtype="float32", name="logits")(x)
     return keras.Model(inputs, logits, name="unet")

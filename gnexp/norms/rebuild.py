@@ -59,6 +59,10 @@ def rebuild(model: keras.Model, replace: Replace) -> keras.Model:
 
 def check_graph(model: keras.Model) -> None:
     """Raises ValueError for a model that `rebuild` cannot copy, because it is only known to the code that calls it."""
+    if type(model).__module__.partition(".")[0] == "tf_keras":
+        raise ValueError(
+            f"{model.name} is a tf_keras model, which is Keras 2: gnexp needs Keras 3, so write `import keras`"
+        )
     if not _is_graph(model):
         raise ValueError(
             f"{model.name} is a subclassed model ({type(model).__name__}): only Sequential and functional models can "

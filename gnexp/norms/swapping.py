@@ -55,6 +55,7 @@ def swap(
 
 def swapped(model: keras.Model, norm: Norm) -> keras.Model:
     """Returns a copy of a model with the layers of `norm` in the place of each BatchNormalization; see `swap`."""
+    check_graph(model)
     found = {id(layer): (path, layer) for path, layer in table.walk(model) if _is_batch_norm(layer)}
     if not found:
         others = ", ".join(dict.fromkeys(row.layer for row in table.rows(model)))
@@ -62,7 +63,6 @@ def swapped(model: keras.Model, norm: Norm) -> keras.Model:
             f"there is nothing to swap: {model.name} has no BatchNormalization"
             + (f" (its norms are {others})" if others else " and no other norm")
         )
-    check_graph(model)
     within = {id(layer) for _, layer in reachable(model)}
     if out_of_reach := [path for key, (path, _) in found.items() if key not in within]:
         raise ValueError(

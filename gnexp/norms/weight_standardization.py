@@ -1,10 +1,12 @@
 """Weight standardization (Qiao et al., https://arxiv.org/abs/1903.10520) of the convolutions of any Keras model."""
 
+import collections
 import math
 
 import keras
 from keras import layers, ops
 
+from gnexp.norms import table
 from gnexp.norms.rebuild import rebuild
 
 # Added to the variance of the weights, as in BiT (google-research/big_vision, `models/bit.py`).
@@ -69,6 +71,26 @@ _STANDARDIZED = {
     layers.Conv2D: StandardizedConv2D,
     layers.Conv3D: StandardizedConv3D,
 }
+
+
+_OTHERS = (
+    layers.DepthwiseConv1D,
+    layers.DepthwiseConv2D,
+    layers.SeparableConv1D,
+    layers.SeparableConv2D,
+    layers.Conv1DTranspose,
+    layers.Conv2DTranspose,
+    layers.Conv3DTranspose,
+)
+
+
+def in_words(model: keras.Model) -> str:
+    """Returns how many convolutions of a model standardize their kernels, and how many others do not."""
+    found = [layer for _, layer in table.walk(model)]
+    done = sum(isinstance(layer, _Standardized) for layer in found)
+    others = (type(layer).__name__ for layer in found if isinstance(layer, _OTHERS) or type(layer) in _STANDARDIZED)
+    left = ", ".join(f"{count} {name}" for name, count in collections.Counter(others).items())
+    return f"{done} convolutions with standardized weights" + (f", {left} without" if left else "")
 
 
 def standardize(model: keras.Model) -> keras.Model:

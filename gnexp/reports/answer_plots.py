@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.intervals import interval95
+from gnexp.config.objective import is_accuracy, words
 from gnexp.reports import limits
 from gnexp.space.domain import in_order, is_numeric
 from gnexp.terminal.words import in_words, short
@@ -21,7 +22,10 @@ _MOST_LETTERS = 70  # that all tick labels may have together before they are sla
 
 
 def error(found: Sequence[Answer], path: str) -> Figure:
-    """Returns the test error over one of the scientific hyperparameters, with a line for each value of the others."""
+    """Returns the test figure over one of the scientific hyperparameters, with a line for each value of the others.
+
+    An accuracy is drawn as an error.
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     places = _places({each.values[path] for each in found if path in each.values})
@@ -49,7 +53,9 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     _fit_seeds(axes, found)
     for line, color in zip(placed, colors, strict=True):
         _beyond(axes, line, color)
-    axes.set(xlabel=path, ylabel="test error in %", title="Mean over the seeds with its 95% interval; each seed a dot")
+    axes.set(
+        xlabel=path, ylabel=_label(found[0].figure), title="Mean over the seeds with its 95% interval; each seed a dot"
+    )
     axes.grid(axis="y", alpha=0.25)
     if len(lines) > 1:
         title = others[0] if len(others) == 1 else None
@@ -67,7 +73,7 @@ def _places(values: set) -> Mapping[Any, float]:
 
 
 def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str, fmt: str) -> None:
-    known = [(place, _errors(each)) for place, each in line if each.chosen]
+    known = [(place, _shown(each)) for place, each in line if each.chosen]
     if known:
         places, errors = zip(*known, strict=True)
         intervals = [interval95(seeds) or 0 for seeds in errors]
@@ -83,7 +89,7 @@ def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> Non
     for place, each in line:
         if not each.chosen:
             marker, text = "x", "failed"
-        elif (mean := np.mean(_errors(each))) > top:
+        elif (mean := np.mean(_shown(each))) > top:
             marker, text = "^", f"{mean:.3g}"
         else:
             continue
@@ -93,8 +99,12 @@ def _beyond(axes: Axes, line: Sequence[tuple[float, Answer]], color: str) -> Non
         axes.text(place, 0.94, text, color=color, **options)
 
 
-def _errors(each: Answer) -> list[float]:
-    return limits.drawable(100 * (1 - test) for test in each.tests)
+def _label(figure: str) -> str:
+    return "test error in %" if is_accuracy(figure) else f"test {words(figure)}"
+
+
+def _shown(each: Answer) -> list[float]:
+    return limits.drawable(100 * (1 - test) if is_accuracy(each.figure) else test for test in each.tests)
 
 
 def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
@@ -103,11 +113,13 @@ def _fit_seeds(axes: Axes, found: Sequence[Answer]) -> None:
     The interval of a mean over few seeds may reach far beyond them. The same holds for an answer whose error is far
     above the others.
     """
-    every = [errors for each in found if (errors := limits.known(_errors(each)))]
+    every = [errors for each in found if (errors := limits.known(_shown(each)))]
     if not every:
         return
-    median = np.median([np.mean(errors) for errors in every])
-    shown = [errors for errors in every if np.mean(errors) <= max(median, _FAR * median)]
+    shown = every
+    if is_accuracy(found[0].figure):
+        median = np.median([np.mean(errors) for errors in every])
+        shown = [errors for errors in every if np.mean(errors) <= max(median, _FAR * median)]
     low = min(min(errors) - _REACH * np.ptp(errors) for errors in shown)
     high = max(max(errors) + _REACH * np.ptp(errors) for errors in shown)
     bottom, top = axes.get_ylim()

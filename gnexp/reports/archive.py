@@ -17,6 +17,7 @@ from gnexp.analysis.trainings import History
 from gnexp.errors import UserError
 from gnexp.workdir import files, provenance
 from gnexp.workdir.folder import read_config
+from gnexp.workdir.result import EPOCH
 
 # Up to the last slash of a path from the root, or from somebody's home. A folder's name may hold spaces and
 # apostrophes, so that a slash in the text that follows counts as the path's: rather too much goes than too little.
@@ -90,7 +91,7 @@ def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
 
 
 def _write_history(path: pathlib.Path, history: History) -> None:
-    columns = ("epoch", *trainings.CURVES, "learning_rate", "seconds")
+    columns = list(history[0]) if history else EPOCH
     with files.atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")
         writer.writeheader()

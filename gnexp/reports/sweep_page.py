@@ -10,7 +10,7 @@ from gnexp.analysis import effects, importance, outcomes
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept, read_sweep
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import words
 from gnexp.reports import answer_section, page, sweep_plots
 from gnexp.reports.page import Section
 from gnexp.space.entries import ROLES
@@ -62,7 +62,7 @@ def _introduction(sweep: Swept) -> str:
     validation, fallback = asked.data.validation, asked.data.fallback
     if validation == "test":
         measured = (
-            "the test set. **So the choice was made on the test set**, and the test accuracies below are no estimate "
+            "the test set. **So the choice was made on the test set**, and the test figures below are no estimate "
             "of what the best trial does on images that it has not seen."
         )
     else:
@@ -74,7 +74,7 @@ def _introduction(sweep: Swept) -> str:
         f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
         f"{statuses[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
         f"{seeds} per trial. The objective is {asked.objective} "
-        f"({_BETTER[OBJECTIVES[asked.objective].direction]}) of each training's best epoch, on {measured}"
+        f"({_BETTER[sweep.objective.direction]}) of each training's best epoch, on {measured}"
         + page.remarks([sweep.directory])
     )
 
@@ -83,17 +83,17 @@ def _best(sweep: Swept) -> Section:
     heading = "The best trials"
     if not sweep.best:
         return Section(heading, ["No trial has completed yet."])
-    top, paths = sweep.best[:_TOP], sweep.space.searched
+    top, paths, headline = sweep.best[:_TOP], sweep.space.searched, words(sweep.headline.name)
     epochs = ["epochs"] if sweep.config.sweep.tuner in _RUNGS else []
     rows = []
     for trial in top:
-        tests = [done.test_accuracy for done in trial.results]
+        tests = [done.test[sweep.headline.name] for done in trial.results]
         test = with_spread(statistics.fmean(tests), interval95(tests))
         values = [short(trial.values.get(path, "")) for path in [*(["tuner/epochs"] if epochs else []), *paths]]
         rows.append([trial.trial_id, with_spread(trial.mean, trial.interval), len(tests), test, *values])
     remarks = [_told_apart(top)]
     if sweep.config.data.validation != "test":
-        remarks.append("The test accuracy played no part in the choice.")
+        remarks.append(f"The test {headline} played no part in the choice.")
     command = f"python -m gnexp.train --config={shlex.quote(str(sweep.directory / 'best.py'))}"
     again = [] if sweep.kept else [f"To train the best again:\n\n    {command}"]
     return Section(
@@ -105,7 +105,7 @@ def _best(sweep: Swept) -> Section:
                 if epochs
                 else ""
             ),
-            page.table(rows, ["trial", sweep.config.objective, "seeds", "test accuracy", *epochs, *paths]),
+            page.table(rows, ["trial", sweep.config.objective, "seeds", f"test {headline}", *epochs, *paths]),
             " ".join(filter(None, remarks)),
             *again,
         ],

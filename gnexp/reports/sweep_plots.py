@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from gnexp.analysis import outcomes
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.sweep import Swept
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import Objective
 from gnexp.reports import limits
 from gnexp.space.domain import Entry, in_order
 from gnexp.terminal.words import count
@@ -21,7 +21,7 @@ from gnexp.terminal.words import count
 
 def curves(sweep: Swept) -> Figure:
     """Returns the objective over the epochs and over the trials; at least one trial must have completed."""
-    objective = sweep.config.objective
+    objective = sweep.objective.name
     figure = Figure(figsize=(11, 4), layout="constrained")
     over_epochs, over_trials = figure.subplots(1, 2)
     seeds, *_ = each = [
@@ -40,7 +40,7 @@ def curves(sweep: Swept) -> Figure:
     label = f"best: trial {sweep.best[0].trial_id}"
     over_epochs.plot(range(1, len(mean) + 1), mean, ".-", color="C1", linewidth=2, label=label)
     over_epochs.set(xlabel="epoch", ylabel=objective, title="Over a training")
-    _fit_scores(over_epochs, objective, [*low, *high, *itertools.chain(*seeds)])
+    _fit_scores(over_epochs, sweep.objective, [*low, *high, *itertools.chain(*seeds)])
     _best_so_far(over_trials, sweep)
     for axes in (over_epochs, over_trials):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -50,7 +50,7 @@ def curves(sweep: Swept) -> Figure:
 
 
 def _best_so_far(axes: Axes, sweep: Swept) -> None:
-    objective = sweep.config.objective
+    objective = sweep.objective
     numbers = [int(trial.trial_id) for trial in sweep.trials]
     scores = [trial.mean for trial in sweep.trials]
     shown = _drawable(scores)
@@ -62,15 +62,15 @@ def _best_so_far(axes: Axes, sweep: Swept) -> None:
     if failed:
         bottom = axes.get_xaxis_transform()
         axes.plot(failed, [0.03] * len(failed), "x", color="C3", transform=bottom, label="a trial that failed")
-    axes.set(xlabel="trial", ylabel=objective, title="Over the sweep")
+    axes.set(xlabel="trial", ylabel=objective.name, title="Over the sweep")
     _fit_scores(axes, objective, shown)
 
 
-def _fit_scores(axes: Axes, objective: str, scores: Sequence[float]) -> None:
+def _fit_scores(axes: Axes, objective: Objective, scores: Sequence[float]) -> None:
     """Fits the vertical axis to the scores only: the interval of a mean over few may reach far beyond all of them."""
     found = limits.known(scores)
     low, high = min(found, default=0), max(found, default=0)
-    if OBJECTIVES[objective].direction == "min" and high > 10 * low > limits.TINY:
+    if objective.direction == "min" and high > 10 * low > limits.TINY:
         axes.set_yscale("log")
         axes.set_ylim(low / 1.2, high * 1.2)
         _label_logarithmic(axes.yaxis, low, high)
@@ -101,7 +101,7 @@ def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
         _effect(axes, effect, sweep)
     for axes in grid[:, 0]:
         axes.set_ylabel(sweep.config.objective)
-    _fit_scores(grid[0, 0], sweep.config.objective, [trial.mean for trial in sweep.best])
+    _fit_scores(grid[0, 0], sweep.objective, [trial.mean for trial in sweep.best])
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     return figure
 

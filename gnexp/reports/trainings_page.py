@@ -8,6 +8,7 @@ from typing import Any
 from gnexp.analysis import trainings
 from gnexp.analysis.intervals import interval95, prediction95
 from gnexp.analysis.trainings import Compared, Figures, Group, History, Record
+from gnexp.config.objective import Objective, words
 from gnexp.reports import page, trainings_plots
 from gnexp.reports.page import Section
 from gnexp.terminal.words import count, short, with_spread
@@ -16,9 +17,9 @@ _HEADERS = (
     "training",
     "epochs",
     "seeds",
-    "last val_accuracy",
-    "best val_accuracy",
-    "test accuracy",
+    "last {validation}",
+    "best {validation}",
+    "test {figure}",
     "seconds per epoch",
 )
 _REFERENCE_HEADERS = tuple(f"reference: {what}" for what in ("epochs", "last", "best", "seconds"))
@@ -61,30 +62,30 @@ def _curves(compared: Compared) -> list[Section]:
     if any(group.reference for group in groups):
         text += " Dashed: the reference."
     text += " A value far from all others lies outside of the picture."
-    sections = [Section("Curves", [text], "curves", trainings_plots.curves(groups, colors))]
+    sections = [Section("Curves", [text], "curves", trainings_plots.curves(groups, compared.headline, colors))]
     sizes: dict[int, list[Group]] = {}
     for group in groups:
         if group.trainings:
             sizes.setdefault(group.trainings[0].config["data.batch_size"], []).append(group)
     for size, members in sorted(sizes.items()):
         if len(members) > 1 and len(members) < len(groups):
-            figure = trainings_plots.curves(members, colors)
+            figure = trainings_plots.curves(members, compared.headline, colors)
             sections.append(Section(f"Batch size {size}", [], f"curves-batch-{size}", figure))
     return sections
 
 
 def _figures(compared: Compared) -> Section:
-    rows, remarks = [], []
+    rows, remarks, headline = [], [], compared.headline
     referred = any(group.reference for group in compared.groups)
     for group in compared.groups:
         for epochs in group.lengths:
             figures, reference = group.after(epochs), group.reference[:epochs]
             row = [group.name, epochs, ", ".join(map(str, figures.seeds)), *map(_mean, _accuracies(figures))]
-            rows.append([*row, _range(figures.seconds), *(_reference(reference) if referred else ())])
+            rows.append([*row, _range(figures.seconds), *(_reference(reference, headline) if referred else ())])
             if len(figures.seeds) > 1 and len(reference) == epochs:
-                remarks.append(_beside(group.name, epochs, figures, trainings.best(reference)))
+                remarks.append(_beside(group.name, epochs, figures, trainings.best(reference, headline)))
         if not group.trainings:
-            rows.append([group.name, *[""] * (len(_HEADERS) - 1), *_reference(group.reference)])
+            rows.append([group.name, *[""] * (len(_HEADERS) - 1), *_reference(group.reference, headline)])
     text = (
         "Each row is of the seeds that got that far, each counted once: the mean with its 95% interval (Student's t) "
         "where there are several. Seconds are the median over the epochs, training and validation together, with the "
@@ -92,7 +93,8 @@ def _figures(compared: Compared) -> Section:
     )
     if len(remarks) > 1:
         remarks.append("Where there is no difference, one such verdict in twenty is outside of the noise all the same.")
-    headers = [*_HEADERS, *(_REFERENCE_HEADERS if referred else ())]
+    names = {"validation": trainings.validation(headline), "figure": words(headline.name)}
+    headers = [*(header.format(**names) for header in _HEADERS), *(_REFERENCE_HEADERS if referred else ())]
     return Section("Figures", [text, page.table(rows, headers), *remarks])
 
 
@@ -108,11 +110,16 @@ def _range(values: Sequence[float]) -> str:
     return f"{statistics.median(values):.4g} ({min(values):.4g} to {max(values):.4g})"
 
 
-def _reference(epochs: History) -> list[Any]:
+def _reference(epochs: History, headline: Objective) -> list[Any]:
     if not epochs:
         return [""] * len(_REFERENCE_HEADERS)
     seconds = [epoch["seconds"] for epoch in epochs]
-    return [len(epochs), f"{epochs[-1]['val_accuracy']:.4f}", f"{trainings.best(epochs):.4f}", _range(seconds)]
+    return [
+        len(epochs),
+        f"{epochs[-1][trainings.validation(headline)]:.4f}",
+        f"{trainings.best(epochs, headline):.4f}",
+        _range(seconds),
+    ]
 
 
 def _beside(name: str, epochs: int, figures: Figures, reference: float) -> str:

@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from gnexp.analysis.trainings import CURVES, Group, History
+from gnexp.analysis import trainings
+from gnexp.analysis.trainings import Group, History
+from gnexp.config.objective import Objective, words
 from gnexp.reports import limits
 
-_TITLES = ("Training loss", "Training accuracy", "Validation loss", "Validation accuracy")
 _DISTINCT = 10  # colours
 _REACH = 2  # times the span of nearly all values: values further away from them are left outside of a picture
 
@@ -24,10 +25,11 @@ def colors(groups: Sequence[Group]) -> dict[str, object]:
     return dict(zip((group.name for group in groups), shades, strict=False))
 
 
-def curves(groups: Sequence[Group], shades: Mapping[str, object]) -> Figure:
-    """Returns the four curves of each group: losses and accuracies, of training and of validation."""
+def curves(groups: Sequence[Group], headline: Objective, shades: Mapping[str, object]) -> Figure:
+    """Returns the four curves of each group: losses, and a figure, of training and of validation."""
     figure = Figure(figsize=(11, 8), layout="constrained")
-    for axes, curve, title in zip(figure.subplots(2, 2).flat, CURVES, _TITLES, strict=True):
+    titles = [f"{what} {of}" for what in ("Training", "Validation") for of in ("loss", words(headline.name))]
+    for axes, curve, title in zip(figure.subplots(2, 2).flat, trainings.curves(headline), titles, strict=True):
         shown = []
         for group in groups:
             shown += _draw(axes, group, curve, shades[group.name])
@@ -62,7 +64,7 @@ def _draw(axes: Axes, group: Group, curve: str, color: object) -> list[float]:
 
 
 def _values(history: History, curve: str) -> list[float]:
-    return limits.drawable(epoch[curve] for epoch in history)
+    return limits.drawable(epoch[curve] for epoch in history if curve in epoch)
 
 
 def _line(axes: Axes, values: Sequence[float], **options: object) -> None:

@@ -17,7 +17,8 @@ from tqdm import tqdm
 from gnexp.analysis import effects
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.outcomes import Outcome
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config import objective as objectives
+from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.words import in_words, short, with_spread
@@ -151,7 +152,7 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
     seeds = f"{sweep.executions} seed{'' if sweep.executions == 1 else 's'}"
     print(
         f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
-        f"to get the {OBJECTIVES[config.objective].direction} {config.objective}"
+        f"to get the {objectives.of(flatten(config)).direction} {config.objective}"
     )
     print(f"\nThe first {len(first)} trials\n")
     paths = list(dict.fromkeys(path for values in first for path in values))
@@ -162,6 +163,7 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
 def summary(
     directory: pathlib.Path,
     objective: str,
+    headline: str,
     best: Sequence[Outcome],
     failures: Mapping[str, str],
     found: Sequence[Effect],
@@ -172,6 +174,7 @@ def summary(
     Args:
       directory: its workdir.
       objective: the name of the figure that was optimized.
+      headline: the name of the test figure that is shown.
       best: the best trials.
       failures: the message of each failed trial, by its id.
       found: the effect of each hyperparameter.
@@ -182,14 +185,14 @@ def summary(
     for trial_id, message in failures.items():
         print(f"  trial {trial_id} failed: {message}")
     if best:
-        _print_best(objective, best)
+        _print_best(objective, headline, best)
         print(f"\nWhat each hyperparameter does to {objective} (mean over the trials that had the value;")
         print("95% interval where the values were drawn at random)\n")
         print(tabulate(effects.rows(found), effects.HEADERS, disable_numparse=True))
         _print_next_steps(directory)
 
 
-def _print_best(objective: str, best: Sequence[Outcome]) -> None:
+def _print_best(objective: str, headline: str, best: Sequence[Outcome]) -> None:
     print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
     if "tuner/epochs" in best[0].values:
         print("Trials that were promoted are left out: the trial that resumed them has their epochs.\n")
@@ -197,11 +200,15 @@ def _print_best(objective: str, best: Sequence[Outcome]) -> None:
     paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
     rows = [
         [each.trial_id, with_spread(each.mean, each.interval), len(each.results)]
-        + [f"{statistics.fmean(done.test_accuracy for done in each.results):.4f}"]
+        + [f"{statistics.fmean(done.test[headline] for done in each.results):.4f}"]
         + [short(each.values.get(path, "")) for path in paths]
         for each in best
     ]
-    print(tabulate(rows, ["trial", objective, "seeds", "test accuracy", *paths], disable_numparse=True))
+    print(
+        tabulate(
+            rows, ["trial", objective, "seeds", f"test {objectives.words(headline)}", *paths], disable_numparse=True
+        )
+    )
 
 
 def _print_next_steps(directory: pathlib.Path) -> None:

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 from msgspec import Meta
 
 from gnexp.analysis import outcomes
+from gnexp.config import objective
+from gnexp.config.paths import flatten
 from gnexp.errors import DamagedError
 from gnexp.events import event_files, hparams, summaries
 from gnexp.events.event_files import EventFiles
@@ -133,13 +135,17 @@ class SweepDashboard:
         return found
 
     def _metrics(self) -> dict[str, str]:
-        best = {"best_val_accuracy": "best val_accuracy", "best_val_loss": "best val_loss"}
+        flat = flatten(self._config)
+        known = objective.figures(flat) or dict.fromkeys([objective.headline(flat).name])
+        names = [*known, "loss"]
+        best = {f"best_val_{name}": f"best val_{name}" for name in names}
+        best.setdefault(f"best_{self._config.objective}", f"best {self._config.objective}")
         first = f"best_{self._config.objective}"
         metrics = {first: best.pop(first)}
         if self._config.sweep.executions > 1:
             metrics["interval95"] = f"\N{PLUS-MINUS SIGN} 95% of {metrics[first]}"
         metrics["executions"] = "seeds"
-        return metrics | best | {"test_accuracy": "test accuracy", "test_loss": "test loss"}
+        return metrics | best | {f"test_{name}": f"test {objective.words(name)}" for name in names}
 
     def note(self, scores: Sequence[float | None]) -> None:
         """Extends the curve of the best score so far.
@@ -147,7 +153,7 @@ class SweepDashboard:
         Args:
           scores: of all ended trials, in the order in which they ended; None for a failed one.
         """
-        curve = outcomes.best_so_far(scores, self._config.objective)
+        curve = outcomes.best_so_far(scores, objective.of(flatten(self._config)))
         for step in range(self._noted, len(curve)):
             if curve[step] is not None:
                 self._events.add("", summaries.scalar(f"best_so_far/{self._config.objective}", curve[step]), step + 1)

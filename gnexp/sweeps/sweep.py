@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 from gnexp.analysis import effects, outcomes
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import read_trials
-from gnexp.config import config_file
+from gnexp.config import config_file, objective
+from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.data.splits import Splits
 from gnexp.errors import GnexpError, InterruptedTrainingError
@@ -107,6 +108,7 @@ class _Sweep:
 
     def __init__(self, config: ConfigDict, directory: pathlib.Path):
         self._config = config
+        self._objective = objective.of(flatten(config))
         self._directory = directory
         self._space = parse_space(config)
         self._oracle = create(config, self._space)
@@ -226,9 +228,9 @@ class _Sweep:
     def finish(self) -> None:
         """Reports the results of the sweep, in the terminal and in `result.json`."""
         self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
-        found, objective = read_trials(self._directory), self._config.objective
+        found, asked = read_trials(self._directory), self._objective
         final = outcomes.final(found)
-        best = outcomes.ranked(final, objective)
+        best = outcomes.ranked(final, asked)
         statuses = collections.Counter(outcome.status for outcome in found)
         failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
         top = [
@@ -243,7 +245,7 @@ class _Sweep:
         ]
         record = {
             "status": result.SUCCESS,
-            "objective": objective,
+            "objective": asked.name,
             "trials": statuses,
             "best": top,
             "failures": failures,
@@ -251,7 +253,8 @@ class _Sweep:
         files.write_json(self._directory / files.RESULT, record)
         console.summary(
             self._directory,
-            objective,
+            asked.name,
+            objective.headline(flatten(self._config)).name,
             best[:_TOP],
             failures,
             effects.effects(self._config, self._space, final),

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-from gnexp.training.epoch import Epoch
-
 LASTING = "! "  # begins a message that the sweep prints as a line of its own
 
 
@@ -34,7 +32,7 @@ class TrialConsole:
         """Has the sweep print that a file of the trial is damaged."""
         self._progress(f"{LASTING}{text}")
 
-    def epoch(self, figures: Epoch, best: bool) -> None:
+    def epoch(self, figures: dict[str, float], best: bool) -> None:
         """Prints no line: only whole trials have one."""
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Pictures of a classifier's mistakes, as PNG files in memory."""
+"""Pictures of what a network gets right and wrong, as PNG files in memory."""
 
 import dataclasses
 import io
@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -57,11 +58,20 @@ def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Seque
     return _render(figure)
 
 
+def _show(axes: Axes, image: np.ndarray, dark: bool = True) -> None:
+    """Shows an image of shape (height, width, channels): uint8, or floats from 0 to 1; grey ones in ink on paper."""
+    most = 255 if image.dtype == np.uint8 else 1
+    if image.shape[-1] == 3:
+        axes.imshow(np.clip(image, 0, most))
+    else:
+        axes.imshow(image[..., 0], cmap="gray_r" if dark else "gray", vmin=0, vmax=most)
+
+
 def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
     """Draws the mistakes in which the true label got the least probability, the worst first, with both labels.
 
     Args:
-      images: uint8 of shape (n, height, width, 1).
+      images: uint8 or float of shape (n, height, width, channels); three channels are red, green and blue.
       labels: integers of shape (n,).
       probabilities: floats of shape (n, classes).
       names: the names of the classes.
@@ -78,11 +88,77 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
     for axes in (grid := figure.subplots(rows, _COLUMNS, squeeze=False)).flat:
         axes.set_axis_off()
     for index, axes in zip(worst, grid.flat, strict=False):
-        axes.imshow(images[index, ..., 0], cmap="gray_r", vmin=0, vmax=255)
+        _show(axes, images[index])
         taken = predicted[index]
         axes.set_title(
             f"{names[labels[index]]} ({probabilities[index, labels[index]]:.1g})\n"
             f"taken for {names[taken]} ({probabilities[index, taken]:.2f})",
             fontsize=9,
         )
+    return _render(figure)
+
+
+def masks(images: np.ndarray, targets: np.ndarray, found: np.ndarray, names: Sequence[str]) -> Picture:
+    """Draws images with their masks and with the predicted ones: the three with most wrong pixels, then the best three.
+
+    Args:
+      images: uint8 or float of shape (n, height, width, channels).
+      targets: integers of shape (n, height, width).
+      found: likewise, the predicted classes.
+      names: the names of the classes.
+    """
+    right = (targets == found).mean(axis=(1, 2))
+    order = np.argsort(right, kind="stable")
+    shown = list(dict.fromkeys([*order[:3], *order[-3:]]))
+    figure = Figure(figsize=(7.5, 2.6 * len(shown) + 0.4), layout="constrained")
+    for row, index in zip(figure.subplots(len(shown), 3, squeeze=False), shown, strict=True):
+        titles = ("image", "true", f"predicted: {right[index]:.1%} of its pixels right")
+        for axes, title, mask in zip(row, titles, (None, targets[index], found[index]), strict=True):
+            _show(axes, images[index], dark=False)
+            if mask is not None:
+                axes.imshow(
+                    mask, cmap="viridis", vmin=0, vmax=max(1, len(names) - 1), alpha=0.45, interpolation="nearest"
+                )
+            axes.set_title(title, fontsize=9)
+            axes.set_axis_off()
+    return _render(figure)
+
+
+def labels(targets: np.ndarray, found: np.ndarray, names: Sequence[str]) -> Picture:
+    """Draws for each label how often it was found, missed, and seen where it was not.
+
+    Args:
+      targets: 0 and 1 of shape (n, labels).
+      found: booleans of the same shape.
+      names: the names of the labels.
+    """
+    true = targets.astype(bool)
+    parts = {"found": true & found, "missed": true & ~found, "seen where it is not": ~true & found}
+    figure = Figure(figsize=(6.4, 1.5 + 0.3 * len(names)), layout="constrained")
+    axes, left = figure.subplots(), np.zeros(len(names))
+    for (name, part), color in zip(parts.items(), ("C0", "C7", "C1"), strict=True):
+        counts = part.sum(axis=0)
+        axes.barh(range(len(names)), counts, left=left, label=name, color=color)
+        left = left + counts
+    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="examples")
+    axes.invert_yaxis()
+    figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+    return _render(figure)
+
+
+def predictions(targets: np.ndarray, found: np.ndarray) -> Picture:
+    """Draws predicted against true numbers, a panel for each of at most four targets.
+
+    Args:
+      targets: floats of shape (n, targets).
+      found: floats of the same shape.
+    """
+    count = min(4, targets.shape[1])
+    figure = Figure(figsize=(4.5 * count, 4.5), layout="constrained")
+    for target, axes in enumerate(figure.subplots(1, count, squeeze=False)[0]):
+        true, predicted = targets[:, target], found[:, target]
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        axes.plot(ends, ends, color="black", linewidth=0.8)
+        axes.plot(true, predicted, ".", alpha=0.4)
+        axes.set(xlabel="true", ylabel="predicted", title=f"target {target}" if count > 1 else "")
     return _render(figure)

@@ -1,40 +1,102 @@
-"""The interface of a task: what a network learns, and how well it does."""
+"""What a network learns, and how well it does: the base class of the built-in tasks and of one's own."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import keras
 import numpy as np
 
+from gnexp.data.splits import Split, Splits
+from gnexp.models.outputs import Outputs
 from gnexp.tasks.pictures import Picture
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """A model's loss (float), accuracy (float) and class probabilities (float64, (n, classes)) on one set of images."""
-
-    loss: float
-    accuracy: float
-    probabilities: np.ndarray
-
-
-class Task(Protocol):
-    """What a network learns.
+    """What a network does on one split.
 
     Attributes:
-      outputs: how many numbers the network returns for an image.
+      loss: the mean loss.
+      figures: the task's figures by name.
+      outputs: the network's outputs, float32 of shape (n, ...), for the first n examples: as many as fit in memory.
     """
 
-    outputs: int
+    loss: float
+    figures: Mapping[str, float]
+    outputs: np.ndarray
+
+
+class Task:
+    """What a network learns.
+
+    A task of one's own sets `outputs` and `figures` and has `loss` and `numbers`; the rest has defaults.
+
+    Args:
+      splits: the dataset.
+
+    Attributes:
+      outputs: what the network returns.
+      figures: the direction of each figure, "max" or "min", by its name; a page shows the first.
+      counted: the names of what `numbers` returns; by default the figures.
+    """
+
+    outputs: Outputs
+    figures: Mapping[str, str]
+
+    def __init__(self, splits: Splits):
+        self.splits = splits
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The names of what `numbers` returns."""
+        return tuple(self.figures)
 
     def loss(self, targets: Any, outputs: Any) -> Any:
-        """Returns the mean loss of a batch, in keras.ops, without regularization."""
+        """Returns the loss of each example of a batch, in keras.ops, without regularization.
 
-    def correct(self, targets: Any, outputs: Any) -> Any:
-        """Returns how many outputs of a batch are right, in keras.ops."""
+        Args:
+          targets: tensor of shape (n, ...).
+          outputs: float32 tensor of shape (n, ...), as the network returns it.
+        """
+        raise NotImplementedError
 
-    def evaluate(self, targets: np.ndarray, outputs: np.ndarray) -> Evaluation:
-        """Returns the figures over all outputs, in float64; the loss is without regularization."""
+    def numbers(self, targets: Any, outputs: Any) -> Mapping[str, Any]:
+        """Returns numbers of each example, tensors of shape (n,) in keras.ops, of which `values` gets the means."""
+        raise NotImplementedError
 
-    def pictures(self, inputs: np.ndarray, targets: np.ndarray, found: Evaluation) -> Iterator[tuple[str, Picture]]:
-        """Yields pictures of what an evaluation found, each with its tag."""
+    def values(self, means: Mapping[str, float]) -> Mapping[str, float]:
+        """Returns the figures, by their names, from the means of the numbers over all examples."""
+        return means
+
+    def weights(self, split: Split) -> np.ndarray | None:
+        """Returns what each example of a split weighs in training; None where all weigh 1."""
+        return split.weights
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns outputs as Keras's metrics expect them: probabilities instead of logits."""
+        return outputs
+
+    def losses(self, targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+        """Returns `loss` for an evaluation, as a float64 array of shape (n,)."""
+        return in_float64(each_loss(self.loss(*map(keras.ops.convert_to_tensor, (targets, outputs))), len(targets)))
+
+    def replace_loss(self, function: Callable[[Any, Any], Any]) -> None:
+        """Lets the network learn by another loss than the task's own."""
+        self.loss = function
+
+    def pictures(self, split: Split, outputs: np.ndarray) -> Iterator[tuple[str, Picture]]:
+        """Yields pictures of outputs for the examples of a split, each with its tag."""
+        yield from ()
+
+
+def each_loss(losses: Any, count: int) -> Any:
+    """Returns losses as one for each of `count` examples: the mean over its parts, or a batch's single loss."""
+    if len(losses.shape) == 0:
+        return keras.ops.broadcast_to(losses, (count,))
+    return losses if len(losses.shape) == 1 else keras.ops.mean(losses, axis=range(1, len(losses.shape)))
+
+
+def in_float64(values: Any) -> np.ndarray:
+    """Returns a tensor as a float64 array."""
+    return keras.ops.convert_to_numpy(values).astype(np.float64)

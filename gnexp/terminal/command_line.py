@@ -9,9 +9,10 @@ import pathlib
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from absl import flags, logging
+from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
 from gnexp.config import open_sections
@@ -28,7 +29,7 @@ _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
 def define() -> None:
     """Defines --config, which depends on the command line; raises UserError for a mistake there."""
-    _check_environment()
+    check_environment()
     sys.argv = [re.sub(r"^(--?(?:no)?config\.)([^=]+)", _renamed, each) for each in sys.argv]
     _check_flags(sys.argv[1:])
     config_flags.DEFINE_config_file(
@@ -96,16 +97,29 @@ def parse(argv: list[str]) -> list[str]:
         raise UserError("--config is missing: it must be the path of a config file, such as configs/fmnist.py")
     if len(rest) > 1:
         raise UserError(f"{rest[1]!r} is not a flag: flags begin with --; --help lists them")
-    config = flags.FLAGS.config
+    given = [name.removeprefix("config.") for name in flags.FLAGS if flags.FLAGS[name].present]
+    check(flags.FLAGS.config, given, flags.FLAGS["config"].parser.notes)
+    return rest
+
+
+def check(config: ConfigDict, given: Collection[str], notes: Sequence[str]) -> None:
+    """Checks a config and what replaced values of it, and then prints notes on stderr.
+
+    Args:
+      config: a whole config.
+      given: the dotted paths whose values were replaced.
+      notes: what `config_reader.complete` returned.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
     validate(config)
     if "sweep" in config:
-        searched = parse_space(config).paths
-        for path in searched:
-            if f"config.{path}" in flags.FLAGS and flags.FLAGS[f"config.{path}"].present:
+        for path in parse_space(config).paths:
+            if path in given:
                 raise UserError(f"config.{path} is searched: change config.sweep.space.{path} instead")
-    for note in flags.FLAGS["config"].parser.notes:
+    for note in notes:
         print(f"gnexp: note: {note}", file=sys.stderr, flush=True)
-    return rest
 
 
 def config_arguments(argv: list[str]) -> list[str]:
@@ -121,7 +135,8 @@ def config_arguments(argv: list[str]) -> list[str]:
     return found
 
 
-def _check_environment() -> None:
+def check_environment() -> None:
+    """Raises UserError if the environment asks for a backend that gnexp does not have."""
     backend = os.environ.get(_BACKEND, BACKENDS[0])
     if backend not in BACKENDS:
         raise UserError(f"{_BACKEND}={backend} is not allowed: it must be {' or '.join(BACKENDS)}")
@@ -144,12 +159,17 @@ def _check_flags(argv: list[str]) -> None:
                 raise UserError(f"--config.{named[1]} is given twice")
             seen.add(named[1])
         elif given := re.fullmatch(r"--?config(?:=(.*))?", argument, re.DOTALL):
-            path = (following if given[1] is None else given[1]).partition(":")[0]
-            if not pathlib.Path(path).is_file():
-                raise UserError(f"--config={_printable(path)} is not allowed: there is no such file")
+            check_file(following if given[1] is None else given[1])
             if "" in seen:
                 raise UserError("--config is given twice")
             seen.add("")
+
+
+def check_file(path: str) -> None:
+    """Raises UserError if there is no file such as `FILE` or `FILE:ARGUMENT` names."""
+    name = path.partition(":")[0]
+    if not pathlib.Path(name).is_file():
+        raise UserError(f"--config={_printable(name)} is not allowed: there is no such file")
 
 
 def _check_digits(path: str, text: str) -> None:
@@ -169,13 +189,19 @@ def _not_there(argv: list[str], error: AttributeError | KeyError) -> UserError:
     for argument in argv:
         keys = re.match(r"--?(?:no)?config\.(sweep\.[^=]*)", argument)
         if missing and keys and missing[1] in keys[1].split("."):
-            where = (
-                "config.sweep.space has no such entry, or the entry has no such part"
-                if missing[1] != "sweep"
-                else "the config has no sweep"
-            )
-            return UserError(f"{argument} is not allowed: {where}")
+            return no_such_part(argument, missing[1] != "sweep")
     return _unreadable(error)
+
+
+def no_such_part(argument: str, has_sweep: bool) -> UserError:
+    """Returns the error for a key of a sweep which a config lacks.
+
+    Args:
+      argument: what was asked for, as a flag or `KEY=VALUE`.
+      has_sweep: whether the config has a sweep.
+    """
+    lacks = "config.sweep.space has no such entry, or the entry has no such part"
+    return UserError(f"{argument} is not allowed: {lacks if has_sweep else 'the config has no sweep'}")
 
 
 def _unreadable(error: BaseException) -> UserError:

@@ -15,10 +15,10 @@ from typing import Any
 from ml_collections import ConfigDict
 from ml_collections.config_flags import config_flags
 
-from gnexp.config import open_sections
+from gnexp.config import named, open_sections
 from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
-from gnexp.config.stored import from_json
+from gnexp.config.stored import from_json, make_absolute
 from gnexp.config.upgrade import upgrade
 from gnexp.config.validation import check_keys
 from gnexp.errors import UserError, first_line
@@ -49,41 +49,74 @@ class ConfigReader(config_flags.ConfigFileFlagParser):
         Raises:
           UserError: the file cannot be read, raises an error, or must not be run.
         """
-        name, *argument = path.split(":", 1)
-        file = pathlib.Path(name)
-        try:
-            source = file.read_bytes()
-            names.search(_own_folders(file))
-            values = _written_by_gnexp(source)
-            if values is None:
-                _check_may_run(file)
-                config = _run(source, file, argument)
-            elif argument:
-                raise UserError(f"--config={path} is not allowed: {name} takes no argument")
-            else:
-                config = from_json(values)
-            if isinstance(config, ConfigDict):
-                check_keys(config)
-                with config.unlocked():
-                    self._complete(config, _given(sys.argv))
-                config.lock()
-        except (UserError, KeyboardInterrupt, SignalError):
-            raise
-        except BaseException as error:  # A config file is a program, which may raise anything.
-            raise UserError(f"--config={name} cannot be read: {_why(error, name)}") from error
+        config, self.notes = read(path, _given(sys.argv))  # absl shares the parsers of one name.
+        self.named = flatten(config) if isinstance(config, ConfigDict) else {}
         return config
 
-    def _complete(self, config: ConfigDict, given: Mapping[str, str]) -> None:
-        self.notes = []  # absl shares the parsers of one name.
+
+def read(path: str, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Returns the config of `FILE` or `FILE:ARGUMENT`, filled in and locked, and notes for the user, a line each.
+
+    Args:
+      path: of the file, perhaps with an argument.
+      given: the values that will replace the config's, by dotted path.
+
+    Raises:
+      UserError: the file cannot be read, raises an error, or must not be run.
+    """
+    name, *argument = path.split(":", 1)
+    file = pathlib.Path(name)
+    notes: list[str] = []
+    try:
+        source = file.read_bytes()
+        search(file.absolute().parent)
+        values = _written_by_gnexp(source)
+        if values is None:
+            _check_may_run(file)
+            config = _run(source, file, argument)
+        elif argument:
+            raise UserError(f"--config={path} is not allowed: {name} takes no argument")
+        else:
+            config = from_json(values)
+        if isinstance(config, ConfigDict):
+            notes = complete(config, given)
+            with config.unlocked():
+                make_absolute(config, file.parent)
+    except (UserError, KeyboardInterrupt, SignalError):
+        raise
+    except BaseException as error:  # A config file is a program, which may raise anything.
+        raise UserError(f"--config={name} cannot be read: {_why(error, name)}") from error
+    return config, notes
+
+
+def search(*folders: pathlib.Path) -> None:
+    """Lets the user's modules be found in folders and in the current one, unless others may leave modules there."""
+    names.search(folder for folder in (*folders, pathlib.Path.cwd()) if not places.anyone_may_add(folder))
+
+
+def complete(config: ConfigDict, given: Mapping[str, Any]) -> list[str]:
+    """Fills a config in and locks it; returns notes for the user, a line each.
+
+    Args:
+      config: the config; a key that it lacks gets its default, so that it can be changed.
+      given: the values that will replace the config's, by dotted path.
+
+    Raises:
+      UserError: a key is not a string, or a section holds itself.
+    """
+    check_keys(config)
+    notes = []
+    with config.unlocked():
         upgrade(config)
         for section in open_sections.SECTIONS:
             key = f"{section}.{open_sections.NAME}"
-            if dropped := open_sections.choose(config, section, given.get(key)):
-                self.notes.append(dropped)
+            if dropped := named.choose(config, section, given.get(key)):
+                notes.append(dropped)
         fill_in(config)
         for argument in filter(open_sections.of, given):
-            open_sections.make_room(config, argument)
-        self.named = flatten(config)
+            named.make_room(config, argument)
+    config.lock()
+    return notes
 
 
 def _given(argv: Sequence[str]) -> dict[str, str]:
@@ -138,12 +171,6 @@ def _run(source: bytes, file: pathlib.Path, argument: list[str]) -> Any:
     with _own_folder(file.absolute().parent):
         exec(compile(source, str(file), "exec", dont_inherit=True), module.__dict__)
         return module.get_config(*argument)
-
-
-def _own_folders(file: pathlib.Path) -> list[pathlib.Path]:
-    """Returns the folder of a config file and the current one, unless others may leave modules there."""
-    folders = file.absolute().parent, pathlib.Path.cwd()
-    return [folder for folder in folders if not places.anyone_may_add(folder)]
 
 
 @contextlib.contextmanager

@@ -1,7 +1,6 @@
 """How a command ends: every error as one line on stderr and an exit code."""
 
 import errno
-import importlib.metadata
 import shlex
 import signal
 import sys
@@ -10,6 +9,7 @@ from typing import NoReturn
 
 from absl import flags
 
+from gnexp import __version__
 from gnexp.errors import GnexpError, InterruptedTrainingError, one_line
 from gnexp.terminal import command_line, signals
 
@@ -28,7 +28,7 @@ def run(main: Callable[[], None]) -> None:
 
 def _run(main: Callable[[], None]) -> None:
     if "--version" in sys.argv[1:]:
-        print(f"gnexp {version()}")
+        print(f"gnexp {__version__}")
         return
     try:
         flags.DEFINE_bool("version", False, "Print the version, and do nothing else.")
@@ -53,14 +53,6 @@ def _run(main: Callable[[], None]) -> None:
 def _fail(message: str, code: int) -> NoReturn:
     print(f"gnexp: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
-
-
-def version() -> str:
-    """Returns the version of gnexp, or "(not installed)" for a copy that is only on the path."""
-    try:
-        return importlib.metadata.version("gnexp")
-    except importlib.metadata.PackageNotFoundError:
-        return "(not installed)"
 
 
 def _message(error: GnexpError | OSError) -> str:

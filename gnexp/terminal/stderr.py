@@ -1,10 +1,39 @@
 """Redirects the output of C++ code, and of whole processes, to a log."""
 
 import contextlib
+import io
 import os
 import pathlib
 import sys
 from collections.abc import Iterator
+from typing import TextIO
+
+
+class _Stderr(io.TextIOBase):
+    """What `sys.stderr` is meanwhile, and Python's own stderr again afterwards.
+
+    Whoever has kept it, such as a logger that was made within, can go on writing.
+    """
+
+    def __init__(self, terminal: TextIO, afterwards: TextIO):
+        super().__init__()
+        self._terminal, self._afterwards = terminal, afterwards
+
+    @property
+    def _stream(self) -> TextIO:
+        return self._afterwards if self._terminal.closed else self._terminal
+
+    def write(self, text: str) -> int:
+        return self._stream.write(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 @contextlib.contextmanager
@@ -16,14 +45,23 @@ def native_stderr(path: pathlib.Path) -> Iterator[None]:
     """
     with path.open("ab") as file:
         sys.stderr.flush()
-        terminal, python_stderr = os.dup(2), sys.stderr
-        with os.fdopen(terminal, "w", buffering=1, errors="backslashreplace") as sys.stderr:
+        python_stderr = sys.stderr
+        with os.fdopen(os.dup(2), "w", buffering=1, errors="backslashreplace") as terminal:
+            if _writes_to(2, python_stderr):  # A notebook's writes elsewhere.
+                sys.stderr = _Stderr(terminal, python_stderr)
             os.dup2(file.fileno(), 2)
             try:
                 yield
             finally:
-                os.dup2(terminal, 2)
+                os.dup2(terminal.fileno(), 2)
                 sys.stderr = python_stderr
+
+
+def _writes_to(descriptor: int, stream: TextIO) -> bool:
+    try:
+        return stream.fileno() == descriptor
+    except (AttributeError, OSError, ValueError):
+        return False
 
 
 @contextlib.contextmanager

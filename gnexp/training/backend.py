@@ -1,20 +1,26 @@
 """Everything specific to a Keras backend: many steps in one call, predictions, determinism, memory, devices."""
 
+import contextlib
 import gc
+import logging
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
 
 # Otherwise JAX reserves three quarters of a GPU's memory. It reads this when it first uses a device.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
 import numpy as np
+from keras.src.utils import module_utils
 
 from gnexp.config.schema import BACKENDS
+from gnexp.data.splits import Split
 from gnexp.errors import UserError
-from gnexp.tasks.task import Task
+from gnexp.tasks.task import Task, each_loss
 
-TrainSteps = Callable[[np.ndarray, int, int], tuple[np.ndarray, int]]
+TrainSteps = Callable[[np.ndarray, int, int], np.ndarray]
 _PREDICTION_BATCH = 500
 
 
@@ -32,8 +38,36 @@ def prepare(deterministic: bool) -> None:
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
+        tf.get_logger().addFilter(_no_advice_on_tracing)  # adds it only once
         if deterministic:
             tf.config.experimental.enable_op_determinism()
+
+
+def _no_advice_on_tracing(record: logging.LogRecord) -> bool:
+    """Leaves out what TensorFlow says about many trainings in a process: each traces functions of its own, once."""
+    return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keeps Keras on JAX from importing TensorFlow, which takes seconds, only to ask whether a value is one of its own.
+
+    If TensorFlow has been imported already, nothing changes.
+    """
+    lazy = module_utils.tensorflow
+    known = lazy._available
+    if "tensorflow" not in sys.modules:
+        lazy._available = False
+    try:
+        yield
+    finally:
+        lazy._available = known
+
+
+def seed(value: int) -> None:
+    """Seeds Python, NumPy, Keras and the backend."""
+    with without_tensorflow():
+        keras.utils.set_random_seed(value)
 
 
 def forget() -> None:
@@ -69,9 +103,7 @@ def devices() -> list[str]:
     ]
 
 
-def train_steps(
-    model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool
-) -> TrainSteps:
+def train_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     """Returns a function that trains a model for many steps inside one compiled graph.
 
     It holds the data on the device. Its steps are those of `model.fit` for the same batches, without Keras's overhead
@@ -80,93 +112,111 @@ def train_steps(
     Args:
       model: the model, compiled with an optimizer that is built.
       task: what the model learns.
-      images: array of shape (n, ...), of the model's input dtype.
-      labels: int32 array of shape (n,).
+      split: the examples.
       jit_compile: compile with XLA on TensorFlow; JAX always does.
 
     Returns:
       A function of (order, start, stop): trains on the images `order[i]` for each i from start up to stop, where
       order is an int32 array of shape (steps, batch size). It stops early, after the first step whose loss is NaN or
-      infinite. It returns the loss of each step that it ran, regularization included, as a float32 array, and how many
-      images of these steps the model had right.
+      infinite. It returns a float32 array with a row for each step that it ran: the loss, regularization included, the
+      sum of the examples' weights, and the weighted sum of each of the task's numbers.
     """
     make = _tensorflow_steps if keras.backend.backend() == "tensorflow" else _jax_steps
-    return make(model, task, images, labels, jit_compile)
+    return make(model, task, split, jit_compile)
 
 
-def _tensorflow_steps(
-    model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool
-) -> TrainSteps:
+def _mean_loss(task: Task, targets: Any, outputs: Any, weights: Any) -> Any:
+    """Returns the loss of a batch as Keras has it: the sum of the weighted losses over the number of examples."""
+    losses = each_loss(task.loss(targets, outputs), keras.ops.shape(targets)[0])
+    return keras.ops.mean(losses if weights is None else losses * weights)
+
+
+def _row(task: Task, loss: Any, targets: Any, outputs: Any, weights: Any) -> Any:
+    numbers = task.numbers(targets, outputs)
+    if weights is None:
+        weights = keras.ops.ones((keras.ops.shape(targets)[0],), "float32")
+    sums = [keras.ops.sum(weights), *(keras.ops.sum(numbers[name] * weights) for name in task.counted)]
+    return keras.ops.stack([keras.ops.cast(loss, "float32"), *sums])
+
+
+def _tensorflow_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     import tensorflow as tf
 
-    images, labels = tf.constant(images), tf.constant(labels)
+    columns = [
+        None if column is None else tf.constant(column) for column in (split.inputs, split.targets, split.weights)
+    ]
+    width = 2 + len(task.counted)
 
     @tf.function(autograph=False, jit_compile=jit_compile)
     def run(order, start, stop):
-        def step(index, _, losses, correct):
-            batch = tf.gather(labels, order[index])
+        def step(index, _, rows):
+            inputs, targets, weights = (
+                None if column is None else tf.gather(column, order[index]) for column in columns
+            )
             with tf.GradientTape() as tape:
-                logits = model(tf.gather(images, order[index]), training=True)
-                loss = sum(model.losses, task.loss(batch, logits))
+                outputs = model(inputs, training=True)
+                loss = sum(model.losses, _mean_loss(task, targets, outputs, weights))
                 scaled = model.optimizer.scale_loss(loss)
             model.optimizer.apply(tape.gradient(scaled, model.trainable_weights))
-            return index + 1, loss, losses.write(index - start, loss), correct + task.correct(batch, logits)
+            row = _row(task, loss, targets, outputs, weights)
+            return index + 1, loss, rows.write(index - start, row)
 
         def going_well(index, loss, *_):
             return (index < stop) & tf.math.is_finite(loss)
 
         # XLA needs a size that is known beforehand. Without XLA, a call pays only for the steps that it runs.
-        losses = tf.TensorArray(tf.float32, order.shape[0] if jit_compile else stop - start, element_shape=())
-        index, _, losses, correct = tf.while_loop(going_well, step, (start, 0.0, losses, 0), parallel_iterations=1)
-        return index - start, losses.stack(), correct
+        rows = tf.TensorArray(tf.float32, order.shape[0] if jit_compile else stop - start, element_shape=(width,))
+        index, _, rows = tf.while_loop(going_well, step, (start, 0.0, rows), parallel_iterations=1)
+        return index - start, rows.stack()
 
     def train(order, start, stop):
-        count, losses, correct = run(tf.constant(order), tf.constant(start), tf.constant(stop))
-        return losses.numpy()[: int(count)], int(correct)
+        count, rows = run(tf.constant(order), tf.constant(start), tf.constant(stop))
+        return rows.numpy()[: int(count)]
 
     return train
 
 
-def _jax_steps(model: keras.Model, task: Task, images: np.ndarray, labels: np.ndarray, jit_compile: bool) -> TrainSteps:
+def _jax_steps(model: keras.Model, task: Task, split: Split, jit_compile: bool) -> TrainSteps:
     del jit_compile
     import jax
 
-    images, labels = jax.numpy.asarray(images), jax.numpy.asarray(labels)
+    columns = [
+        None if column is None else jax.numpy.asarray(column) for column in (split.inputs, split.targets, split.weights)
+    ]
+    width = 2 + len(task.counted)
     optimizer = model.optimizer
     variables = model.trainable_variables, model.non_trainable_variables, optimizer.variables
 
-    def forward(trainable, others, optimizing, images, labels):
-        logits, others, penalties = model.stateless_call(trainable, others, images, training=True, return_losses=True)
-        loss = sum(penalties, task.loss(labels, logits))
+    def forward(trainable, others, optimizing, inputs, targets, weights):
+        outputs, others, penalties = model.stateless_call(trainable, others, inputs, training=True, return_losses=True)
+        loss = sum(penalties, _mean_loss(task, targets, outputs, weights))
         with keras.StatelessScope(zip(optimizer.variables, optimizing, strict=True)):
-            return optimizer.scale_loss(loss), (loss, task.correct(labels, logits), others)
+            return optimizer.scale_loss(loss), (loss, _row(task, loss, targets, outputs, weights), others)
 
     @jax.jit
-    def run(state, images, labels, order, start, stop):
+    def run(state, columns, order, start, stop):
         def step(carry):
-            index, _, losses, correct, (trainable, others, optimizing) = carry
-            batch = images[order[index]], labels[order[index]]
-            gradients, (loss, more, others) = jax.grad(forward, has_aux=True)(trainable, others, optimizing, *batch)
+            index, _, rows, (trainable, others, optimizing) = carry
+            batch = [None if column is None else column[order[index]] for column in columns]
+            gradients, (loss, row, others) = jax.grad(forward, has_aux=True)(trainable, others, optimizing, *batch)
             trainable, optimizing = optimizer.stateless_apply(optimizing, gradients, trainable)
-            return index + 1, loss, losses.at[index - start].set(loss), correct + more, (trainable, others, optimizing)
+            return index + 1, loss, rows.at[index - start].set(row), (trainable, others, optimizing)
 
         def going_well(carry):
             return (carry[0] < stop) & jax.numpy.isfinite(carry[1])
 
         zero = jax.numpy.float32(0)
-        losses = jax.numpy.zeros(len(order), jax.numpy.float32)
-        index, _, losses, correct, state = jax.lax.while_loop(
-            going_well, step, (start, zero, losses, np.int32(0), state)
-        )
-        return index - start, losses, correct, state
+        rows = jax.numpy.zeros((len(order), width), jax.numpy.float32)
+        index, _, rows, state = jax.lax.while_loop(going_well, step, (start, zero, rows, state))
+        return index - start, rows, state
 
     def train(order, start, stop):
         state = tuple([variable.value for variable in group] for group in variables)
-        count, losses, correct, state = run(state, images, labels, order, np.int32(start), np.int32(stop))
+        count, rows, state = run(state, columns, order, np.int32(start), np.int32(stop))
         for group, values in zip(variables, state, strict=True):
             for variable, value in zip(group, values, strict=True):
                 variable.assign(value)
-        return np.asarray(losses)[: int(count)], int(correct)
+        return np.asarray(rows)[: int(count)]
 
     return train
 

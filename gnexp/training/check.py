@@ -4,22 +4,25 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 from ml_collections import ConfigDict
 
 from gnexp.config import groups
 from gnexp.config.paths import SPACE, flatten
-from gnexp.data.splits import Splits
+from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions.load import cause
 from gnexp.models.build import build, with_norm
-from gnexp.norms import table
+from gnexp.norms import table, weight_standardization
 from gnexp.norms.by_name import Norm
 from gnexp.space.domain import Entry
 from gnexp.space.space import Space, combine
-from gnexp.tasks.classification import Classification
+from gnexp.tasks.create import create
+from gnexp.tasks.task import Task, each_loss
 from gnexp.training import backend, memory
+from gnexp.training.evaluation import evaluate
 
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
@@ -45,10 +48,10 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
       MemoryTooSmallError: a training would not fit into memory.
     """
     backend.prepare(config.deterministic)
-    shape, task = splits.train[0].shape[1:], Classification(splits.labels)
+    task = create(config, splits)
     first = None
     try:
-        for trial, channels in _networks(config, space, shape, task.outputs):
+        for trial, channels in _networks(config, space, splits, task):
             first = first or trial
             _check_groups(trial, channels)
     except UserError as error:
@@ -56,18 +59,34 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
             raise
         raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
     for each in memory.largest(config):
-        memory.check(each, task.outputs)
+        memory.check(each, splits, task.outputs)
     _forget_names()
     with memory.in_one_line():
-        model = build(first.model, shape, task.outputs, first.precision)
-    images, labels = (part[:_IMAGES] for part in splits.train)
+        model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
+    few = splits.train.part(slice(_IMAGES))
     try:
-        task.loss(labels, model(images, training=True))
+        outputs = model(few.inputs, training=True)
     except Exception as error:  # whatever the user's layers or Keras may raise
         raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
     finally:
         _forget_names()
+    _check_task(config, task, few, outputs)
     return model
+
+
+def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> None:
+    """Computes loss and figures of a few examples; raises FunctionError where they are not as they must be."""
+    what = f"config.task.loss={config.task.loss!r}" if config.task.loss else f"config.task.name={config.task.name!r}"
+    try:
+        shape = tuple(each_loss(task.loss(few.targets, outputs), len(few)).shape)
+        if shape != (len(few),):
+            raise ValueError(f"the loss has the shape {shape}, not ({len(few)},), one for each example")
+        numbers = task.numbers(few.targets, outputs)
+        if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
+            raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
+    except Exception as error:  # whatever the user's code or Keras may raise
+        raise FunctionError(f"{what} cannot take a batch: {cause(error)}") from error
+    evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), few, config.task.figures)
 
 
 def _forget_names() -> None:
@@ -85,11 +104,11 @@ class _Channels:
 
 
 def _networks(
-    config: ConfigDict, space: Space | None, shape: tuple[int, ...], outputs: int
+    config: ConfigDict, space: Space | None, splits: Splits, task: Task
 ) -> Iterator[tuple[ConfigDict, list[_Channels]]]:
     """Yields the config of each network that may be trained, with its norms."""
     if space is None:
-        yield config, _channels(config, shape, outputs)
+        yield config, _channels(config, splits, task)
         return
     built: dict[str, list[_Channels]] = {}
     parents = {entry.when[0] for entry in space.entries if entry.when and entry.path.startswith("model.")}
@@ -100,15 +119,16 @@ def _networks(
         if args not in built:
             if len(built) == _MOST_NETWORKS:
                 continue
-            built[args] = _channels(trial, shape, outputs)
+            built[args] = _channels(trial, splits, task)
         yield trial, built[args]
 
 
-def _channels(config: ConfigDict, shape: tuple[int, ...], outputs: int) -> list[_Channels]:
+def _channels(config: ConfigDict, splits: Splits, task: Task) -> list[_Channels]:
     """Builds a network without its weights, with a norm that fits any channels, and returns its norms."""
     probe = None if config.model.norm == "keep" else Norm("layer")
     with keras.StatelessScope(initialize_variables=False):
-        model = with_norm(config.model, shape, outputs, config.precision, probe)
+        shape, dtype = splits.input_shape, splits.input_dtype
+        model = with_norm(config.model, shape, task.outputs, config.precision, probe, dtype)
         found = table.rows(model)
     return [
         _Channels(row.path, row.channels, row.values_per_group and row.values_per_group // row.channels)
@@ -159,4 +179,5 @@ def _named(norms: list[_Channels]) -> str:
 def in_words(model: keras.Model, config: ConfigDict) -> str:
     """Returns a network in one line: its name, its parameters and, for a sweep, the norms of one of its trials."""
     norms = f"; in one trial {table.summary(table.rows(model))}" if "sweep" in config else ""
-    return f"{config.model.name}, {model.count_params():,} parameters{norms}"
+    standardized = f"; {weight_standardization.in_words(model)}" if config.model.weight_standardization else ""
+    return f"{config.model.name}, {model.count_params():,} parameters{norms}{standardized}"

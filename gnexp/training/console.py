@@ -3,12 +3,15 @@
 import pathlib
 import shlex
 import sys
+from collections.abc import Mapping
 from typing import Protocol
 
 from tqdm import tqdm
 
-from gnexp.training.epoch import Epoch
 from gnexp.workdir.result import Result
+
+# Of an epoch's figures, what its line shows in another way.
+_APART = ("epoch", "learning_rate", "seconds")
 
 
 class Console(Protocol):
@@ -26,7 +29,7 @@ class Console(Protocol):
     def damaged(self, text: str) -> None:
         """Reports that a file of the workdir is damaged, and what comes of it."""
 
-    def epoch(self, figures: Epoch, best: bool) -> None:
+    def epoch(self, figures: dict[str, float], best: bool) -> None:
         """Reports the figures of an epoch, and whether it is the best so far."""
 
     def clear(self) -> None:
@@ -74,18 +77,21 @@ class TerminalConsole:
         """Prints that a file of the workdir is damaged."""
         print(text, flush=True)
 
-    def epoch(self, figures: Epoch, best: bool) -> None:
+    def epoch(self, figures: dict[str, float], best: bool) -> None:
         """Prints the line of an epoch, marked if it is the best so far."""
         self.clear()
         width = len(str(self._epochs))
+        shown = [f"{name} {figures[name]:.4f}" for name in figures if name not in _APART]
         print(
-            f"epoch {figures.epoch:{width}}/{self._epochs}"
-            f"   loss {figures.loss:.4f}   accuracy {figures.accuracy:.4f}"
-            f"   val_loss {figures.val_loss:.4f}   val_accuracy {figures.val_accuracy:.4f}"
-            f"   learning rate {figures.learning_rate:.2g}   {figures.seconds:.1f} s"
+            f"epoch {figures['epoch']:{width}}/{self._epochs}   {'   '.join(shown)}"
+            f"   learning rate {figures['learning_rate']:.2g}   {figures['seconds']:.1f} s"
             f"{f'   best {self._objective}' if best else ''}",
             flush=True,
         )
+
+
+def _shown(figures: Mapping[str, float]) -> str:
+    return "   ".join(f"{name} {value:.4f}" for name, value in figures.items())
 
 
 def fell_back(asked: str, used: str, why: str = "") -> None:
@@ -98,12 +104,14 @@ def summary(result: Result, directory: pathlib.Path) -> None:
     best, last = result.history[result.best_epoch - 1], result.history[-1]
     print()
     for name, figures in (("best", best), ("final", last)):
+        # The loss comes last: the others are what one asks for.
+        names = sorted((name for name in figures if name.startswith("val_")), key=lambda each: each == "val_loss")
         print(
-            f"{name + ':':<7} val_accuracy {figures['val_accuracy']:.4f}   val_loss {figures['val_loss']:.4f}"
-            f"   (epoch {figures['epoch']} of {len(result.history)})"
+            f"{name + ':':<7} {_shown({each: figures[each] for each in names})}   (epoch {figures['epoch']} of "
+            f"{len(result.history)}{', the last by config.patience' if result.patience else ''})"
         )
     print(
-        f"test:   accuracy {result.test_accuracy:.4f}   loss {result.test_loss:.4f}   (the weights of the best epoch, "
+        f"test:   {_shown(result.test)}   (the weights of the best epoch, "
         + (
             "which was chosen on the test set: config.data.validation)"
             if result.validation == "test"

@@ -7,20 +7,20 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import msgspec
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnexp.config.objective import OBJECTIVES
-from gnexp.data.splits import SHAPE, Splits
+from gnexp.config import objective
+from gnexp.config.paths import flatten
+from gnexp.data.splits import Split, Splits
 from gnexp.errors import DivergedError
 from gnexp.models.build import build
 from gnexp.norms import native
-from gnexp.tasks.classification import Classification
+from gnexp.tasks.create import create
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
-from gnexp.training.epoch import Epoch
-from gnexp.training.state import PLATEAU, PlateauState, check_arrays
+from gnexp.training.evaluation import evaluate
+from gnexp.training.state import PLATEAU, Progress, check_arrays, checked
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
@@ -37,19 +37,6 @@ def kernel(config: ConfigDict) -> Callable[..., Any] | None:
     return native.load() if wanted else None
 
 
-@dataclasses.dataclass
-class _Progress:
-    """Where a training stands, apart from its variables; plain values that JSON gives back unchanged."""
-
-    step: int = 0  # steps done in the current epoch
-    loss: float = 0.0  # sum over its images; added step by step, so that it does not depend on the steps in a call
-    correct: int = 0  # how many of its images were right
-    epoch_seconds: float = 0.0  # time spent on the current epoch
-    history: list[Epoch] = dataclasses.field(default_factory=list)
-    best_value: float | None = None
-    best_epoch: int = 0
-
-
 class Training:
     """The training of one config, from its first step to its last.
 
@@ -59,6 +46,7 @@ class Training:
 
     Attributes:
       task: what the network learns.
+      objective: what chooses the best epoch.
       model: the compiled keras.Model, with the weights of the last step.
       validation: the `Evaluation` of the last epoch (None after `restore`, until an epoch has ended).
     """
@@ -66,15 +54,15 @@ class Training:
     def __init__(self, config: ConfigDict, splits: Splits):
         self.config = config
         self.splits = splits
-        self.task = Classification(splits.labels)
         backend.prepare(config.deterministic)
-        keras.utils.set_random_seed(config.seed)
-        self.model = build(config.model, SHAPE, self.task.outputs, config.precision)
+        backend.seed(config.seed)
+        self.task = create(config, splits)
+        self.objective = objective.of(flatten(config))
+        self.model = self._built()
         if kernel(config):
             native.use(self.model)
-        images, labels = splits.train
         batch = config.data.batch_size
-        self.steps_per_epoch = math.ceil(len(labels) / batch)
+        self.steps_per_epoch = math.ceil(len(splits.train) / batch)
         optimizer = optimizers.build(
             config.optimizer,
             config.schedule,
@@ -87,18 +75,24 @@ class Training:
             optimizers.spare_norms(optimizer, self.model.trainable_variables)
         optimizer.build(self.model.trainable_variables)
         self.model.compile(optimizer)  # only to attach the optimizer to the model
-        self._train = backend.train_steps(self.model, self.task, images, labels, config.jit_compile)
+        weighted = dataclasses.replace(splits.train, weights=self.task.weights(splits.train))
+        self._train = backend.train_steps(self.model, self.task, weighted, config.jit_compile)
         self._predict = backend.predict(self.model, config.jit_compile)
-        self._plateau = optimizers.plateau(config.schedule)
+        watched = objective.of_figure(config.schedule.watch, config.direction)
+        self._plateau = optimizers.plateau(config.schedule, watched)
         self._plateau.set_model(self.model)
         self._plateau.on_train_begin()
         self._best_weights: list[np.ndarray] = []
-        self._progress = _Progress()
+        self._progress = Progress()
         self.validation: Evaluation | None = None
 
+    def _built(self) -> keras.Model:
+        config, splits = self.config, self.splits
+        return build(config.model, splits.input_shape, self.task.outputs, config.precision, splits.input_dtype)
+
     @property
-    def history(self) -> list[Epoch]:
-        """The figures of each finished epoch."""
+    def history(self) -> list[dict[str, float]]:
+        """The figures of each finished epoch (`gnexp.workdir.result.EPOCH`)."""
         return self._progress.history
 
     @property
@@ -111,10 +105,14 @@ class Training:
         """The number of the epoch that reached `best_value`, 0 before the first epoch has ended."""
         return self._progress.best_epoch
 
-    def best(self, epochs: int) -> Epoch:
+    def best(self, epochs: int) -> dict[str, float]:
         """Returns the best of the first `epochs` finished epochs, by the objective."""
-        objective = OBJECTIVES[self.config.objective]
-        return objective.best(self.history[:epochs], key=lambda epoch: getattr(epoch, objective.name))
+        return self.objective.best(self.history[:epochs], key=lambda epoch: epoch[self.objective.name])
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the last `config.patience` epochs brought no better objective, which ends the training."""
+        return 0 < self.config.patience <= len(self.history) - self.best_epoch
 
     @property
     def step(self) -> int:
@@ -126,7 +124,7 @@ class Training:
         on_steps: Callable[[int, int, int], None] = lambda epoch, done, total: None,
         stop: Callable[[], bool] = lambda: False,
         until: int | None = None,
-    ) -> Iterator[Epoch]:
+    ) -> Iterator[dict[str, float]]:
         """Trains, and yields each epoch's figures when it has ended.
 
         Args:
@@ -138,33 +136,35 @@ class Training:
           DivergedError: the loss is NaN or infinite.
           StoppedError: `stop` returned True; `state` returns what is needed to resume with the next step.
         """
-        while len(self._progress.history) < (until or self.config.epochs):
+        while len(self.history) < (until or self.config.epochs) and not self.out_of_patience:
             yield self._epoch(on_steps, stop)
 
-    def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> Epoch:
+    def _epoch(self, on_steps: Callable[[int, int, int], None], stop: Callable[[], bool]) -> dict[str, float]:
         began = time.perf_counter() - self._progress.epoch_seconds
-        number, images = len(self._progress.history) + 1, len(self.splits.train[1])
+        number, progress = len(self.history) + 1, self._progress
         for order, offset in self._batches(number):
             self._run(order, offset, number, began, on_steps, stop)
-        self.validation = self.evaluate(*self.splits.validation)
+        self.validation = self.evaluate(self.splits.validation)
         if not math.isfinite(self.validation.loss):
             raise DivergedError(f"the validation loss is {self.validation.loss} after epoch {number}")
-        epoch = Epoch(
-            epoch=number,
-            loss=self._progress.loss / images,
-            accuracy=self._progress.correct / images,
-            val_loss=self.validation.loss,
-            val_accuracy=self.validation.accuracy,
-            learning_rate=optimizers.learning_rate(self.model.optimizer),
-            seconds=round(time.perf_counter() - began, 3),
-        )
+        weight, *sums = progress.sums
+        means = {name: total / weight for name, total in zip(self.task.counted, sums, strict=True)}
+        validation = {"loss": self.validation.loss, **self.validation.figures}
+        epoch = {
+            "epoch": number,
+            "loss": progress.loss / len(self.splits.train),
+            **self.task.values(means),
+            **{f"val_{name}": value for name, value in validation.items()},
+            "learning_rate": optimizers.learning_rate(self.model.optimizer),
+            "seconds": round(time.perf_counter() - began, 3),
+        }
         self._finish(epoch)
         return epoch
 
     def epoch_seconds(self) -> float:
         """Returns about how long an epoch takes, from about a second of it; the model is trained meanwhile."""
         order, _ = next(self._batches(1))
-        images = self.splits.validation[0][: self.config.data.batch_size]
+        images = self.splits.validation.inputs[: self.config.data.batch_size]
         self._train(order, 0, 1)  # compiles
         self._predict(images)
         steps, began = 0, time.perf_counter()
@@ -173,7 +173,7 @@ class Training:
             steps += 1
         trained = time.perf_counter()
         self._predict(images)
-        validation = (time.perf_counter() - trained) * len(self.splits.validation[1]) / len(images)
+        validation = (time.perf_counter() - trained) * len(self.splits.validation) / len(images)
         return (trained - began) / steps * self.steps_per_epoch + validation
 
     def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
@@ -182,7 +182,7 @@ class Training:
         Only the last step may be smaller; it comes in an array of its own. The order depends only on the seed and the
         epoch.
         """
-        count, batch = len(self.splits.train[1]), self.config.data.batch_size
+        count, batch = len(self.splits.train), self.config.data.batch_size
         order = np.random.default_rng((self.config.seed, epoch)).permutation(count).astype(np.int32)
         whole = count // batch
         if whole:
@@ -199,38 +199,33 @@ class Training:
                 raise StoppedError
             target = min(progress.step + many, end)
             called = time.perf_counter()
-            losses, correct = self._train(order, progress.step - offset, target - offset)
+            rows = self._train(order, progress.step - offset, target - offset)
             took = time.perf_counter() - called
-            progress.step += len(losses)
-            progress.correct += correct
-            for loss in losses.tolist():
+            progress.step += len(rows)
+            for loss, *sums in rows.tolist():
                 progress.loss += loss * order.shape[1]
+                progress.sums = [a + b for a, b in zip(progress.sums or [0.0] * len(sums), sums, strict=True)]
             on_steps(number, progress.step, self.steps_per_epoch)
-            if not math.isfinite(losses[-1]):
-                raise DivergedError(f"the loss is {losses[-1]} at step {progress.step} of epoch {number}")
+            if not math.isfinite(rows[-1, 0]):
+                raise DivergedError(f"the loss is {rows[-1, 0]} at step {progress.step} of epoch {number}")
             # The first call compiles, so its time says nothing: grow at most eightfold at a time.
             many = max(1, min(8 * many, int(many * _SECONDS_PER_CALL / took)))
 
-    def _finish(self, epoch: Epoch) -> None:
+    def _finish(self, epoch: dict[str, float]) -> None:
         progress = self._progress
         progress.history.append(epoch)
-        progress.step, progress.loss, progress.correct, progress.epoch_seconds = 0, 0.0, 0, 0.0
-        objective = OBJECTIVES[self.config.objective]
-        value = getattr(epoch, objective.name)
-        if progress.best_value is None or objective.is_better(value, progress.best_value):
-            progress.best_value, progress.best_epoch = value, epoch.epoch
+        progress.step, progress.loss, progress.sums, progress.epoch_seconds = 0, 0.0, [], 0.0
+        value = epoch[self.objective.name]
+        if progress.best_value is None or self.objective.is_better(value, progress.best_value):
+            progress.best_value, progress.best_epoch = value, epoch["epoch"]
             self._best_weights = self.model.get_weights()
         if self.config.schedule.name == "plateau":
-            self._plateau.on_epoch_end(epoch.epoch - 1, {"val_loss": epoch.val_loss})
+            watched = self.config.schedule.watch
+            self._plateau.on_epoch_end(epoch["epoch"] - 1, {watched: epoch[watched]})
 
-    def evaluate(self, images: np.ndarray, labels: np.ndarray) -> Evaluation:
-        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras.
-
-        Args:
-          images: uint8 array of shape (n, 28, 28, 1).
-          labels: integer array of shape (n,).
-        """
-        found = self.task.evaluate(labels, self._predict(images))
+    def evaluate(self, split: Split) -> Evaluation:
+        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras."""
+        found = evaluate(self.task, self._predict, split, self.config.task.figures)
         penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
         return dataclasses.replace(found, loss=found.loss + penalty)
 
@@ -240,7 +235,7 @@ class Training:
 
     def best_model(self) -> keras.Model:
         """Returns the network with the weights of the best epoch, and without the last epoch's optimizer."""
-        model = build(self.config.model, SHAPE, self.task.outputs, self.config.precision)
+        model = self._built()
         model.set_weights(self._best_weights)
         return model
 
@@ -267,7 +262,11 @@ class Training:
         Raises:
           ValueError: it is not of a training of this config; nothing is changed.
         """
-        found, plateau = self._checked(arrays, progress)
+        found, plateau = checked(progress, self.steps_per_epoch, self.config.epochs, 1 + len(self.task.counted))
+        kept = {**self._variables(), "best": self.model.weights if found.history else []}
+        check_arrays(
+            arrays, {f"{kind}.{index}": each for kind, group in kept.items() for index, each in enumerate(group)}
+        )
         for kind, variables in self._variables().items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}.{index}"])
@@ -276,23 +275,3 @@ class Training:
         for name in PLATEAU:
             setattr(self._plateau, name, plateau[name])
         self._progress = found
-
-    def _checked(self, arrays: dict[str, np.ndarray], progress: dict[str, Any]) -> tuple[_Progress, PlateauState]:
-        if missing := ({field.name for field in dataclasses.fields(_Progress)} | {"plateau"}) - progress.keys():
-            raise ValueError(f"{min(missing)} is missing")
-        found, plateau = msgspec.convert(progress, _Progress), msgspec.convert(progress["plateau"], PlateauState)
-        done = len(found.history)
-        if (
-            [epoch.epoch for epoch in found.history] != list(range(1, done + 1))
-            or not 0 <= found.step <= self.steps_per_epoch
-            or not min(1, done) <= found.best_epoch <= done <= self.config.epochs
-            or (found.best_value is None) != (done == 0)
-        ):
-            raise ValueError("its epochs or steps are not those of this training")
-        expected = {
-            f"{kind}.{index}": variable
-            for kind, variables in {**self._variables(), "best": self.model.weights if done else []}.items()
-            for index, variable in enumerate(variables)
-        }
-        check_arrays(arrays, expected)
-        return found, plateau

@@ -8,26 +8,26 @@ import contextlib
 import functools
 import itertools
 import json
-import math
-import os
-import pathlib
 import re
-import resource
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
 from gnexp.config.stored import to_json
-from gnexp.data.splits import SHAPE
+from gnexp.data.splits import SHAPE, Splits
 from gnexp.errors import GnexpError, first_line
 from gnexp.space.domain import Entry, is_numeric
 from gnexp.space.parse import parse_space
 from gnexp.space.space import combine
+from gnexp.terminal.machine import memory as limit
+from gnexp.terminal.machine import size
+
+if TYPE_CHECKING:
+    from gnexp.models.outputs import Outputs  # The package imports Keras.
 
 _MOST_CHECKED = 100
-_UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
-_CGROUPS, _OWN_CGROUPS = pathlib.Path("/sys/fs/cgroup"), pathlib.Path("/proc/self/cgroup")
+_SMALL = ("fashion_mnist", "digits", "mnist")  # datasets whose images have SHAPE
 _MATTERING = ("model.", "optimizer.name", "data.batch_size", "precision")
 _EXHAUSTED = re.compile("OOM when allocating|RESOURCE_EXHAUSTED|Unable to allocate")
 
@@ -40,38 +40,6 @@ class MemoryTooSmallError(GnexpError):
 
 class OutOfMemoryError(GnexpError):
     """Memory ran out during a training."""
-
-
-def limit() -> int:
-    """Returns how many bytes of memory this process can have at most: by the machine, its cgroup and its ulimit."""
-    limits = [_machine(), *_of_cgroups()]
-    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return min([*limits, soft] if soft != resource.RLIM_INFINITY else limits)
-
-
-def _machine() -> int:
-    with contextlib.suppress(OSError, ValueError, KeyError):  # There is no /proc on macOS.
-        rows = (line.split() for line in pathlib.Path("/proc/meminfo").read_text().splitlines())
-        kilobytes = {row[0]: int(row[1]) for row in rows}
-        return 1024 * (kilobytes["MemTotal:"] + kilobytes["SwapTotal:"])
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _of_cgroups() -> Iterator[int]:
-    """Yields the limits of this process's cgroup and of those above it, version 2 or 1; "max" is none."""
-    try:
-        lines = _OWN_CGROUPS.read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers in ("", "memory"):
-            name = "memory.limit_in_bytes" if controllers else "memory.max"
-            folder = _CGROUPS / controllers / path.lstrip("/")
-            # In a container the path may be that of the host, so that only the root is there.
-            for file in (above / name for above in (folder, *folder.parents) if above.is_relative_to(_CGROUPS)):
-                with contextlib.suppress(OSError, ValueError):
-                    yield int(file.read_text())
 
 
 def largest(config: ConfigDict) -> Iterator[ConfigDict]:
@@ -98,12 +66,12 @@ def largest(config: ConfigDict) -> Iterator[ConfigDict]:
 
 
 def check_at_once(config: ConfigDict) -> None:
-    """Checks the weights of the network `cnn` of a training's config, without Keras; `check` checks every network.
+    """Checks the weights of the network `cnn` for small grey images, without Keras; `check` checks every network.
 
     Raises:
       MemoryTooSmallError: naming the keys, their values and the figures.
     """
-    if config.model.name != "cnn":
+    if config.model.name != "cnn" or config.data.name not in _SMALL:
         return
     filters, units = tuple(config.model.args.filters), config.model.args.units
     channels = [SHAPE[-1], *filters]
@@ -115,21 +83,23 @@ def check_at_once(config: ConfigDict) -> None:
     )
 
 
-def check(config: ConfigDict, outputs: int = 1) -> None:
+def check(config: ConfigDict, splits: Splits, outputs: "Outputs") -> None:
     """Checks what a training takes at least: weights, gradients, the optimizer's slots and activations.
 
     A GPU has its own memory. With one, only the weights are checked, which are kept outside of it as well.
 
     Args:
       config: the config of the training.
-      outputs: the number of the network's outputs.
+      splits: its dataset.
+      outputs: what its task asks of the network.
 
     Raises:
       MemoryTooSmallError: naming the keys, their values and the figures.
     """
     from gnexp.training import backend
 
-    cost = _cost(json.dumps(to_json(config.model)), config.precision, outputs)
+    model = json.dumps(to_json(config.model))
+    cost = _cost(model, config.precision, splits.input_shape, splits.input_dtype, outputs)
     batch, optimizer = config.data.batch_size, config.optimizer.name
     gpu = "gpu" in " ".join(backend.devices()).lower()
     needed = 2 * cost.weights if gpu else cost.training(batch, _slots(json.dumps(to_json(config.optimizer))))
@@ -139,10 +109,10 @@ def check(config: ConfigDict, outputs: int = 1) -> None:
 
 
 @functools.lru_cache
-def _cost(model: str, precision: str, outputs: int) -> Any:
+def _cost(model: str, precision: str, shape: tuple[int, ...], dtype: str, outputs: "Outputs") -> Any:
     from gnexp.models import build, cost
 
-    return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), SHAPE, outputs, precision))
+    return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), shape, outputs, precision, dtype))
 
 
 @functools.lru_cache
@@ -161,12 +131,6 @@ def _compare(needed: int, parameters: int, what: str) -> None:
             f"{what} is not allowed: training the network's {parameters:,} parameters takes at least {size(needed)} "
             f"of memory, and this process can have {size(most)}"
         )
-
-
-def size(count: float) -> str:
-    """Returns a number of bytes in words."""
-    power = min(int(math.log(max(count, 1), 1024)), len(_UNITS) - 1)
-    return f"{count / 1024**power:.3g} {_UNITS[power]}"
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import keras
 from ml_collections import ConfigDict
 
+from gnexp.config.objective import Objective
 from gnexp.training import fused_optimizers
 
 
@@ -77,14 +78,14 @@ def spare_norms(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras
     getattr(optimizer, "inner_optimizer", optimizer).exclude_from_weight_decay(var_list=spared)
 
 
-def plateau(schedule: ConfigDict) -> keras.callbacks.ReduceLROnPlateau:
-    """Returns Keras's own plateau rule; call its `on_epoch_end` after each epoch."""
+def plateau(schedule: ConfigDict, watched: Objective) -> keras.callbacks.ReduceLROnPlateau:
+    """Returns Keras's own plateau rule, which watches a figure; call its `on_epoch_end` after each epoch."""
     return keras.callbacks.ReduceLROnPlateau(
-        monitor="val_loss",
+        monitor=watched.name,
         factor=schedule.factor,
         patience=schedule.patience,
         min_lr=schedule.min_learning_rate,
-        mode="min",
+        mode=watched.direction,
     )
 
 

@@ -13,6 +13,7 @@ from gnexp.errors import DamagedError, InterruptedTrainingError
 from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
 from gnexp.norms import table
+from gnexp.tasks.create import create
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, dashboard, memory
 from gnexp.training.console import Console, TerminalConsole
@@ -74,7 +75,7 @@ def train(
       OSError: for example, the disk is full; the last checkpoint is intact.
       After every other error, the dashboard shows FAILURE and `result.json` holds the message.
     """
-    memory.check(config, len(splits.labels))
+    memory.check(config, splits, create(config, splits).outputs)
     (directory / files.RESULT).unlink(missing_ok=True)
     console = console or TerminalConsole(config.epochs, config.objective)
     _append_provenance(directory, config, execution, console)
@@ -101,7 +102,7 @@ def train(
     finally:
         console.clear()
     # The training is over. If the process dies from here on, the next one makes the rest again from the checkpoint.
-    with files.atomic(directory / files.MODEL) as temporary:
+    with files.atomic(directory / files.MODEL) as temporary, backend.without_tensorflow():
         training.best_model().save(temporary)
     result.write(directory, done)
     return done
@@ -217,7 +218,7 @@ def _train(
             if execution is None:
                 dashboard.details(events, training, epoch)
             _save(directory, training, events)
-            console.epoch(epoch, best=training.best_epoch == epoch.epoch)
+            console.epoch(epoch, best=training.best_epoch == epoch["epoch"])
     except StoppedError:
         _save(directory, training, events)
         epochs = len(training.history)
@@ -226,7 +227,7 @@ def _train(
         raise InterruptedTrainingError(received[0], where, directory) from None
     last = training.state()
     training.take_best_weights()
-    test = training.evaluate(*training.splits.test)
+    test = training.evaluate(training.splits.test)
     dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
     done = _result(training, test)
     # Saves the last epoch, not the best: another trial may continue from it.
@@ -241,7 +242,7 @@ def _save(directory: pathlib.Path, training: Training, events: EventFiles) -> No
 
 
 def _result(training: Training, test: Evaluation) -> Result:
-    history = [dataclasses.asdict(epoch) for epoch in training.history]
+    history = training.history
     return Result(
         status=result.SUCCESS,
         dataset=training.config.data.name,
@@ -249,8 +250,8 @@ def _result(training: Training, test: Evaluation) -> Result:
         objective=training.config.objective,
         best_value=training.best_value,
         best_epoch=training.best_epoch,
-        test_accuracy=test.accuracy,
-        test_loss=test.loss,
+        test={**test.figures, "loss": test.loss},
         seconds=round(sum(epoch["seconds"] for epoch in history), 3),
         history=history,
+        patience=training.out_of_patience,
     )

@@ -3,6 +3,7 @@
 import contextlib
 import pathlib
 import signal
+import threading
 import time
 from collections.abc import Iterator
 
@@ -18,13 +19,17 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
     """Yields a list to which the first SIGINT or SIGTERM is added; a later one does not wait for the step to end.
 
     A signal counts as later after a second, because a process may be signalled twice: by itself, and with its process
-    group. A block inside another yields the outer block's list, so that no signal is lost when the inner one ends.
+    group. A block inside another yields the outer block's list, so that no signal is lost when the inner one ends. Only
+    the main thread can take signals: in another one the list stays empty.
 
     Raises:
       InterruptedTrainingError: a later signal came.
     """
     if _received:
         yield _received[-1]
+        return
+    if not in_main_thread():
+        yield []
         return
     received = signals.received()  # One that was raised where nothing could take it, in a destructor, still counts.
     first = 0.0
@@ -45,6 +50,11 @@ def stop_signals(directory: pathlib.Path) -> Iterator[list[int]]:
         _received.clear()
         for signum, handler in former.items():
             signal.signal(signum, handler)
+
+
+def in_main_thread() -> bool:
+    """Tells whether this thread may set signal handlers."""
+    return threading.current_thread() is threading.main_thread()
 
 
 @contextlib.contextmanager

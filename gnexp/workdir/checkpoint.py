@@ -17,7 +17,7 @@ import numpy as np
 
 from gnexp.errors import DamagedError
 from gnexp.workdir import files
-from gnexp.workdir.result import Result, check_result
+from gnexp.workdir.result import Result, check_result, nested
 
 _META = "meta"
 _REMEDY = "the command that trains there sets it aside"
@@ -44,7 +44,7 @@ def save(path: pathlib.Path, checkpoint: Checkpoint) -> None:
     """Saves a checkpoint atomically."""
     events = dict(checkpoint.events)
     pending = {_PENDING + run: np.frombuffer(content, np.uint8) for run, content in events.pop("pending").items()}
-    result = checkpoint.result and dataclasses.asdict(checkpoint.result)
+    result = checkpoint.result and checkpoint.result.flat()
     arrays = {**checkpoint.arrays, **pending}
     meta = json.dumps(
         {
@@ -65,7 +65,7 @@ class _Meta:
 
     progress: dict[str, Any]
     events: dict[str, Any]
-    result: Result | None
+    result: dict[str, Any] | None
     format: int = 0
     arrays: list[str] | None = None
 
@@ -86,9 +86,9 @@ def load(path: pathlib.Path) -> Checkpoint | None:
     names = [name for name in arrays if name.startswith(_PENDING)]
     pending = {name.removeprefix(_PENDING): arrays.pop(name).tobytes() for name in names}
     done = meta["result"]
-    if done:
+    if done is not None:
         check_result(path, done)
-    return Checkpoint(arrays, meta["progress"], {**meta["events"], "pending": pending}, done and Result(**done))
+    return Checkpoint(arrays, meta["progress"], {**meta["events"], "pending": pending}, done and Result(**nested(done)))
 
 
 def history(path: pathlib.Path) -> list[dict[str, Any]]:

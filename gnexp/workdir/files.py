@@ -1,9 +1,10 @@
 """The names in a workdir, and writing that outlasts a crash.
 
-A training's workdir holds `config.json`, `provenance.json`, `result.json` (once it has ended), `checkpoints/` and
-TensorBoard's event files. A sweep's holds a training's workdir for each seed, `trials/0007/seed-0/`, and keras-tuner's
-files in `oracle/`. Every file that matters is written under a temporary name, flushed to disk and renamed, so that no
-crash leaves an incomplete one. JSON files also have a format version and a checksum, so that damage is noticed.
+A training's workdir holds `config.json`, `data.json`, `provenance.json`, `result.json` (once it has ended),
+`checkpoints/` and TensorBoard's event files. A sweep's holds a training's workdir for each seed, `trials/0007/seed-0/`,
+and keras-tuner's files in `oracle/`. Every file that matters is written under a temporary name, flushed to disk and
+renamed, so that no crash leaves an incomplete one. JSON files also have a format version and a checksum, so that damage
+is noticed.
 """
 
 import contextlib
@@ -31,6 +32,7 @@ BACKEND_LOG = "backend.log"
 TRACEBACK = "traceback.txt"
 CHECKPOINT = "checkpoints/state.npz"
 MODEL = "checkpoints/best.keras"
+DATA = "data.json"  # the fingerprint of the data
 CODE = "code"  # a copy of the user's sources
 CODE_CHANGES = "changes.json"  # in it: what changed, and was accepted
 ORACLE = "oracle"

@@ -2,7 +2,8 @@
 
 import dataclasses
 import pathlib
-from typing import Annotated, Any, Literal, TypedDict
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -14,16 +15,12 @@ FAILURE = "failure"
 STOPPED = "stopped"
 
 
-class Figures(TypedDict):
-    """The figures of an epoch of a classification (`gnexp.training.epoch.Epoch` as a dict)."""
-
-    epoch: Annotated[int, Meta(ge=1)]
-    loss: float
-    accuracy: float
-    val_loss: float
-    val_accuracy: float
-    learning_rate: float
-    seconds: float
+# What every epoch has in a history, in this order, between the task's own figures: `loss` and the figures of training
+# are means over the epoch's examples, taken during its steps, with dropout, as in Keras; `val_...` those over the
+# validation set after the epoch. Both losses include the L2 terms. `learning_rate` is that after the epoch's last step,
+# before the plateau rule; `seconds` is the time spent on training and validation.
+EPOCH = ("epoch", "loss", "val_loss", "learning_rate", "seconds")
+_TEST = "test_"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,9 +33,10 @@ class Result:
       validation: the config's `data.validation`; "test" means that the best epoch was chosen on the test set.
       objective: the figure that chose the best epoch.
       best_value, best_epoch: the objective's best value, and its epoch, counted from 1.
-      test_accuracy, test_loss: figures of the best epoch's weights, measured once.
+      test: the figures of the best epoch's weights on the test set by name, with the loss, measured once.
       seconds: time spent in epochs, over all processes that worked on the training.
-      history: the figures of each epoch (`gnexp.training.epoch.Epoch` as a dict).
+      history: the figures of each epoch by name (`EPOCH`).
+      patience: whether `config.patience` ended it before its last epoch.
     """
 
     status: Literal["success"]
@@ -47,10 +45,28 @@ class Result:
     objective: str
     best_value: float
     best_epoch: Annotated[int, Meta(ge=1)]
-    test_accuracy: float
-    test_loss: float
+    test: dict[str, float]
     seconds: float
     history: Annotated[list[dict[str, Any]], Meta(min_length=1)]
+    patience: bool = False
+
+    def flat(self) -> dict[str, Any]:
+        """Returns what `result.json` holds: each test figure is a key of its own, such as `test_accuracy`."""
+        return flat(dataclasses.asdict(self))
+
+
+def flat(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns values in which each figure in `test` is a key of its own."""
+    found = {}
+    for key, value in values.items():
+        found |= {f"{_TEST}{name}": figure for name, figure in value.items()} if key == "test" else {key: value}
+    return found
+
+
+def nested(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns what `flat` returned as the fields of a `Result`."""
+    test = {key.removeprefix(_TEST): value for key, value in values.items() if key.startswith(_TEST)}
+    return {**{key: value for key, value in values.items() if not key.startswith(_TEST)}, "test": test}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +79,7 @@ class _Ended:
 
 def write(directory: pathlib.Path, result: Result) -> None:
     """Writes a training's result."""
-    files.write_json(directory / files.RESULT, dataclasses.asdict(result))
+    files.write_json(directory / files.RESULT, result.flat())
 
 
 def write_failure(directory: pathlib.Path, error: BaseException) -> None:
@@ -98,17 +114,28 @@ def read(directory: pathlib.Path, history: list[dict[str, Any]] | None = None) -
 
 def check_result(path: pathlib.Path, values: Any) -> None:
     """Raises DamagedError unless `values`, which a file holds, are those of a `Result`."""
-    done = files.checked(path, values, Result)
-    check_history(path, done.history, dict[str, int | float])
-    if any(done.objective not in epoch for epoch in done.history):
-        raise DamagedError(path, f"an epoch has no {done.objective}")
+    done = files.checked(path, nested(values) if isinstance(values, dict) else values, Result)
+    for name in (done.objective.removeprefix("val_"), "loss"):
+        if name not in done.test:
+            raise DamagedError(path, f"{_TEST}{name} is missing")
+    check_history(path, done.history, ("epoch", done.objective))
     if done.best_epoch > len(done.history):
         raise DamagedError(path, f"best_epoch is {done.best_epoch}, of {len(done.history)} epochs")
 
 
-def check_history(path: pathlib.Path, history: Any, kind: Any = Figures) -> None:
-    """Raises DamagedError unless `history`, which a file holds, has the epochs 1, 2 and so on, each of type `kind`."""
-    files.checked(path, history, list[kind])
+def check_history(path: pathlib.Path, history: Any, needed: Sequence[str] = EPOCH) -> None:
+    """Raises DamagedError unless `history`, which a file holds, has the epochs 1, 2 and so on, with the same figures.
+
+    Args:
+      path: the file, for the message.
+      history: what it holds.
+      needed: the figures that each must have.
+    """
+    files.checked(path, history, list[dict[str, int | float]])
+    if missing := [name for name in needed if any(name not in epoch for epoch in history)]:
+        raise DamagedError(path, f"an epoch has no {missing[0]}")
+    if any(epoch.keys() != history[0].keys() for epoch in history):
+        raise DamagedError(path, "its epochs have different figures")
     if [figures.get("epoch") for figures in history] != list(range(1, len(history) + 1)):
         raise DamagedError(path, "its epochs are not 1, 2 and so on")
 
@@ -120,7 +147,7 @@ def finished(directory: pathlib.Path) -> Result | None:
       UserError: the file is damaged.
     """
     values = read(directory)
-    return Result(**values) if values and values["status"] == SUCCESS else None
+    return Result(**nested(values)) if values and values["status"] == SUCCESS else None
 
 
 def failed(directory: pathlib.Path) -> str | None:

@@ -66,16 +66,18 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     rows = table(text, HEADING, 1)
     assert "at each data.batch_size: the difference" in section(text, HEADING)
     assert "correction for their number, 2." in section(text, HEADING)
-    paired = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
-    # The two variances differ by no more than chance, so that both count for both.
-    error = (np.mean([np.var(difference, ddof=1) for difference in paired]) / 4) ** 0.5
-    p = [2 * stats.t.sf(abs(difference.mean()) / error, 6) for difference in paired]
-    corrected = [min(1, 2 * value) if value == min(p) else max(2 * min(p), value) for value in p]
-    assert [row["p"] for row in rows] == [f"{value:.2g}" for value in corrected]
-    for row, size, difference in zip(rows, (8, 64), paired, strict=True):
+    # The reference: the residuals of a model with an effect of each trial and of each seed, over all trials.
+    tests = np.array([tests for _, tests in had.values() if len(tests) == 4])
+    residuals = tests - tests.mean(axis=1, keepdims=True) - (tests.mean(axis=0) - tests.mean())
+    freedom = 3 * (len(tests) - 1)
+    pooled = (2 * (residuals**2).sum() / freedom / 4) ** 0.5
+    for row, size in zip(rows, (8, 64), strict=True):
+        difference = np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1])
+        mean, half = map(float, row["other minus control"].split(" ± "))
         assert row["control"] == f"data.batch_size={size}  model.norm=group"
-        half = stats.t.ppf(0.975, 6) * error
-        assert row["other minus control"] == f"{difference.mean():+.4f} ± {half:.4f}"
+        assert mean == pytest.approx(difference.mean(), abs=1e-4)
+        # Shrunk: the variances of the trials count as well.
+        assert half == pytest.approx(stats.t.ppf(0.975, freedom) * pooled, rel=0.5)
 
 
 @pytest.mark.parametrize(
@@ -89,8 +91,8 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     ],
 )
 def test_a_verdict_is_of_interval_and_p(mean, interval, p, verdict):
-    nothing = Answer({}, 0, 0, None, ())
-    assert Difference(nothing, nothing, mean, interval, p, 0.05).verdict == verdict
+    nothing = Answer({}, 0, 0, None, (), "accuracy")
+    assert Difference(nothing, nothing, mean, interval, p, 0.05, mean > 0).verdict == verdict
 
 
 def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_path):

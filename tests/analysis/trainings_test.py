@@ -58,7 +58,8 @@ def training(directory: pathlib.Path, name: str, history: list[dict], state="fin
     if state == "finished":
         best = max(history, key=lambda epoch: epoch["val_accuracy"])
         score = best["val_accuracy"]
-        done = ("fashion_mnist", "test", "val_accuracy", score, best["epoch"], score, best["val_loss"], 100.0, history)
+        test = {"accuracy": score, "loss": best["val_loss"]}
+        done = ("fashion_mnist", "test", "val_accuracy", score, best["epoch"], test, 100.0, history)
         result.write(folder, Result(result.SUCCESS, *done))
     elif history:
         unfinished = checkpoint.Checkpoint({}, {"history": history}, {"pending": {}}, None)

@@ -21,6 +21,7 @@ from gnexp.errors import DamagedError
 from gnexp.events.event_files import EventFiles
 from gnexp.models import saved
 from gnexp.workdir import checkpoint, files, result
+from tests.support.pictures import not_drawn
 
 pytestmark = pytest.mark.any_backend
 
@@ -58,7 +59,8 @@ def _run(main, *argv: str) -> int:
     known, before = set(flags.FLAGS), sys.argv
     sys.argv = list(argv)
     try:
-        main()
+        with not_drawn():
+            main()
     except SystemExit as ended:
         return ended.code or 0
     finally:

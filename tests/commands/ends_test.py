@@ -18,6 +18,7 @@ from gnexp.data.load import load
 from gnexp.terminal import limits
 from gnexp.training import run
 from gnexp.workdir import files, folder
+from tests.support.pictures import not_drawn
 
 pytestmark = pytest.mark.any_backend
 ROOT = pathlib.Path(__file__).parents[2]
@@ -28,8 +29,8 @@ def finished(tmp_path_factory) -> pathlib.Path:
     """The workdir of a training of one epoch that has ended."""
     directory = tmp_path_factory.mktemp("finished") / "run"
     config = smoke.get_config()
-    config.epochs = 1
-    with folder.opened(directory, record(config, "digits")) as opened:
+    config.epochs, config.data.train_size = 1, 96
+    with folder.opened(directory, record(config, "digits")) as opened, not_drawn():
         run.train(opened, load(opened.data), directory)
     return directory
 

@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import urllib.request
 
 import numpy as np
 import pytest
@@ -18,6 +19,14 @@ from gnexp.workdir import checkpoint, files
 
 # Nothing listens there, so connections are refused at once: no network, on any machine.
 _NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+
+# All batches have one size; otherwise a training would compile its step twice.
+_TINY = (
+    "--config.epochs=1",
+    "--config.data.train_size=96",
+    "--config.model.args.filters=4",
+    "--config.model.args.units=8",
+)
 
 CONFIGS = pathlib.Path(__file__).parents[2] / "configs"
 
@@ -42,7 +51,7 @@ def _figures(directory: pathlib.Path) -> dict:
         (["--config.data.batch_size=1.5"], ["config.data.batch_size=1.5", "1 or more"]),
         (["--config.model.norm=bach"], ["config.model.norm='bach'", "'batch'"]),
         (["--config.optimizer.name=adma"], ["config.optimizer.name='adma'", "'adam'"]),
-        (["--config.data.name=mnist"], ["config.data.name='mnist'", "'fashion_mnist'"]),
+        (["--config.data.name=imagenet"], ["config.data.name='imagenet'", "'fashion_mnist'"]),
         (["--config.data.validation=2.5"], ["config.data.validation=2.5", "'test'"]),
         (["--config.deterministic=perhaps"], ["config.deterministic", "true or false"]),
         (["--config.model=3"], ["config.model is a section"]),
@@ -119,17 +128,20 @@ def test_without_a_config_it_says_what_is_missing(unheavy):
 
 
 @pytest.fixture(scope="module")
-def unbroken(gnexp_train, tmp_path_factory):
-    """A training of three epochs that nothing disturbed: its arguments, its folder and its process."""
-    # Small batches, so that there is time to stop it; on JAX nobody does.
-    size = (
-        ["data.batch_size=32", "data.train_size=64"]
-        if os.environ.get("KERAS_BACKEND") == "jax"
-        else ["data.batch_size=4"]
-    )
-    arguments = ["--config.epochs=3", *(f"--config.{value}" for value in size)]
+def unbroken(gnexp_train, without_tensorflow, tmp_path_factory):
+    """A training of two epochs that nothing disturbed: its arguments, its folder and its process.
+
+    On JAX, it may not import TensorFlow.
+    """
+    if on_jax := os.environ.get("KERAS_BACKEND") == "jax":
+        size = ["data.batch_size=32", "data.train_size=64"]
+    else:
+        size = ["data.batch_size=2", "data.train_size=1000"]  # Small batches, so that there is time to stop it.
+    size += ["epochs=2", "model.args.filters=4", "model.args.units=8"]
+    arguments = [f"--config.{value}" for value in size]
     directory = tmp_path_factory.mktemp("unbroken") / "run"
-    return arguments, directory, gnexp_train(*arguments, f"--workdir={directory}")
+    environment = {"PYTHONPATH": without_tensorflow} if on_jax else {}
+    return arguments, directory, gnexp_train(*arguments, f"--workdir={directory}", **environment)
 
 
 def test_a_training_says_what_it_did_and_nothing_else(unbroken):
@@ -137,7 +149,7 @@ def test_a_training_says_what_it_did_and_nothing_else(unbroken):
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert lines[0] == f"workdir: {directory}"
-    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     outcome = json.loads((directory / "result.json").read_text())
     assert f"accuracy {outcome['test_accuracy']:.4f}" in done.stdout
     assert f"tensorboard --logdir={directory.parent}" in done.stdout
@@ -176,7 +188,7 @@ def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(
     arguments, reference, _ = unbroken
     arguments = [*arguments, f"--workdir={tmp_path / 'run'}"]
     for number, text, status in [
-        (signal.SIGKILL, "epoch 1/3", -signal.SIGKILL),
+        (signal.SIGKILL, "epoch 1/2", -signal.SIGKILL),
         (stop, "resuming after epoch 1", code),
     ]:
         process = gnexp_train.start(*arguments)
@@ -196,23 +208,25 @@ def test_killed_and_stopped_on_the_way_it_ends_with_the_same_figures(
 
 
 @pytest.mark.any_backend
-def test_divergence_is_one_line_and_a_failure(gnexp_train, tmp_path):
+def test_divergence_is_one_line_and_a_failure(train_here, tmp_path):
     arguments = [
         "--config.optimizer.name=sgd",
         "--config.optimizer.learning_rate=1e30",
+        *_TINY,
         f"--workdir={tmp_path / 'run'}",
     ]
-    done = gnexp_train(*arguments)
+    done = train_here(*arguments)
     assert done.returncode == 1
     assert re.fullmatch(r"gnexp: the loss is (nan|inf) at step \d+ of epoch 1\n", done.stderr)
 
 
 @pytest.mark.any_backend
-def test_a_missing_dataset_falls_back_loudly_and_on_record_in_a_fresh_folder(gnexp_train, tmp_path):
-    # In a process of its own, because urllib keeps the proxy that it first sees.
-    nowhere = {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}
-    ask = ["--config.data.name=fashion_mnist", "--config.epochs=1"]
-    done = gnexp_train(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path, **nowhere)
+def test_a_missing_dataset_falls_back_loudly_and_on_record_in_a_fresh_folder(train_here, monkeypatch, tmp_path):
+    for name, value in {"GNEXP_DATA_DIR": "", "KERAS_HOME": str(tmp_path), **_NO_NETWORK}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(urllib.request, "_opener", None)  # It keeps the proxy that it first sees.
+    ask = ["--config.data.name=fashion_mnist", *_TINY]
+    done = train_here(*ask, config=str(CONFIGS / "smoke.py"), cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("THIS TRAINING USES digits, NOT fashion_mnist") == 2
     (directory,) = (tmp_path / "runs").iterdir()
@@ -221,7 +235,7 @@ def test_a_missing_dataset_falls_back_loudly_and_on_record_in_a_fresh_folder(gne
     assert json.loads((directory / "config.json").read_text())["data"]["name"] == "digits"
     assert json.loads((directory / "result.json").read_text())["dataset"] == "digits"
 
-    strict = gnexp_train("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}", **nowhere)
+    strict = train_here("--config.data.fallback=", *ask, f"--workdir={tmp_path / 'strict'}")
     assert strict.returncode == 2
     assert "train-images-idx3-ubyte.gz" in strict.stderr
     assert "$GNEXP_DATA_DIR" in strict.stderr

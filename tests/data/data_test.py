@@ -93,18 +93,19 @@ def test_validation_is_the_end_of_the_training_set_and_in_no_other_split(section
     whole = load(section)
     section.validation = validation
     splits = load(section)
-    for part in (0, 1):
-        np.testing.assert_array_equal(splits.train[part], whole.train[part][: DIGITS - held_out])
-        np.testing.assert_array_equal(splits.validation[part], whole.train[part][DIGITS - held_out :])
-        np.testing.assert_array_equal(splits.test[part], whole.test[part])
+    for part in ("inputs", "targets"):
+        mine, all_of_it = getattr(splits.train, part), getattr(whole.train, part)
+        np.testing.assert_array_equal(mine, all_of_it[: DIGITS - held_out])
+        np.testing.assert_array_equal(getattr(splits.validation, part), all_of_it[DIGITS - held_out :])
+        np.testing.assert_array_equal(getattr(splits.test, part), getattr(whole.test, part))
 
 
 def test_validation_on_the_test_set_holds_nothing_out(section):
     section.name, section.validation = "digits", "test"
     splits = load(section)
-    np.testing.assert_array_equal(splits.validation[0], splits.test[0])
-    np.testing.assert_array_equal(splits.validation[1], splits.test[1])
-    assert len(splits.train[1]) == DIGITS
+    np.testing.assert_array_equal(splits.validation.inputs, splits.test.inputs)
+    np.testing.assert_array_equal(splits.validation.targets, splits.test.targets)
+    assert len(splits.train.targets) == DIGITS
 
 
 @pytest.mark.parametrize("validation", [DIGITS, 60_000, 0.0003, 0.9999])
@@ -135,7 +136,8 @@ def enlarged(images: np.ndarray, size: int) -> np.ndarray:
 def test_digits_are_scikit_learns_each_once_with_its_own_label(section):
     section.name, section.validation = "digits", "test"
     splits = load(section)
-    images, labels = (np.concatenate(parts) for parts in zip(splits.train, splits.test, strict=True))
+    images = np.concatenate([splits.train.inputs, splits.test.inputs])
+    labels = np.concatenate([splits.train.targets, splits.test.targets])
     assert (images.shape, images.dtype, labels.dtype) == ((1797, 28, 28, 1), np.uint8, np.int32)
     small, expected_labels = load_digits(return_X_y=True)
     expected = enlarged(small.reshape(-1, 8, 8) * (255 / 16), 28).reshape(1797, -1)
@@ -152,7 +154,7 @@ def test_digits_are_scikit_learns_each_once_with_its_own_label(section):
 def test_every_digit_has_the_same_share_in_training_and_test(section):
     section.name, section.validation = "digits", "test"
     splits = load(section)
-    train, test = (np.bincount(labels, minlength=10) for _, labels in (splits.train, splits.test))
+    train, test = (np.bincount(split.targets, minlength=10) for split in (splits.train, splits.test))
     assert (train.sum(), test.sum()) == (DIGITS, 360)
     np.testing.assert_allclose(test, (train + test) * 0.2, atol=1)
 
@@ -164,12 +166,13 @@ def test_digits_are_the_same_in_every_process(section):
         "from configs import smoke\n"
         "from gnexp.data.load import load\n"
         "splits = load(smoke.get_config().data)\n"
-        "parts = (part for split in (splits.train, splits.validation, splits.test) for part in split)\n"
+        "splits = (splits.train, splits.validation, splits.test)\n"
+        "parts = (part for split in splits for part in (split.inputs, split.targets))\n"
         "print(*(hashlib.sha256(part.tobytes()).hexdigest() for part in parts))\n"
     )
     process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     splits = load(section)
-    parts = (part for split in (splits.train, splits.validation, splits.test) for part in split)
+    parts = (part for split in (splits.train, splits.validation, splits.test) for part in (split.inputs, split.targets))
     assert process.stdout.split() == [hashlib.sha256(part.tobytes()).hexdigest() for part in parts]
 
 
@@ -189,11 +192,12 @@ def test_fashion_mnist_is_read_as_its_files_say(section, real_data):
         [idx(real_data / "fashion-mnist" / f"{split}-{kind}.gz") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
         for split in ("train", "t10k")
     )
-    for (images, labels), (expected_images, expected_labels) in (
+    for split, (expected_images, expected_labels) in (
         (splits.train, (train[0][:55_000], train[1][:55_000])),
         (splits.validation, (train[0][55_000:], train[1][55_000:])),
         (splits.test, test),
     ):
+        images, labels = split.inputs, split.targets
         assert (images.dtype, labels.dtype) == (np.uint8, np.int32)
         np.testing.assert_array_equal(images, expected_images[..., np.newaxis])
         np.testing.assert_array_equal(labels, expected_labels)
@@ -202,15 +206,15 @@ def test_fashion_mnist_is_read_as_its_files_say(section, real_data):
 def test_fashion_mnist_has_its_known_sizes_and_classes(section, real_data):
     section.directory, section.validation = str(real_data), "test"
     splits = load(section)
-    assert splits.train[0].shape == (60_000, 28, 28, 1)
-    assert splits.test[0].shape == (10_000, 28, 28, 1)
-    assert np.bincount(splits.train[1]).tolist() == [6000] * 10
-    assert np.bincount(splits.test[1]).tolist() == [1000] * 10
+    assert splits.train.inputs.shape == (60_000, 28, 28, 1)
+    assert splits.test.inputs.shape == (10_000, 28, 28, 1)
+    assert np.bincount(splits.train.targets).tolist() == [6000] * 10
+    assert np.bincount(splits.test.targets).tolist() == [1000] * 10
     # The mean and deviation that everybody normalizes Fashion-MNIST with.
-    assert splits.train[0].mean() / 255 == pytest.approx(0.2860, abs=5e-5)
-    assert splits.train[0].std() / 255 == pytest.approx(0.3530, abs=5e-5)
+    assert splits.train.inputs.mean() / 255 == pytest.approx(0.2860, abs=5e-5)
+    assert splits.train.inputs.std() / 255 == pytest.approx(0.3530, abs=5e-5)
     assert splits.labels[0] == "T-shirt/top"
-    assert [splits.labels[label] for label in splits.train[1][:3]] == ["Ankle boot", "T-shirt/top", "T-shirt/top"]
+    assert [splits.labels[label] for label in splits.train.targets[:3]] == ["Ankle boot", "T-shirt/top", "T-shirt/top"]
 
 
 @pytest.mark.parametrize("validation", [60_000, 0.000_001])

@@ -21,7 +21,7 @@ def test_a_start_carries_every_hyperparameter_with_its_type(config):
     tag, content = _content(hparams.session_start(hparams.of(config)))
     assert tag == metadata.SESSION_START_INFO_TAG
     start = metadata.parse_session_start_info_plugin_data(content)
-    fixed = {path for path in FIELDS if path not in ("data.directory", "data.fallback") and path != "model.args"}
+    fixed = {path for path, field in FIELDS.items() if field.shown and not path.endswith(".args")}
     args = {f"model.args.{key}" for key in config.model.args}
     assert set(start.hparams) == {path for path in fixed if not path.startswith("sweep.")} | args
     assert start.hparams["model.groups"].number_value == 8

@@ -114,6 +114,16 @@ def test_an_installed_module_that_hides_the_users_is_refused(folder):
         names.find("tabulate")
 
 
+def test_folders_need_no_init_file_and_those_of_another_python_are_installed(folder):
+    path = folder / "plain_of_a_test" / "deep" / "deeper" / "nets.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("def f(inputs): ...\n")
+    assert names.find("plain_of_a_test.deep.deeper.nets") == path
+    assert load.load("plain_of_a_test.deep.deeper.nets:f").__name__ == "f"
+    assert not names.is_installed(path)
+    assert names.is_installed(folder / "other" / "lib" / "site-packages" / "nets.py")
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -143,11 +153,14 @@ def test_the_record_holds_the_users_modules_that_are_imported_and_no_others(fold
     assert sources.read({"model": "keras.applications:MobileNetV2"}).files == {}
 
 
+_GIVEN = ("inputs", "outputs", "norm", "per_pixel")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_arguments_of_a_built_in_network_are_its_functions(name):
     full = open_sections.function("model", name)
     parameters = inspect.signature(load.load(full)).parameters
-    own = {key: each.default for key, each in parameters.items() if key not in ("inputs", "outputs", "norm")}
+    own = {key: each.default for key, each in parameters.items() if key not in _GIVEN}
     assert own.keys() == MODELS[name].keys()
     assert {each.name: each.default for each in open_sections.read("model", name).parameters} == own
     assert all(MODELS[name][key].accepts(default) for key, default in own.items())

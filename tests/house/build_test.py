@@ -37,6 +37,7 @@ ORDER = (
     "board",  # TensorBoard's tab, and its page as a file
     "report",
     "train",
+    "api",  # the same from Python
     "launch",  # sends the trainer's command to a cluster
     "__main__",
 )

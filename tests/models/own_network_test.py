@@ -89,7 +89,22 @@ def failing(inputs, outputs):
 
 def plain(inputs, outputs):
     return keras.Model(inputs, layers.Dense(outputs)(layers.Flatten()(inputs)))
+
+
+def required(inputs, outputs, width):
+    return plain(inputs, outputs)
+
+
+def old(inputs, outputs):
+    import tf_keras
+
+    return tf_keras.Sequential()
 """
+_OTHERS = {
+    "broken_of_own": "\ndef f(:\n",
+    "lacking_of_own": "import nowhere_at_all\n\n\ndef f(inputs, outputs): ...\n",
+    "tf_keras": "class Sequential: ...\n",  # stands for Keras 2
+}
 _PARTS = """
 from keras import layers
 
@@ -112,7 +127,7 @@ def get_config(sweep=""):
     config.model.groups = 2
     if sweep:
         config.sweep = base.get_sweep()
-        config.sweep.tuner, config.sweep.max_trials = "grid", 2
+        config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = "grid", 2, 1
         config.sweep.space.model.args.width = choice(2, 4)
     return config
 """
@@ -122,7 +137,7 @@ def get_config(sweep=""):
 def own(tmp_path_factory) -> pathlib.Path:
     """A folder of a user's own: two modules and a config."""
     folder = tmp_path_factory.mktemp("own")
-    for name, text in (("nets_of_own", _NETS), ("parts_of_own", _PARTS), ("mine", _CONFIG)):
+    for name, text in {"nets_of_own": _NETS, "parts_of_own": _PARTS, "mine": _CONFIG, **_OTHERS}.items():
         (folder / f"{name}.py").write_text(text)
     return folder
 
@@ -161,6 +176,18 @@ def mine(train_here, own, tmp_path):
         (["model.name=nets_of_own:failing"], ["nets_of_own.py, line ", "ValueError: "]),
         (["model.name=nets_of_own:plain"], ["there is nothing to swap"]),
         (["model.name=keras.applications:VGG16"], ["does not build: "]),
+        (["model.name=nets_of_own"], ["config.model.name='nets_of_own'", "or 'package.module:function'"]),
+        (["model.name=nowhere_of_own:f"], ["there is no module 'nowhere_of_own', neither installed nor in "]),
+        (["model.name=broken_of_own:f"], ["broken_of_own.py, line 2: SyntaxError"]),
+        (
+            ["model.name=lacking_of_own:f"],
+            ["lacking_of_own.py, line 1: ModuleNotFoundError: No module named 'nowhere_at_all'"],
+        ),
+        (
+            ["model.name=nets_of_own:required"],
+            ["config.model.args.width is missing", "'nets_of_own:required' needs it"],
+        ),
+        (["model.name=nets_of_own:old"], ["returned a tf_keras model, which is Keras 2", "write `import keras`"]),
     ],
 )
 def test_a_mistake_is_one_line_and_nothing_is_written(mine, tmp_path, arguments, says):

@@ -6,7 +6,12 @@ import pytest
 from keras import layers
 
 from gnexp.norms import standardize, swap
-from gnexp.norms.weight_standardization import StandardizedConv1D, StandardizedConv2D, StandardizedConv3D
+from gnexp.norms.weight_standardization import (
+    StandardizedConv1D,
+    StandardizedConv2D,
+    StandardizedConv3D,
+    in_words,
+)
 
 
 def as_float64(tensor) -> np.ndarray:
@@ -82,6 +87,11 @@ def test_a_step_moves_the_kernel_at_right_angles_to_itself():
     for direction in (before, np.ones_like(before)):
         cosine = (step * direction).sum(axes) / np.sqrt((step**2).sum(axes) * (direction**2).sum(axes))
         np.testing.assert_allclose(cosine, 0, atol=1e-3)
+
+
+def test_it_is_said_which_convolutions_stay_as_they_are():
+    said = in_words(standardize(model()))
+    assert said == "1 convolutions with standardized weights, 1 DepthwiseConv2D without"
 
 
 def test_it_goes_with_a_swap_in_either_order_and_is_saved(tmp_path):

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import pathlib
 import platform
+import shutil
 
 import pytest
 
@@ -14,14 +15,13 @@ from gnexp.errors import UserError
 from gnexp.reports import archive
 from gnexp.workdir import files
 from tests.support.pages import sweep, trial
-from tests.support.sweeps import run, with_failures
 
 pytestmark = pytest.mark.any_backend
 
 
-def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(tmp_path):
-    directory, kept = tmp_path / "sweep", tmp_path / "kept" / "sweep"
-    before = run(with_failures(), directory)
+def test_a_page_can_be_made_again_of_what_is_kept_of_a_sweep(failing_sweep, tmp_path):
+    directory, kept = shutil.copytree(failing_sweep, tmp_path / "sweep"), tmp_path / "kept" / "sweep"
+    before = read_trials(directory)
     archive.keep(directory, kept)
     assert {path.name for path in kept.iterdir()} == {"config.json", "provenance.json", "trials.csv"}
     after = read_trials(kept)

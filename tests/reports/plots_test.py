@@ -15,8 +15,9 @@ from configs import smoke_sweep
 from gnexp.analysis import effects, outcomes
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.outcomes import Outcome
-from gnexp.analysis.sweep import Swept
-from gnexp.analysis.trainings import CURVES, Group, Record
+from gnexp.analysis.sweep import swept
+from gnexp.analysis.trainings import Group, Record, curves
+from gnexp.config.objective import Objective
 from gnexp.reports import answer_plots, page, sweep_plots, trainings_plots
 from gnexp.reports.page import Section
 from gnexp.space import choice, floats
@@ -25,6 +26,9 @@ from gnexp.workdir import result
 from gnexp.workdir.result import Result
 
 pytestmark = pytest.mark.any_backend
+
+_ACCURACY = Objective("accuracy", "max")
+_CURVES = curves(_ACCURACY)
 
 _ODD = (0.0, 0.25, 0.9, -1.0, math.nan, math.inf, -math.inf, 1e30, 1e307, -1e307, 1e-300, 5e-324)
 FIGURES = [
@@ -55,9 +59,9 @@ def _drawn(figure):
 
 def _group(rows, reference=0):
     """Returns trainings of two seeds whose four curves are rows; each ends with its shortest."""
-    history = [dict(zip(CURVES, values, strict=True)) for values in zip(*rows, strict=True)]
+    history = [dict(zip(_CURVES, values, strict=True)) for values in zip(*rows, strict=True)]
     records = tuple(Record(f"a-{seed}", {"seed": seed}, history, {}) for seed in range(2))
-    return Group("a", records, [dict.fromkeys(CURVES, 0.5)] * reference)
+    return Group("a", records, [dict.fromkeys(_CURVES, 0.5)] * reference, _ACCURACY)
 
 
 @pytest.mark.parametrize("length", [0, 1, 2, 3])
@@ -66,7 +70,7 @@ def test_curves_of_trainings(length, reference):
     rows = [values for values in FIGURES if len(values) == length] * 4
     for four in zip(*[iter(rows[: len(rows) // 4 + 3])] * 4, strict=False):
         group = _group(four, reference)
-        figure = _drawn(trainings_plots.curves([group], trainings_plots.colors([group])))
+        figure = _drawn(trainings_plots.curves([group], _ACCURACY, trainings_plots.colors([group])))
         for axes, values in zip(figure.axes, four, strict=True):
             low, high = axes.get_ylim()
             near = [value for value in values if abs(value) <= 1]  # With these, nothing is far off.
@@ -83,7 +87,7 @@ def _swept(values, objective="val_loss"):
         for number, value in enumerate(values)
     ]
     every = [*trials, Outcome("0009", _chosen(3), outcomes.FAILED, "it failed", ())]
-    return Swept(None, config, parse_space(config), every, every, trials)
+    return swept(None, config, parse_space(config), every)
 
 
 def _chosen(number):
@@ -92,7 +96,7 @@ def _chosen(number):
 
 def _result(value, objective, epochs):
     history = [{"epoch": epoch, objective: value} for epoch in range(1, epochs + 1)]
-    return Result(result.SUCCESS, "digits", 0.1, objective, value, 1, value, 0.5, 1.0, history)
+    return Result(result.SUCCESS, "digits", 0.1, objective, value, 1, {"accuracy": value, "loss": 0.5}, 1.0, history)
 
 
 # Means of what is not finite are computed in analysis/.
@@ -120,10 +124,10 @@ def test_importance(cases):
 def test_answers(cases):
     for values in cases:
         answers = [
-            Answer({"model.groups": 2**number}, 1, 0, _swept((value,)).trials[0], ())
+            Answer({"model.groups": 2**number}, 1, 0, _swept((value,)).trials[0], (), "accuracy")
             for number, value in enumerate(values)
         ]
-        failed = Answer({"model.groups": 2 ** len(values)}, 0, 1, None, ())
+        failed = Answer({"model.groups": 2 ** len(values)}, 0, 1, None, (), "accuracy")
         _drawn(answer_plots.error([*answers, failed], "model.groups"))
 
 

@@ -111,6 +111,8 @@ def _watch(process: int, patience: float, worker_after: float | None) -> tuple[i
 
 def _main(log: str) -> None:
     import keras_tuner  # noqa: F401
+    import matplotlib.figure  # noqa: F401
+    import sklearn.datasets  # noqa: F401
     import tensorboard.plugins.hparams.summary_v2  # noqa: F401
 
     import gnexp.data.digits

@@ -75,7 +75,9 @@ def trial(
         worse = 0.9 if objective == "val_accuracy" else 1.2
         history = [{"epoch": epoch, objective: score * worse ** (epochs - epoch)} for epoch in range(1, epochs + 1)]
         test = tests[seed] if tests else score - 0.05 + 0.01 * seed
-        done = Result(result.SUCCESS, "digits", 0.1, objective, score, epochs, test, 0.5, 1.0, history)
+        done = Result(
+            result.SUCCESS, "digits", 0.1, objective, score, epochs, {"accuracy": test, "loss": 0.5}, 1.0, history
+        )
         result.write(directory / "trials" / f"{number:04}" / f"seed-{seed}", done)
 
 

@@ -1,6 +1,7 @@
 """A sweep in a real TensorBoard: over its HTTP API, and in a real browser."""
 
 import math
+import shutil
 import time
 
 import pytest
@@ -8,9 +9,10 @@ from scipy import stats
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 
 from gnexp.analysis import outcomes
+from gnexp.analysis.sweep import read_trials
 from gnexp.space import floats
 from tests.support.boards import TensorBoard, chromium
-from tests.support.sweeps import run, tiny, with_failures
+from tests.support.sweeps import run, tiny
 
 pytestmark = pytest.mark.any_backend
 
@@ -22,10 +24,10 @@ def _groups(board, *columns, **body):
 
 
 @pytest.fixture(scope="module")
-def sweep(tmp_path_factory):
+def sweep(tmp_path_factory, failing_sweep):
     """Two sweeps of one name under one logdir: six trials of two seeds, of which two fail, and one by hyperband."""
     runs = tmp_path_factory.mktemp("runs")
-    found = run(with_failures(), runs / "sweep")
+    found = read_trials(shutil.copytree(failing_sweep, runs / "sweep"))
     config = tiny("hyperband", trials=4, epochs=3, model={"epsilon": floats(1e-7, 1e-2, sampling="log")})
     run(config, runs / "other" / "sweep")
     return runs, found

@@ -44,7 +44,6 @@ def _search(directory, units, name="sweep", trials=3):
         _Network(units),
         objective=_OBJECTIVE,
         max_trials=trials,
-        executions_per_trial=2,
         directory=directory,
         project_name=name,
         seed=1,

@@ -218,7 +218,7 @@ def test_a_race_trains_what_plain_trainings_do_and_counts_each_setting_once(tmp_
         assert [epoch["val_accuracy"] for epoch in done.history] == [
             epoch["val_accuracy"] for epoch in straight.history
         ]
-        assert done.test_accuracy == straight.test_accuracy
+        assert done.test["accuracy"] == straight.test["accuracy"]
     assert run(config, tmp_path) == found
 
 

@@ -45,7 +45,7 @@ def cluster():
 
 @needs_ray
 def test_a_sweep_is_the_same_on_ray_as_one_trial_after_the_other(tmp_path):
-    config = on_ray(tiny("grid", trials=3, epochs=2, **_RATES))
+    config = on_ray(tiny("grid", trials=3, epochs=2, **_RATES), parallel=1)
     found = run(config, tmp_path / "ray")
     config.sweep.executor, config.sweep.parallel = "serial", 1
     expected = run(config, tmp_path / "serial")

@@ -20,7 +20,7 @@ from gnexp.config.validation import validate
 from gnexp.data.load import load
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError
 from gnexp.space import choice
-from gnexp.sweeps import trial
+from gnexp.sweeps import dry_run, trial
 from gnexp.training import dashboard
 from gnexp.training.loop import Training
 from gnexp.training.run import train
@@ -31,13 +31,10 @@ from tests.support.sweeps import TOO_FAST, run, tiny, with_failures
 pytestmark = pytest.mark.any_backend
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+@pytest.fixture
+def finished(failing_sweep):
     """A sweep of six trials, two of which fail, of two seeds each: its config and folder."""
-    directory = tmp_path_factory.mktemp("runs") / "sweep"
-    config = with_failures()
-    run(config, directory)
-    return config, directory
+    return with_failures(), failing_sweep
 
 
 def test_every_trial_is_run_with_every_seed(finished):
@@ -95,20 +92,20 @@ def test_the_best_config_trains_the_same_again_by_itself(finished, tmp_path):
 
 
 def test_a_finished_sweep_is_not_run_again_and_goes_on_when_max_trials_is_raised(tmp_path):
-    config = tiny("random", trials=2)
+    config = tiny("random", trials=1)
     first = run(config, tmp_path)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.glob("trials/*/*/result.json")}
     assert run(config, tmp_path) == first
-    config.sweep.max_trials = 3
+    config.sweep.max_trials = 2
     extended = run(config, tmp_path)
-    assert extended[:2] == first and len(extended) == 3
+    assert extended[:1] == first and len(extended) == 2
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    unbroken = run(tiny("random", trials=3), tmp_path / "unbroken")
+    unbroken = run(tiny("random", trials=2), tmp_path / "unbroken")
     assert [each.values for each in unbroken] == [each.values for each in extended]
 
 
 def test_hyperband_goes_on_from_the_checkpoint_of_the_trial_that_it_promotes(tmp_path):
-    config = tiny("hyperband", trials=5, epochs=3, executions=2)
+    config = tiny("hyperband", trials=4, epochs=3, executions=2)
     found = run(config, tmp_path)
     promoted = [outcome for outcome in found if "tuner/trial_id" in outcome.values]
     assert promoted
@@ -323,9 +320,10 @@ def test_nothing_is_left_of_a_trial_that_was_never_created(tmp_path):
 def test_the_command_line_from_the_first_trial_to_the_table(train_here, tmp_path):
     directory = tmp_path / "sweep"
     arguments = (
-        "--config.data.train_size=100",
+        "--config.data.train_size=128",
         "--config.data.validation=50",
         "--config.sweep.max_trials=2",
+        "--config.sweep.executions=1",
         "--config.sweep.space.optimizer.name.values=adam",
         f"--workdir={directory}",
     )
@@ -343,7 +341,8 @@ def test_the_command_line_from_the_first_trial_to_the_table(train_here, tmp_path
     assert refused.stderr.count("\n") == 1 and "config.sweep.space.model.groups.values" in refused.stderr
 
 
-def test_a_dry_run_says_what_it_would_do_and_touches_nothing(train_here, tmp_path):
+def test_a_dry_run_says_what_it_would_do_and_touches_nothing(train_here, tmp_path, monkeypatch):
+    monkeypatch.setattr(dry_run, "_SECONDS", 0)  # one trial
     done = train_here("--dry_run", f"--workdir={tmp_path / 'none'}", config="configs/fmnist_sweep.py")
     assert done.returncode == 0 and done.stderr == ""
     for words in ("model.groups", "1e-07 to 0.01, log", "nuisance", "optimizer.name: sgd", "28800", "max val_accuracy"):

@@ -45,6 +45,20 @@ def test_what_cpp_writes_goes_to_the_file_and_python_still_speaks_to_the_termina
     assert log.read_text().splitlines() == ["an earlier process", "noise of C++", "noise of a child"]
 
 
+def test_a_logger_that_was_made_within_still_writes_afterwards(tmp_path):
+    log = "import logging; logger = logging.getLogger('made'); logger.addHandler(logging.StreamHandler())"
+    process = python(NOISE.format(end=log) + "    logger.warning('later')\n", tmp_path / "backend.log")
+    assert process.stderr.splitlines() == ["before", "within", "native after", "after", "later"]
+
+
+def test_a_stderr_of_another_kind_is_left_alone(tmp_path):
+    setup = "import io; sys.stderr = notebook = io.StringIO()\n"
+    shown = "    print(notebook.getvalue().split(), sys.stderr is notebook)\n"
+    process = python(setup + NOISE.format(end="pass") + shown, tmp_path / "backend.log")
+    assert process.stdout == "['before', 'within', 'after'] True\n"
+    assert (tmp_path / "backend.log").read_text().splitlines() == ["noise of C++", "noise of a child"]
+
+
 def test_an_error_within_is_seen_on_the_terminal_and_restores_it(tmp_path):
     process = python(NOISE.format(end="raise RuntimeError('of ours')"), tmp_path / "backend.log")
     assert process.returncode == 1

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
-from gnexp.data.splits import SHAPE
+from gnexp.data.splits import SHAPE, Split, Splits
 from gnexp.errors import UserError
 from gnexp.models.build import build
 from gnexp.tasks.classification import Classification
 from gnexp.training import backend, optimizers
 
-TASK = Classification("0123456789")
+TASK = Classification(Splits(None, None, None, tuple("0123456789")))
 
 
 def _compiled(config, seed: int = 3) -> keras.Model:
@@ -28,8 +28,8 @@ def _compiled(config, seed: int = 3) -> keras.Model:
 
 @pytest.fixture
 def small(small):
-    """With narrow layers, which compile sooner."""
-    small.model.filters, small.model.units, small.model.groups = (4, 4), 8, 2
+    """With few and narrow layers, which compile sooner."""
+    small.model.filters, small.model.units, small.model.groups = (4,), 8, 2
     return small
 
 
@@ -72,31 +72,31 @@ def test_steps_are_those_of_keras_fit(small, images_and_labels, optimizer, norm,
     images, labels = images_and_labels
     ours, theirs = _compiled(small), _compiled(small)
     order = np.random.default_rng(1).permutation(40).astype(np.int32).reshape(5, 8)
-    train = backend.train_steps(ours, TASK, images, labels, jit_compile)
+    train = backend.train_steps(ours, TASK, Split(images, labels), jit_compile)
 
-    some, others = train(order, 0, 2), train(order, 2, 5)
+    rows = np.concatenate([train(order, 0, 2), train(order, 2, 5)])
     flat = order.reshape(-1)
     history = theirs.fit(images[flat], labels[flat], batch_size=8, shuffle=False, verbose=0).history
 
     # AMSGrad amplifies the rounding of a gradient near zero; a step is about 1e-3.
     for a, b in zip(ours.variables, theirs.variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=5e-6, err_msg=a.path)
-    losses = np.concatenate([some[0], others[0]])
-    assert losses.shape == (5,)
+    losses, weights, right = rows.T
     assert losses.mean() == pytest.approx(history["loss"][0], rel=1e-5)
-    assert (some[1] + others[1]) / 40 == pytest.approx(history["accuracy"][0])
+    assert weights.tolist() == [8] * 5
+    assert right.sum() / 40 == pytest.approx(history["accuracy"][0])
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
 def test_the_first_step_without_a_finite_loss_is_the_last(small, images_and_labels, poison):
     model = _compiled(small)
-    train = backend.train_steps(model, TASK, *images_and_labels, jit_compile=False)
+    train = backend.train_steps(model, TASK, Split(*images_and_labels), jit_compile=False)
     order = np.arange(40, dtype=np.int32).reshape(5, 8)
     assert np.isfinite(train(order, 0, 2)[0]).all()
     model.get_layer("logits").bias.assign(np.full(10, poison, np.float32))
-    losses, _ = train(order, 2, 5)
-    assert len(losses) == 1
-    assert not np.isfinite(losses).any()
+    rows = train(order, 2, 5)
+    assert len(rows) == 1
+    assert not np.isfinite(rows[0, 0])
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])

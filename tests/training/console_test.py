@@ -7,7 +7,6 @@ import pathlib
 import re
 import shlex
 import time
-import types
 
 import pytest
 
@@ -55,7 +54,7 @@ def test_a_terminal_shows_a_bar_with_the_time_left_and_then_only_the_epochs_line
         assert "epoch 3/13" in terminal.screen()
         assert "200/400" in terminal.screen()
         assert re.search(r"\d\d:\d\d<\d\d:\d\d", terminal.screen()), "there is no time left"
-        shown.epoch(types.SimpleNamespace(**FIGURES), best=True)
+        shown.epoch(FIGURES, best=True)
         assert terminal.screen() == ""
         line = terminal.getvalue().split("\r")[-1]
         assert line.startswith("epoch  3/13 ")
@@ -80,7 +79,7 @@ def test_without_a_terminal_there_are_only_lines(capsys):
     shown = TerminalConsole(epochs=3, objective="val_loss")
     for done in range(1, 5):
         shown.steps(3, done, 4)
-    shown.epoch(types.SimpleNamespace(**FIGURES), best=False)
+    shown.epoch(FIGURES, best=False)
     out, err = capsys.readouterr()
     assert err == ""
     assert out.splitlines() == [
@@ -93,7 +92,7 @@ def test_without_a_terminal_there_are_only_lines(capsys):
 def test_the_best_epoch_is_marked_with_the_objective(capsys, objective):
     shown = TerminalConsole(epochs=3, objective=objective)
     for best in (True, False):
-        shown.epoch(types.SimpleNamespace(**FIGURES), best=best)
+        shown.epoch(FIGURES, best=best)
     best, other = capsys.readouterr().out.splitlines()
     assert best.endswith(f"best {objective}")
     assert best.startswith(other)
@@ -121,8 +120,7 @@ def result() -> Result:
         objective="val_accuracy",
         best_value=0.9456,
         best_epoch=2,
-        test_accuracy=0.9123,
-        test_loss=0.2345,
+        test={"accuracy": 0.9123, "loss": 0.2345},
         seconds=61.26,
         history=[
             {**FIGURES, "epoch": epoch, "val_accuracy": accuracy, "val_loss": loss}

@@ -30,6 +30,7 @@ def trained(tmp_path_factory):
     for groups in (2, 4):
         config = smoke.get_config()
         config.epochs, config.model.groups = 1, groups
+        config.data.train_size = 96  # batches of one size
         results[f"groups-{groups}"] = _run(config, runs / f"groups-{groups}")
     config.model.groups = 1
     stop = signal.getsignal(signal.SIGTERM)
@@ -78,12 +79,12 @@ def test_figures_can_be_sorted_and_are_those_of_the_result(trained):
         }
         (figures,) = result.history
         assert found["", "best_val_accuracy"] == pytest.approx(result.best_value)
-        assert found["", "test_accuracy"] == pytest.approx(result.test_accuracy)
+        assert found["", "test_accuracy"] == pytest.approx(result.test["accuracy"])
         assert found["train", "epoch_loss"] == pytest.approx(figures["loss"])
         assert found["validation", "epoch_loss"] == pytest.approx(figures["val_loss"])
     column = {"metric": {"group": "", "tag": "test_accuracy"}, "order": "ORDER_DESC", "missingValuesFirst": False}
     order = [name for name in tensorboard.groups(colParams=[column]) if name in results]
-    assert order == sorted(results, key=lambda name: -results[name].test_accuracy)
+    assert order == sorted(results, key=lambda name: -results[name].test["accuracy"])
 
 
 def test_hyperparameters_filter(trained):

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from configs import smoke, smoke_sweep
 from gnexp.space import by, choice, floats, integers
+from gnexp.terminal import machine
 from gnexp.training import memory
 from tests.support import sweeps
 
@@ -16,12 +17,11 @@ GIB = 2**30
 
 
 def test_the_limit_is_the_lowest_of_machine_cgroup_and_ulimit(tmp_path, monkeypatch):
-    machine = memory.limit()
-    assert 2**28 < machine < 2**50
+    assert 2**28 < machine.memory() < 2**50
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (GIB, resource.RLIM_INFINITY))
-    assert memory.limit() == GIB
-    monkeypatch.setattr(memory, "_of_cgroups", lambda: iter([5, 7]))
-    assert memory.limit() == 5
+    assert machine.memory() == GIB
+    monkeypatch.setattr(machine, "_of_cgroups", lambda: iter([5, 7]))
+    assert machine.memory() == 5
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_the_limits_of_cgroups(tmp_path, monkeypatch, own, files, expected):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
-    monkeypatch.setattr(memory, "_OWN_CGROUPS", tmp_path / "own")
-    assert list(memory._of_cgroups()) == expected
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path)
+    monkeypatch.setattr(machine, "_OWN_CGROUPS", tmp_path / "own")
+    assert list(machine._of_cgroups()) == expected
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
+from gnexp.config.objective import Objective
 from gnexp.config.schema import FIELDS
 from gnexp.training import optimizers
 
@@ -199,7 +200,7 @@ def after_epochs(config):
         config.optimizer.update(name="sgd", learning_rate=1.0)
         model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
         model.compile(build(config), "mse")
-        rule = optimizers.plateau(config.schedule)
+        rule = optimizers.plateau(config.schedule, Objective("val_loss", "min"))
         rule.set_model(model)
         rule.on_train_begin()
         rates = []

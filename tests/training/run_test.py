@@ -15,6 +15,15 @@ from gnexp.events.event_files import EventFiles
 from gnexp.training.run import Execution, train
 from gnexp.workdir import checkpoint, files, result
 from gnexp.workdir.folder import opened, remove_checkpoint
+from tests.support.pictures import not_drawn
+
+
+@pytest.fixture
+def small(small):
+    """With one convolution and with batches of one size, so that only one step is compiled."""
+    small.model.filters, small.model.units = (4,), 8
+    small.data.train_size, small.data.validation, small.data.batch_size = 96, 48, 48
+    return small
 
 
 def _tags(directory):
@@ -33,7 +42,7 @@ def _status(directory):
 
 
 def _run(config, directory):
-    with opened(directory, config) as config:
+    with opened(directory, config) as config, not_drawn():
         done = train(config, load(config.data), directory)
     remove_checkpoint(directory)
     return done
@@ -45,7 +54,8 @@ def done(tmp_path_factory):
     from configs import smoke
 
     config, directory = smoke.get_config(), tmp_path_factory.mktemp("done")
-    config.epochs, config.data.batch_size = 2, 64
+    config.model.filters, config.model.units = (4, 4), 8
+    config.epochs, config.data.batch_size, config.data.train_size = 2, 64, 256
     return config, directory, _run(config, directory)
 
 
@@ -76,11 +86,12 @@ def test_every_tag_has_each_step_once(done):
 
 def test_the_test_accuracy_is_that_of_the_model_kept(done):
     config, directory, outcome = done
-    images, labels = load(config.data).test
+    test = load(config.data).test
+    images, labels = test.inputs, test.targets
     model = keras.saving.load_model(directory / files.MODEL)
     assert not model.compiled, "the last epoch's optimizer, which is of no use to the best weights"
     logits = model.predict(images, verbose=0)
-    assert float(np.mean(logits.argmax(axis=1) == labels)) == outcome.test_accuracy
+    assert float(np.mean(logits.argmax(axis=1) == labels)) == outcome.test["accuracy"]
     assert outcome.best_value == max(epoch["val_accuracy"] for epoch in outcome.history)
 
 
@@ -166,7 +177,7 @@ def test_without_the_checkpoint_that_it_continues_a_training_begins_at_its_first
     if former:
         path.write_bytes(former)
     execution = Execution("group", {}, (), epochs=1, start=path)
-    with opened(tmp_path / "later", small) as config:
+    with opened(tmp_path / "later", small) as config, not_drawn():
         done = train(config, load(config.data), tmp_path / "later", execution=execution)
     assert len(done.history) == 1
     assert f"{path} is damaged" in capfd.readouterr().out

@@ -21,7 +21,7 @@ _EPOCH = {
     "learning_rate": 1e-3,
     "seconds": 3.5,
 }
-_RESULT = Result(SUCCESS, "digits", "test", "val_loss", 0.1, 1, 0.9, 0.2, 3.5, [_EPOCH])
+_RESULT = Result(SUCCESS, "digits", "test", "val_loss", 0.1, 1, {"accuracy": 0.9, "loss": 0.2}, 3.5, [_EPOCH])
 
 
 def _checkpoint(result=None) -> Checkpoint:

@@ -124,7 +124,7 @@ def test_half_a_seal_is_damage(tmp_path, seal):
 
 def test_what_an_older_gnexp_wrote_is_read(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(_RESULT))
-    assert result.finished(tmp_path) == result.Result(**_RESULT)
+    assert result.finished(tmp_path) == result.Result(**result.nested(_RESULT))
     (tmp_path / "result.json").write_text(json.dumps({"status": "failure", "message": "m"}))
     assert result.failed(tmp_path) == "m"
 

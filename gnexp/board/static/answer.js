@@ -10,7 +10,7 @@ import { duration, inWords, plain, short, withSpread } from "./words.js";
 
 export function answerPanel(sweep, openTrial) {
   const text = el("div");
-  const place = el("div", { class: "figure", style: "height:380px", role: "img", "aria-label": "Test accuracy of each combination", "data-name": "answer" });
+  const place = el("div", { class: "figure", style: "height:380px", role: "img", "aria-label": "Test figure of each combination", "data-name": "answer" });
   const element = el("section", { id: "panel-answer", class: "panel wide" }, el("h2", {}, "What the sweep asks"), text, place);
   let version = null;
 
@@ -39,7 +39,7 @@ export function answerPanel(sweep, openTrial) {
       el("p", {}, important(found.how)),
       simpleTable([...found.headers, "training time", "trial"], rows, "The best of each combination"),
       el("p", {}, important(found.compared)),
-      found.differences.length ? simpleTable(found.headers_of_differences.map((name) => name || "verdict"), found.differences, "Differences in test accuracy") : null,
+      found.differences.length ? simpleTable(found.headers_of_differences.map((name) => name || "verdict"), found.differences, `Differences in test ${sweep.about.headline}`) : null,
     );
     await picture(found);
   }
@@ -60,7 +60,7 @@ export function answerPanel(sweep, openTrial) {
     const lines = new Map();
     known.forEach((each, index) => {
       const others = Object.entries(each.values).filter(([path]) => path !== found.axis);
-      const name = others.length === 1 ? short(others[0][1]) : inWords(Object.fromEntries(others)) || "test accuracy";
+      const name = others.length === 1 ? short(others[0][1]) : inWords(Object.fromEntries(others)) || `test ${sweep.about.headline}`;
       lines.set(name, [...(lines.get(name) ?? []), { ...each, x: axis.place(asRows[index]) }]);
     });
     const step = 0.5 / (lines.size + 1);
@@ -77,8 +77,8 @@ export function answerPanel(sweep, openTrial) {
     const every = known.flatMap((each) => each.tests).sort((a, b) => a - b);
     const spread = every.at(-1) - every[0] || 0.01;
     // The interval of a mean over few seeds may reach far beyond them.
-    const range = [every[0] - 0.6 * spread, Math.min(1, every.at(-1) + 0.6 * spread)];
-    await draw(place, traces, { xaxis: axisLayout(axis), yaxis: { title: { text: "test accuracy" }, range }, showlegend: lines.size > 1 }, "answer");
+    const range = [every[0] - 0.6 * spread, every.at(-1) + 0.6 * spread];
+    await draw(place, traces, { xaxis: axisLayout(axis), yaxis: { title: { text: `test ${sweep.about.headline}` }, range }, showlegend: lines.size > 1 }, "answer");
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }
 

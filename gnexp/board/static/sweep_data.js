@@ -73,7 +73,7 @@ export class SweepData {
   }
 
   label(path) {
-    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: "test accuracy", test_interval: "± 95% of test", test_loss: "test loss" };
+    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: `test ${this.about.headline}`, test_interval: "± 95% of test", test_loss: "test loss" };
     return names[path] ?? path;
   }
 

@@ -154,7 +154,7 @@ export function compareSweeps(names, back) {
     fill(
       table,
       sweeps.filter((sweep) => sweep.about.problem).map((sweep) => el("p", { class: "failure" }, `${sweep.name}: ${sweep.about.problem}`)),
-      simpleTable(["sweep", "tuner", "completed", "failed", "seeds", "best", "its test accuracy", "trial"], rows, "The sweeps"),
+      simpleTable(["sweep", "tuner", "completed", "failed", "seeds", "best", "its test figure", "trial"], rows, "The sweeps"),
       differing.length ? simpleTable(["key", ...known.map((sweep) => sweep.name)], differing.map((path) => [path, ...known.map((sweep) => shown(sweep, path))]), "What differs in their configs") : null,
     );
     if (!panels.length && known.length === sweeps.length) build();

@@ -8,6 +8,11 @@ import { ask } from "./source.js";
 import { provenance } from "./trial_view.js";
 import { duration, short } from "./words.js";
 
+function tested(ended) {
+  const figures = Object.entries(ended).filter(([name]) => name.startsWith("test_"));
+  return figures.map(([name, value]) => `${name.slice(5)} ${short(value)}`).join(", ");
+}
+
 export function trainingView(names, back) {
   let found = [];
   let before = "";
@@ -38,8 +43,8 @@ export function trainingView(names, back) {
     if (now === before) return true;
     before = now;
     const good = found.filter((each) => each.config);
-    const row = ({ name, config, status, ended, epochs, curves }) => [name, status, `${epochs ?? curves?.epoch?.length ?? 0} of ${config.epochs}`, short(ended.best_value), ended.best_epoch ?? "", short(ended.test_accuracy), short(ended.test_loss), duration(ended.seconds)];
-    const heads = ["training", "status", "epochs", "best", "at epoch", "test accuracy", "test loss", "took"];
+    const row = ({ name, config, status, ended, epochs, curves }) => [name, status, `${epochs ?? curves?.epoch?.length ?? 0} of ${config.epochs}`, short(ended.best_value), ended.best_epoch ?? "", tested(ended), duration(ended.seconds)];
+    const heads = ["training", "status", "epochs", "best", "at epoch", "on the test set", "took"];
     fill(text, found.filter((each) => each.problem).map((each) => el("p", { class: "failure" }, `${each.name}: ${each.problem}`)), good.length ? simpleTable(heads, good.map(row), "Figures") : null);
     const paths = [...new Set(good.flatMap((each) => Object.keys(each.config)))];
     const differing = good.length > 1 ? paths.filter((path) => new Set(good.map((each) => short(each.config[path]))).size > 1) : paths;

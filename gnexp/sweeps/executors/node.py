@@ -4,6 +4,7 @@ This module imports little: a task's environment must be set before TensorFlow, 
 """
 
 import functools
+import json
 import os
 import pathlib
 import pickle
@@ -13,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config.stored import with_tuples
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.stderr import everything
@@ -77,6 +79,7 @@ def run(
             from gnexp.sweeps import trial
             from gnexp.training.signals import stop_signals
             from gnexp.workdir import code
+            from gnexp.workdir import data as recorded
 
             def say(text: str) -> None:
                 progress.say.remote(trial_id, text)
@@ -84,7 +87,9 @@ def run(
             with stop_signals(directory):
                 read = pickle.loads(task)
                 code.use(directory, read.config, folders)
-                return trial.run(read, _splits(**data), TrialConsole(say, read.epochs))
+                splits = _splits(json.dumps(data))
+                recorded.check(directory, splits.fingerprint)
+                return trial.run(read, splits, TrialConsole(say, read.epochs))
     except (InterruptedTrainingError, UserError, OSError) as error:
         return error
 
@@ -100,10 +105,10 @@ def _check_shared(directory: pathlib.Path, sweep: str) -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _splits(**data):
+def _splits(data: str) -> Any:
     from gnexp.data.load import load
 
     try:
-        return load(ConfigDict(data))
+        return load(ConfigDict(with_tuples(json.loads(data))))
     except UserError as error:
         raise UserError(f"{platform.node()}: {error}") from error

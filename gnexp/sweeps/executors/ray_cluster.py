@@ -19,6 +19,7 @@ from ray._private import ray_constants
 from ray._private.accelerators import get_accelerator_manager_for_resource
 
 from gnexp.errors import GnexpError, InterruptedTrainingError, UserError, first_line
+from gnexp.training.signals import in_main_thread
 
 _HEAD_SECONDS, _HEAD_LOST_SECONDS = 5.0, 20.0  # how often to check the head, and when to give it up
 _OBJECT_STORE = 100 * 2**20  # bytes, close to Ray's minimum: tasks and their results are small
@@ -179,8 +180,9 @@ def _init(options: dict[str, Any], directory: pathlib.Path, received: list[int],
 
 def _take_signals_back() -> None:
     """Puts this process's handlers back in the place of Ray's own, which end it before anything is saved."""
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signum, signal.getsignal(signum))
+    if in_main_thread():  # Otherwise Ray could not set its own, either.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.getsignal(signum))
 
 
 def _head_died() -> bool:

@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import pathlib
 import signal
+import sys
 import threading
+import types
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -93,10 +95,12 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
     """Sets for this thread what a process that it starts must have from its first instruction on.
 
     TensorFlow, JAX and NumPy count the processors when they are imported; their C++ code writes to stderr at once; and
-    Ctrl-C must stay blocked until the process ignores it.
+    Ctrl-C must stay blocked until the process ignores it. It must not begin by running this process's script again,
+    which may have no `if __name__ == "__main__"`.
     """
     resource_tracker.ensure_running()  # Otherwise the first start would do it, and unblock SIGINT again.
     with native_stderr(log):
+        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         mine = os.sched_getaffinity(0) if cpus else set()
         try:
@@ -107,6 +111,7 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
             if cpus:
                 os.sched_setaffinity(0, mine)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            sys.modules["__main__"] = main
 
 
 def _main(connection: Connection, config: dict[str, Any], directory: pathlib.Path) -> None:
@@ -125,7 +130,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
     from gnexp.data.load import load
     from gnexp.sweeps import trial
     from gnexp.training.signals import stop_signals
-    from gnexp.workdir import code
+    from gnexp.workdir import code, data
 
     with stop_signals(directory) as received:
         # A second signal is not for this process: the sweep decides when to stop waiting, and then sends SIGKILL.
@@ -133,6 +138,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
         signal.signal(signal.SIGTERM, lambda signum, frame: received.append(signum))
         code.use(directory, config)
         splits = load(config.data)
+        data.check(directory, splits.fingerprint)
         while True:
             task = connection.recv()
             connection.send(trial.run(task, splits, TrialConsole(connection.send, task.epochs)))

@@ -6,6 +6,8 @@ from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import RandomSearchOracle
 from ml_collections import ConfigDict
 
+from gnexp.config import objective
+from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles import race_plan
 from gnexp.sweeps.oracles.bayesian import Bayesian
@@ -24,7 +26,7 @@ def create(config: ConfigDict, space: Space) -> Durable:
     sweep = config.sweep
     options = {
         "space": space,
-        "objective": config.objective,
+        "objective": objective.of(flatten(config)),
         "max_trials": sweep.max_trials,
         "seed": sweep.seed,
     }

@@ -20,7 +20,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from msgspec import Meta
 
 from gnexp.analysis.outcomes import PROMOTED_FROM
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import Objective
 from gnexp.config.upgrade import with_present_names
 from gnexp.errors import DamagedError, UserError
 from gnexp.space.space import Space
@@ -71,16 +71,16 @@ class Durable:
 
     Args:
       space: the search space.
-      objective: the figure that is optimized, a name in `config.objective.OBJECTIVES`.
+      objective: the figure that is optimized.
       max_trials: how many trials there will be at most.
       seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
       **options: of the keras-tuner class.
     """
 
-    def __init__(self, space: Space, objective: str, max_trials: int, seed: int, **options):
+    def __init__(self, space: Space, objective: Objective, max_trials: int, seed: int, **options):
         super().__init__(
             # Left to itself keras-tuner guesses the direction, and would minimize val_f1_score.
-            objective=keras_tuner.Objective(objective, OBJECTIVES[objective].direction),
+            objective=keras_tuner.Objective(objective.name, objective.direction),
             hyperparameters=hyperparameters.of(space),
             allow_new_entries=False,
             tune_new_entries=True,
@@ -88,6 +88,7 @@ class Durable:
             **options,
         )
         self.space = space
+        self.asked = objective
         self.max_trials = max_trials
         self.seed = seed
         # keras-tuner adds 1 to this with each draw, so that two neighbouring seeds would share most of their draws.
@@ -132,7 +133,7 @@ class Durable:
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
-                trial.metrics.register(name, direction=OBJECTIVES[name].direction)
+                trial.metrics.register(name, direction=self.asked.direction)
             trial.metrics.update(name, value, step=step)
         return trial
 
@@ -161,7 +162,7 @@ class Durable:
         completed = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
         continued = {trial.hyperparameters.values.get(PROMOTED_FROM) for trial in completed}
         final = (trial for trial in completed if trial.trial_id not in continued)
-        found = OBJECTIVES[self.objective.name].best(final, key=lambda trial: trial.score)
+        found = self.asked.best(final, key=lambda trial: trial.score)
         return found and Best(found, found.score, len(found.metrics.get_history(self.objective.name)[0].value))
 
     def _record_values(self, trial: Trial) -> None:

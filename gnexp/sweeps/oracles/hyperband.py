@@ -5,7 +5,6 @@ from typing import Any
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import HyperbandOracle
 
-from gnexp.config.objective import OBJECTIVES
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles.durable import Durable
 
@@ -58,7 +57,7 @@ class Hyperband(Durable, HyperbandOracle):
             ready = [trial for trial in past if trial.status == TrialStatus.COMPLETED and trial.trial_id not in taken]
             left_behind = sizes[index - 1] - sum(trial.status == TrialStatus.FAILED for trial in past) - sizes[index]
             if len(rounds[index]) < sizes[index] and len(ready) > left_behind:
-                best = OBJECTIVES[self.objective.name].best(ready, key=lambda trial: trial.score)
+                best = self.asked.best(ready, key=lambda trial: trial.score)
                 rounds[index].append({"past_id": best.trial_id, "id": trial_id})
                 return {
                     **best.hyperparameters.values,

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from gnexp.analysis import comparisons
 from gnexp.analysis.outcomes import EPOCHS, FIRST_EPOCH, PROMOTED_FROM, SEED, standing
-from gnexp.config.objective import OBJECTIVES
+from gnexp.config.objective import MAX, Objective
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles import race, race_plan
@@ -46,7 +46,7 @@ class Racing(Durable, keras_tuner.Oracle):
 
     def _book(self) -> "_Known":
         if self._known is None:
-            self._known = _Known(self.space, self._config)
+            self._known = _Known(self.space, self._config, self.asked)
             for trial in self.trials.values():
                 self._known.note(trial)
         return self._known
@@ -103,9 +103,9 @@ class Racing(Durable, keras_tuner.Oracle):
 class _Known:
     """What is known of each setting, from the trials."""
 
-    def __init__(self, space: Space, config: ConfigDict):
+    def __init__(self, space: Space, config: ConfigDict, objective: Objective):
         self._asked = race_plan.asked(space)
-        self._objective = OBJECTIVES[config.objective]
+        self._objective = objective
         self._chains: list[dict[tuple[int, int], str]] = []  # of each setting: (seed, epochs) -> trial id
         self._values: list[dict[str, Any]] = []
         self._places: dict[race_plan.Key, int] = {}
@@ -125,7 +125,7 @@ class _Known:
             epochs=config.epochs,
             seeds=config.sweep.executions,
             precision=config.sweep.precision,
-            sign=1 if self._objective.direction == "max" else -1,
+            sign=1 if self._objective.direction == MAX else -1,
             families=comparisons.families(combinations, flatten(config), shared) if self._asked else (),
         )
 

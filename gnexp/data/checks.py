@@ -1,0 +1,143 @@
+"""Checks of a dataset before the first step: each mistake is one line that names the split, and what must be."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from gnexp.errors import UserError
+from gnexp.terminal.words import count
+
+_MOST_SHOWN = 5
+_IMAGES = 4  # axes of images: examples, height, width, channels
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What is known of a split's examples once all have been looked at.
+
+    Attributes:
+      where: its name in messages.
+      shape, dtype: of the inputs.
+      low, high: the least and the greatest of the inputs; None where they were not looked at.
+      infinite: the index of the first example that holds NaN or infinity, in its inputs or targets; None if none does.
+      targets: the shape and the dtype of the targets.
+      classes: where targets are whole numbers, how many there are of each, by the number.
+      digests: uint64 array, one for the inputs of each example.
+      content: one digest of all targets and weights.
+    """
+
+    where: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    low: float | None
+    high: float | None
+    infinite: int | None
+    targets: tuple[tuple[int, ...], np.dtype]
+    classes: Mapping[int, int]
+    digests: np.ndarray
+    content: str
+
+    @property
+    def labelled(self) -> bool:
+        """Whether each example has a class of its own."""
+        return len(self.targets[0]) == 1 and self.targets[1].kind == "i"
+
+    @property
+    def masked(self) -> bool:
+        """Whether each pixel of an example has a class of its own."""
+        return len(self.targets[0]) > 2 and self.targets[1].kind == "i"
+
+
+def inputs(seen: Seen) -> None:
+    """Checks the values of a split's inputs; raises UserError."""
+    if seen.infinite is not None:
+        raise UserError(f"{seen.where}: example {seen.infinite} holds NaN or infinity: it must hold numbers")
+    if seen.low is None or len(seen.shape) != _IMAGES:
+        return
+    if seen.dtype == np.uint8 and 0 < seen.high <= 1:
+        raise UserError(
+            f"{seen.where}: its images are uint8, and no value is above 1: floats from 0 to 1 were taken for uint8; "
+            "return them as float32, or times 255"
+        )
+    if seen.dtype != np.uint8 and not 0 <= seen.low <= seen.high <= 1:
+        cure = (
+            "return uint8, or divide by 255" if seen.low >= 0 and 2 < seen.high <= 255 else "bring them to that range"
+        )
+        raise UserError(
+            f"{seen.where}: its images are floats from {seen.low:.6g} to {seen.high:.6g}: they must be from 0 to 1; "
+            f"{cure}"
+        )
+
+
+def alike(splits: Sequence[Seen]) -> None:
+    """Checks that the splits of a dataset have inputs and targets of the same kind; raises UserError."""
+    first = splits[0]
+    for each in splits[1:]:
+        if each.shape[1:] != first.shape[1:] or each.dtype != first.dtype:
+            raise UserError(
+                f"{each.where} has inputs {each.dtype}{_sizes(each.shape)} and {first.where} {first.dtype}"
+                f"{_sizes(first.shape)}: they must be alike"
+            )
+        (shape, dtype), (wanted, of) = each.targets, first.targets
+        if shape[1:] != wanted[1:] or dtype != of:
+            raise UserError(
+                f"{each.where} has targets {dtype}{_sizes(shape)} and {first.where} {of}{_sizes(wanted)}: they must be "
+                "alike"
+            )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return f"[{', '.join(map(str, shape[1:]))}]"
+
+
+def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
+    """Checks the classes of a dataset, and returns their names.
+
+    Args:
+      splits: the training examples first.
+      names: the classes' names; if there are none, the classes are numbered from 0.
+
+    Returns:
+      The names; none where the targets are no classes.
+
+    Raises:
+      UserError: a label has no name, a class has no example to train on, or there is only one.
+    """
+    train = splits[0]
+    if not train.labelled and not train.masked:
+        if names and len(names) != (width := train.targets[0][-1] if len(train.targets[0]) > 1 else 1):
+            raise UserError(f"there are {count(len(names), 'label')}, and {count(width, 'target')} for each example")
+        return tuple(names)
+    of = "pixel" if train.masked else "example"
+    known = len(names) or 1 + max(max(each.classes) for each in splits)
+    for each in splits:
+        if strange := sorted(number for number in each.classes if not 0 <= number < known):
+            what = f"there are {known} labels" if names else "the first class is 0"
+            raise UserError(f"{each.where} has the label {strange[0]}: it must be 0 to {known - 1}, as {what}")
+    if lacking := [number for number in range(known) if number not in train.classes]:
+        shown = ", ".join(repr(names[number]) if names else str(number) for number in lacking[:_MOST_SHOWN])
+        shown += f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
+        cure = "take their names out of `labels`" if names else "number the classes 0, 1, 2 and so on without gaps"
+        raise UserError(f"{train.where} has no {of} of the class {shown}, of {known} classes: {cure}")
+    if known < 2:
+        raise UserError(f"{train.where} has a single class: there must be two or more, or floats to predict")
+    return tuple(names) or tuple(map(str, range(known)))
+
+
+def overlaps(digests: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns a line for each two splits that share examples.
+
+    Args:
+      digests: of the examples of each split, by its name.
+    """
+    found, names = [], list(digests)
+    for number, one in enumerate(names):
+        for other in names[number + 1 :]:
+            shared = int(np.isin(digests[other], digests[one]).sum())
+            if shared:
+                found.append(
+                    f"{shared} of the {len(digests[other])} examples of {other} are in {one} as well: "
+                    "what is measured on them says less"
+                )
+    return found

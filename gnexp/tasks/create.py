@@ -1,0 +1,67 @@
+"""From a config to its task."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from ml_collections import ConfigDict
+
+from gnexp.config import objective, open_sections
+from gnexp.config.paths import flatten
+from gnexp.data.splits import Splits
+from gnexp.errors import FunctionError, UserError
+from gnexp.functions import load
+from gnexp.tasks.task import Task
+
+
+def create(config: ConfigDict, splits: Splits) -> Task:
+    """Returns the task of a config.
+
+    Args:
+      config: of a training or a sweep.
+      splits: its dataset.
+
+    Raises:
+      UserError: the task is none, an option does not fit the dataset, or the task does not have the objective.
+      FunctionError: the user's own code fails.
+    """
+    section = config.task
+    function = load.load(open_sections.function("task", section.name))
+    if section.name == "classification":
+        options = {key: section[key] for key in ("label_smoothing", "top_k", "class_weight")}
+    else:
+        options = section.args.to_dict()
+    try:
+        task = function(splits, **options)
+    except UserError:
+        raise
+    except Exception as error:  # whatever the user's code may raise
+        raise FunctionError(f"config.task.name={section.name!r} fails: {load.cause(error)}") from error
+    if not isinstance(task, Task):
+        raise FunctionError(
+            f"config.task.name={section.name!r} made a {type(task).__name__}: it must make a gnexp.tasks.task.Task"
+        )
+    if section.loss:
+        task.replace_loss(_loss(section.loss))
+    objective.check(flatten(config), [*task.figures, *map(objective.snake, section.figures)])
+    return task
+
+
+def _loss(name: str) -> Callable[[Any, Any], Any]:
+    """Returns the loss of a name, Keras's or the user's, as a function of targets and outputs; Keras's takes logits."""
+    if ":" in name:
+        return load.load(name)
+    try:
+        found = keras.losses.get(name)
+    except ValueError as error:
+        raise UserError(
+            f"config.task.loss={name!r} is not allowed: it must be a loss of Keras, such as 'mean_absolute_error', "
+            "or 'package.module:function'"
+        ) from error
+    if isinstance(found, keras.losses.Loss):
+        takes = inspect.signature(type(found)).parameters
+        given = {"from_logits": True} if "from_logits" in takes else {}
+        return type(found)(reduction=None, **given)
+    return functools.partial(found, from_logits=True) if "from_logits" in inspect.signature(found).parameters else found

@@ -1,0 +1,315 @@
+"""The figures and losses of the tasks, against scikit-learn, NumPy and Keras itself."""
+
+import keras
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from gnexp.config import objective
+from gnexp.config.paths import flatten
+from gnexp.data.splits import Split, Splits
+from gnexp.errors import FunctionError, GnexpError, UserError
+from gnexp.tasks.classification import Classification
+from gnexp.tasks.create import create
+from gnexp.tasks.multilabel import Multilabel
+from gnexp.tasks.regression import Regression
+from gnexp.tasks.segmentation import Segmentation
+from gnexp.training.check import check
+from gnexp.training.evaluation import evaluate
+from gnexp.training.loop import Training
+
+COUNT = 1203  # of examples: more than two batches of an evaluation
+RANDOM = np.random.default_rng(0)
+WEIGHTS = RANDOM.uniform(0.5, 2, COUNT).astype(np.float32)
+
+
+def splits(inputs, targets, weights=None, labels=()) -> Splits:
+    """Returns a dataset whose parts are all the same."""
+    split = Split(inputs, targets, weights)
+    return Splits(split, split, split, tuple(labels))
+
+
+def evaluated(task, outputs, extra=()):
+    """Returns the evaluation of outputs for the examples of a task's dataset."""
+    split = task.splits.train
+    places = Split(np.arange(len(split)), split.targets, split.weights)
+    return evaluate(task, lambda which: outputs[which], places, extra)
+
+
+@pytest.fixture(params=[None, WEIGHTS], ids=["equal", "weighted"])
+def weights(request):
+    """Returns no weights, or some."""
+    return request.param
+
+
+def test_a_classification_is_measured_as_by_scikit_learn(weights):
+    labels, logits = RANDOM.integers(0, 5, COUNT), RANDOM.normal(size=(COUNT, 5)).astype(np.float32)
+    task = Classification(splits(logits, labels, weights, "abcde"), top_k=2)
+    found = evaluated(task, logits)
+    probabilities = task.predictions(logits)
+    assert found.loss == pytest.approx(metrics.log_loss(labels, probabilities, sample_weight=weights), rel=1e-9)
+    assert found.figures == pytest.approx(
+        {
+            "accuracy": metrics.accuracy_score(labels, logits.argmax(axis=1), sample_weight=weights),
+            "top_2_accuracy": metrics.top_k_accuracy_score(labels, logits, k=2, sample_weight=weights),
+        }
+    )
+
+
+def test_smoothed_labels_are_those_of_keras():
+    labels, logits = RANDOM.integers(0, 5, COUNT), RANDOM.normal(size=(COUNT, 5)).astype(np.float32)
+    task = Classification(splits(logits, labels, labels="abcde"), label_smoothing=0.2)
+    theirs = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.2)(np.eye(5)[labels], logits)
+    assert evaluated(task, logits).loss == pytest.approx(float(theirs), rel=1e-6)
+    given = keras.ops.convert_to_tensor(labels), keras.ops.convert_to_tensor(logits)
+    assert keras.ops.convert_to_numpy(task.loss(*given)).mean() == pytest.approx(float(theirs), rel=1e-6)
+
+
+def test_balanced_classes_weigh_as_in_scikit_learn():
+    labels = RANDOM.integers(0, 3, 50) ** 2 % 3  # unequal numbers
+    from sklearn.utils.class_weight import compute_sample_weight
+
+    task = Classification(splits(labels, labels, labels="abc"), class_weight="balanced")
+    present = len(np.unique(labels))
+    expected = compute_sample_weight("balanced", labels) * present / 3
+    np.testing.assert_allclose(task.weights(task.splits.train), expected, rtol=1e-6)
+    task = Classification(splits(labels, labels, np.full(50, 2, np.float32), "abc"), class_weight=(1, 0, 3))
+    np.testing.assert_array_equal(task.weights(task.splits.train), 2 * np.array([1, 0, 3])[labels])
+
+
+def test_labels_are_measured_as_by_scikit_learn(weights):
+    targets, logits = RANDOM.integers(0, 2, (COUNT, 4)), RANDOM.normal(size=(COUNT, 4)).astype(np.float32)
+    found = evaluated(Multilabel(splits(logits, targets, weights)), logits)
+    assert found.figures == pytest.approx(
+        {
+            "accuracy": np.average((targets == (logits > 0)).mean(axis=1), weights=weights),
+            "f1": metrics.f1_score(targets, logits > 0, average="micro", sample_weight=weights),
+        },
+        rel=1e-6,
+    )
+    probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
+    losses = -np.where(targets, np.log(probabilities), np.log1p(-probabilities)).mean(axis=1)
+    assert found.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+
+
+def test_masks_are_measured_as_by_scikit_learn():
+    targets, logits = RANDOM.integers(0, 3, (COUNT, 4, 6)), RANDOM.normal(size=(COUNT, 4, 6, 4)).astype(np.float32)
+    found = evaluated(Segmentation(splits(logits, targets, labels="abcd")), logits)
+    flat, predicted = targets.reshape(-1), logits.argmax(axis=-1).reshape(-1)
+    assert found.figures == pytest.approx(
+        {
+            "mean_iou": metrics.jaccard_score(flat, predicted, average="macro"),
+            "dice": metrics.f1_score(flat, predicted, average="macro"),
+            "accuracy": metrics.accuracy_score(flat, predicted),
+        },
+        rel=1e-6,
+    )
+
+
+def test_a_class_that_is_nowhere_does_not_count():
+    targets = np.zeros((2, 3, 3), int)
+    logits = np.stack([np.ones((2, 3, 3)), np.zeros((2, 3, 3))], axis=-1).astype(np.float32)
+    assert evaluated(Segmentation(splits(logits, targets, labels="ab")), logits).figures["mean_iou"] == 1
+
+
+@pytest.mark.parametrize("place", [0, 1e4])
+@pytest.mark.parametrize("shape", [(COUNT,), (COUNT, 3)])
+def test_a_regression_is_measured_as_by_scikit_learn(weights, shape, place):
+    targets = (place + RANDOM.normal(size=shape)).astype(np.float32)
+    outputs = (targets + 0.5 * RANDOM.normal(size=shape)).reshape(COUNT, -1).astype(np.float32)
+    found = evaluated(Regression(splits(outputs, targets, weights)), outputs)
+    mse = metrics.mean_squared_error(targets, outputs, sample_weight=weights)
+    expected = {
+        "mae": metrics.mean_absolute_error(targets, outputs, sample_weight=weights),
+        "mse": mse,
+        "r2": metrics.r2_score(targets, outputs, sample_weight=weights),
+    }
+    assert found.figures == pytest.approx(expected, rel=1e-4)
+    assert found.loss == pytest.approx(mse, rel=1e-4)
+
+
+def test_further_figures_are_keras_s_and_ones_own(tmp_path, monkeypatch):
+    (tmp_path / "figures_of_a_test.py").write_text(
+        "import numpy as np\n\n\ndef worst(targets, predictions):\n"
+        "    right = predictions.argmax(axis=1) == targets\n"
+        "    return min(right[targets == label].mean() for label in np.unique(targets))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    labels, logits = RANDOM.integers(0, 3, COUNT), RANDOM.normal(size=(COUNT, 3)).astype(np.float32)
+    task = Classification(splits(logits, labels, labels="abc"))
+    extra = ("figures_of_a_test:worst", "SparseCategoricalCrossentropy")
+    found = evaluated(task, logits, extra).figures
+    recall = metrics.recall_score(labels, logits.argmax(axis=1), average=None)
+    assert found["worst"] == pytest.approx(recall.min())
+    assert found["sparse_categorical_crossentropy"] == pytest.approx(evaluated(task, logits).loss, rel=1e-5)
+
+
+# Whole trainings
+
+
+@pytest.fixture
+def table(small):
+    """Returns the config of a training on a table of numbers, and scikit-learn's diabetes."""
+    from sklearn.datasets import load_diabetes
+    from sklearn.preprocessing import scale
+
+    inputs, targets = load_diabetes(return_X_y=True)
+    small.task.name, small.objective, small.epochs = "regression", "val_mae", 12
+    small.model.name, small.model.norm = "mlp", "none"
+    small.model.args.units = (16,)
+    small.optimizer.learning_rate = 0.02
+    inputs, targets = inputs.astype(np.float32) * 20, scale(targets).astype(np.float32)
+    parts = [Split(inputs[part], targets[part]) for part in (slice(0, 300), slice(300, 370), slice(370, None))]
+    return small, Splits(*parts)
+
+
+def test_a_regression_on_a_table_learns(table):
+    training = Training(*table)
+    first, *_, last = training.epochs()
+    assert last["val_r2"] > 0.3 > first["val_r2"]
+    assert set(last) == {
+        *("epoch", "loss", "mae", "mse", "r2", "val_loss", "val_mae", "val_mse", "val_r2"),
+        *("learning_rate", "seconds"),
+    }
+    assert training.best_value == min(epoch["val_mae"] for epoch in training.history)
+
+
+def test_patience_ends_a_training_and_a_resumed_one_as_well(table):
+    config, data = table
+    config.epochs, config.patience, config.optimizer.learning_rate = 50, 2, 0.1
+    training = Training(config, data)
+    for _ in training.epochs():
+        pass
+    assert training.out_of_patience
+    assert len(training.history) == training.best_epoch + 2 < 50
+    again = Training(config, data)
+    again.restore(*training.state())
+    assert list(again.epochs()) == []
+
+
+_OWN = """
+import keras
+from gnexp.models.outputs import Outputs
+from gnexp.tasks.task import Task
+
+class Good(Task):
+    outputs = Outputs(1, logits=False)
+    figures = {"off": "min"}
+    def __init__(self, splits, power=2):
+        super().__init__(splits)
+        self.power = power
+    def loss(self, targets, outputs):
+        return keras.ops.abs(targets - outputs[:, 0]) ** self.power
+    def numbers(self, targets, outputs):
+        return {"off": keras.ops.abs(targets - outputs[:, 0])}
+
+class Matrix(Good):
+    def numbers(self, targets, outputs):
+        return {"off": outputs}
+
+class Fails(Good):
+    def loss(self, targets, outputs):
+        raise KeyError("no such target")
+
+class Nothing:
+    def __init__(self, splits): pass
+
+def loss(targets, outputs): return keras.ops.square(targets - outputs[:, 0])
+def not_finite(targets, predictions): return float("nan")
+def text(targets, predictions): return "good"
+"""
+
+
+@pytest.fixture
+def own(table, tmp_path, monkeypatch):
+    """Returns a config with a task of the user's own, and the dataset."""
+    (tmp_path / "tasks_of_a_test.py").write_text(_OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    config, data = table
+    config.task.name, config.objective, config.direction = "tasks_of_a_test:Good", "val_off", "min"
+    return config, data
+
+
+def test_a_task_of_ones_own_trains(own):
+    config, data = own
+    config.task.args.power = 1
+    config.epochs = 2
+    check(config, data)
+    _, last = Training(config, data).epochs()
+    assert last["val_off"] == pytest.approx(last["val_loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"task.name": "tasks_of_a_test:Matrix"}, r"numbers\(\) must return 'off' for each example"),
+        ({"task.name": "tasks_of_a_test:Fails"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: KeyError"),
+        ({"task.name": "tasks_of_a_test:Nothing"}, "made a Nothing: it must make a gnexp.tasks.task.Task"),
+        (
+            {"objective": "val_of"},
+            "config.objective='val_of' is not allowed: 'tasks_of_a_test:Good' has val_loss, val_off",
+        ),
+        ({"schedule.watch": "val_on"}, "config.schedule.watch='val_on' is not allowed"),
+        ({"task.loss": "hubber"}, "config.task.loss='hubber' is not allowed: it must be a loss of Keras"),
+        ({"task.figures": ("mean_error",)}, "config.task.figures='mean_error' is not allowed: it must be a metric"),
+        ({"task.figures": ("tasks_of_a_test:not_finite",)}, "not_finite is nan: it must be a finite number"),
+        ({"task.figures": ("tasks_of_a_test:text",)}, "text returned 'good': it must return a number"),
+    ],
+    ids=str,
+)
+def test_a_mistake_in_a_task_is_one_line_before_the_first_step(own, changes, line):
+    config, data = own
+    config.update_from_flattened_dict(changes)
+    with pytest.raises(GnexpError, match=line) as caught:
+        check(config, data)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_loss_takes_the_place_of_the_tasks(own):
+    config, data = own
+    for name, expected in (("tasks_of_a_test:loss", "mse"), ("mean_absolute_error", "mae"), ("Huber", None)):
+        config.update(task={"name": "regression", "loss": name}, objective="val_mae")
+        task = create(config, data)
+        found = evaluated(Regression(data), data.train.targets[:, None] + 0.5)
+        replaced = evaluate(task, lambda _: data.train.targets[:, None] + 0.5, data.train)
+        assert replaced.loss == pytest.approx(found.figures[expected] if expected else 0.125, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        (
+            {"task.name": "regression"},
+            "config.objective='val_accuracy' is not allowed: 'regression' has val_loss, val_mae",
+        ),
+        (
+            {"objective": "val_f1"},
+            "config.objective='val_f1' is not allowed: 'classification' has val_loss, val_accuracy",
+        ),
+        (
+            {"task.name": "a:B", "objective": "val_x"},
+            "config.direction='' is not allowed with config.objective='val_x'",
+        ),
+        ({"schedule.watch": "val_mae"}, "config.schedule.watch='val_mae' is not allowed"),
+    ],
+    ids=str,
+)
+def test_an_objective_that_cannot_be_is_refused(config, values, line):
+    flat = flatten(config) | values
+    with pytest.raises(UserError, match=line):
+        objective.check(flat, objective.figures(flat))
+
+
+def test_top_k_and_class_weights_fit_the_classes():
+    data = splits(np.zeros(3), np.arange(3), labels="abc")
+    with pytest.raises(UserError, match=r"config\.task\.top_k=3 is not allowed: it must be less than the 3 classes"):
+        Classification(data, top_k=3)
+    with pytest.raises(UserError, match=r"config.task.class_weight=\(1, 2\) is not allowed: it must have 3 numbers"):
+        Classification(data, class_weight=(1, 2))
+
+
+def test_a_network_that_gives_nan_is_told_apart_from_a_failing_figure(own):
+    config, data = own
+    config.task.figures = ("tasks_of_a_test:not_finite",)
+    with pytest.raises(FunctionError):
+        next(Training(config, data).epochs())
