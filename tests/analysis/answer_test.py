@@ -1,6 +1,8 @@
 """What a sweep answers: choices, intervals and differences against SciPy's, and what is said if there are none."""
 
 import itertools
+import math
+import re
 
 import numpy as np
 import pytest
@@ -217,8 +219,6 @@ def test_a_sweep_whose_trials_have_no_value_of_it_yet_has_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("space", "tuner", "why"),
     [
-        ({"model.epsilon": floats(1e-7, 1e-2)}, "random", "model.epsilon is searched over a range"),
-        ({"model.groups": choice(1, 2)}, "bayesian", "the tuner bayesian gives some combinations fewer trials"),
         ({"model.groups": choice(1, 2, role="nuisance")}, "grid", "nothing that is searched is scientific"),
         ({"model.groups": choice(1, 2, 4)}, "grid", "no trial has completed yet"),
     ],
@@ -229,6 +229,30 @@ def test_where_it_would_be_unfair_it_is_left_out(tmp_path, space, tuner, why):
         trial(directory, 0, dict.fromkeys(space, 1), (0.5,))
     assert section(page(directory), HEADING).strip().startswith(f"Left out: {why}")
     assert not (directory / "report" / "answer.png").exists()
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, tuner):
+    rng, lines = np.random.default_rng(0), {}
+    for name, slope in (("holds", 0.05), ("noise", 0.0)):
+        space = {"model.epsilon": floats(1e-7, 1e-2, sampling="log"), "optimizer.name": choice("adam", "sgd")}
+        directory = sweep(tmp_path / name, space, tuner=tuner)
+        for number in range(40):
+            epsilon = 10 ** rng.uniform(-7, -2)
+            sgd = number % 2
+            score = 0.8 - slope * (math.log10(epsilon) + 7) / 5 - (0.1 if slope else 0) * sgd + rng.normal(0, 0.005)
+            values = {"model.epsilon": epsilon, "optimizer.name": ("adam", "sgd")[sgd]}
+            trial(directory, number, values, (score,))
+        text = page(directory)
+        lines[name] = table(text, HEADING)
+        assert ("No model holds" in section(text, HEADING)) is (name == "noise")
+    found = [row["difference, by the model"] for row in lines["holds"]]
+    sgd = next(row for row in lines["holds"] if row["value"] == "sgd")["difference, by the model"]
+    mean, low, high = (float(part) for part in re.findall(r"[-+][0-9.]+", sgd))
+    assert low <= mean <= high < 0 and mean == pytest.approx(-0.1, abs=0.02)
+    highest = [row for row in lines["holds"] if row["hyperparameter"] == "model.epsilon"][-1]
+    assert float(highest["difference, by the model"].split()[0]) == pytest.approx(-0.0375, abs=0.015)
+    assert len(found) == 6 and not any(row["difference, by the model"] for row in lines["noise"])
 
 
 def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):
