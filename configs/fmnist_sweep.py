@@ -21,7 +21,7 @@ def get_config() -> ConfigDict:
     config = base.get_config()
 
     config.sweep = base.get_sweep()
-    config.sweep.tuner = "random"  # or grid, bayesian, hyperband
+    config.sweep.tuner = "random"  # or grid, bayesian, hyperband, racing
     config.sweep.max_trials = 30
 
     space = config.sweep.space

@@ -11,11 +11,10 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gnexp.analysis import outcomes
-from gnexp.analysis.intervals import has_spread, holm, interval95, paired_p
+from gnexp.analysis import intervals, outcomes
+from gnexp.analysis.intervals import Spread
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
-from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.space.domain import Entry, in_order, is_numeric
 
@@ -60,6 +59,7 @@ class Difference:
       mean: the mean difference.
       interval: half the width of its 95% interval; 0 if all seeds have the same difference.
       p: of a paired t test, after Holm's correction for the number of comparisons; 1 if there is no spread.
+      level: the highest p that counts; lower than 0.05 where a race looked several times.
       better: whether `other` has the better mean.
     """
 
@@ -68,6 +68,7 @@ class Difference:
     mean: float
     interval: float
     p: float
+    level: float
     better: bool
 
     @property
@@ -77,7 +78,7 @@ class Difference:
             return NO_SPREAD
         if abs(self.mean) <= self.interval:
             return NOISE
-        if self.p > _LEVEL:
+        if self.p > self.level:
             return UNSURE
         return BETTER if self.better else WORSE
 
@@ -114,15 +115,16 @@ def answers(sweep: Swept) -> list[Answer]:
 
 
 def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
-    best = outcomes.ranked(trials, sweep.objective)
+    completed = sum(trial.status == outcomes.COMPLETED for trial in trials)
+    best = outcomes.chosen(trials, sweep.objective)
     failed = sum(trial.status == outcomes.FAILED for trial in trials)
     edges = tuple(
         entry.path
         for entry in sweep.space.entries
-        if best and entry.path in nuisance(sweep) and entry.holds(best[0].values) and _at_edge(entry, best[0].values)
+        if best and entry.path in nuisance(sweep) and entry.holds(best.values) and _at_edge(entry, best.values)
     )
     known = {path: value for path, value in values.items() if value is not None}
-    return Answer(known, len(best), failed, best[0] if best else None, edges, sweep.headline.name)
+    return Answer(known, completed, failed, best, edges, sweep.headline.name)
 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
@@ -135,7 +137,7 @@ def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
     return not low + _EDGE * (high - low) < place < high - _EDGE * (high - low)
 
 
-def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> list[Difference]:
+def differences(sweep: Swept, answered: Sequence[Answer], within: str | None) -> list[Difference]:
     """Returns how each answer differs from its control, the answer with the config's own values.
 
     Answers are compared in families that share the value of `within`. If a family lacks the config's own values, or
@@ -143,11 +145,11 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
 
     Args:
       sweep: the sweep.
-      found: its answers.
+      answered: its answers.
       within: a dotted path, or None for a single family of all answers.
     """
     families: dict[Any, list[Answer]] = {}
-    for answer in found:
+    for answer in answered:
         if answer.chosen and len(answer.tests) > 1:
             families.setdefault(answer.values.get(within), []).append(answer)
     pairs = []
@@ -156,17 +158,37 @@ def differences(sweep: Swept, found: Sequence[Answer], within: str | None) -> li
         (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.objective)
         control = next(each for each in family if each.chosen is first)
         pairs += [(control, other) for other in family if other is not control]
-    paired = [[round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=True)] for one, other in pairs]
+    several = [trial for trial in sweep.best if len(trial.results) > 1]
+    places = {trial.trial_id: place for place, trial in enumerate(several)}
+    spread = (
+        Spread([[done.test[sweep.headline.name] for done in trial.results] for trial in several]) if pairs else None
+    )
+    found = [
+        _difference(spread, places[one.chosen.trial_id], places[other.chosen.trial_id], one, other)
+        for one, other in pairs
+    ]
+    corrected = intervals.holm([p for *_, p in found])
     return [
-        _difference(sweep.headline, *pair, by_seed, p)
-        for pair, by_seed, p in zip(pairs, paired, holm([paired_p(by_seed) for by_seed in paired]), strict=True)
+        Difference(*pair, mean, half, p, _level(sweep, count), sweep.headline.is_better(mean, 0.0))
+        for pair, (mean, half, count, _), p in zip(pairs, found, corrected, strict=True)
     ]
 
 
-def _difference(headline: Objective, control: Answer, other: Answer, by_seed: Sequence[float], p: float) -> Difference:
-    mean = statistics.fmean(by_seed)
-    interval = interval95(by_seed) if has_spread(by_seed) else 0.0
-    return Difference(control, other, mean, interval, p, headline.is_better(mean, 0.0))
+def _difference(spread: Spread, place: int, others: int, one: Answer, other: Answer) -> tuple[float, float, int, float]:
+    """Returns the mean, the interval, the number of seeds and p of a difference, before any correction."""
+    by_seed = [round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=False)]
+    mean, count = statistics.fmean(by_seed), len(by_seed)
+    if not intervals.has_spread(by_seed):
+        return mean, 0.0, count, 1.0
+    variance, freedom = spread.of_difference(place, others)
+    error = math.sqrt(variance / count)
+    return mean, intervals.half_width(error, freedom), count, intervals.two_sided_p(mean, error, freedom)
+
+
+def _level(sweep: Swept, seeds: int) -> float:
+    """Returns the level of a comparison; a race stops by what it sees, so that the 5% are for all of its looks."""
+    settings = sweep.config.sweep
+    return intervals.spent(seeds, settings.executions, _LEVEL) if settings.tuner == "racing" else _LEVEL
 
 
 def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:

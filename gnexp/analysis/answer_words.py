@@ -3,18 +3,22 @@
 import dataclasses
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnexp.analysis import answer, outcomes
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import words
+from gnexp.space.space import Space
 from gnexp.terminal.words import count, in_words, short, with_spread
+
+if TYPE_CHECKING:
+    from gnexp.analysis.response import Response
 
 HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
 # The other tuners look where they expect good scores, so that they may hardly have tried a combination.
-_FAIR = ("grid", "random")
+_FAIR = ("grid", "random", "racing")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +48,10 @@ class Told:
 def tell(sweep: Swept) -> Told:
     """Returns a sweep's answer in words; if it would be empty or unfair, only why it is left out."""
     paths, tuned = answer.scientific(sweep), answer.nuisance(sweep)
-    if sweep.config.sweep.tuner not in _FAIR:
-        return Told(f"the tuner {sweep.config.sweep.tuner} gives some combinations fewer trials than others")
     if not paths:
-        return Told("nothing that is searched is scientific")
-    ranges = [path for path in paths if not sweep.space.listed(path)]
-    if ranges and sweep.config.sweep.tuner != "grid":
-        return Told(f"{ranges[0]} is searched over a range; as a choice, its values would be comparable")
+        return Told("nothing that is searched is scientific, so that the sweep only asks for the best trial")
+    if why := modelled(sweep.config.sweep.tuner, sweep.space):
+        return _by_model(sweep, why)
     found = answer.answers(sweep)
     if not any(each.chosen for each in found):
         return Told("no trial has completed yet")
@@ -64,11 +65,78 @@ def tell(sweep: Swept) -> Told:
     return Told("", found, axis, _how(sweep, found), headers, _rows(sweep, found), compared, differences)
 
 
+def modelled(tuner: str, space: Space) -> str:
+    """Returns why a sweep is answered by a model of its trials instead of by comparing them; "" if it is not."""
+    if tuner not in _FAIR:
+        return f"the tuner {tuner} gives some combinations fewer trials than others"
+    ranges = [path for path in space.searched if space.role(path) == "scientific" and not space.listed(path)]
+    if ranges and tuner == "random":
+        return f"{ranges[0]} is searched over a range, so that hardly two trials share a value"
+    return ""
+
+
+def _by_model(sweep: Swept, why: str) -> Told:
+    from gnexp.analysis import response  # Takes a second.
+
+    found, goal = response.response(sweep), sweep.config.objective
+    if not found.trials:
+        return Told("no trial has completed yet")
+    text = (
+        f"Combinations cannot be compared one by one: {why}. So this is of all {found.trials} completed trials, "
+        f"for each hyperparameter by itself. {_fit(found, goal)}"
+    )
+    headers = [
+        "hyperparameter",
+        "value",
+        "trials",
+        "failed",
+        f"best {goal}",
+        f"mean {goal}",
+        "difference, by the model",
+    ]
+    rows = [
+        [
+            row.path,
+            row.level.name,
+            len(row.level.scores),
+            row.level.failed or "",
+            with_spread(row.level.best, None),
+            with_spread(row.level.mean, None),
+            "" if row.difference is None else f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})",
+        ]
+        for row in found.rows
+    ]
+    return Told(how=text, headers=headers, rows=rows)
+
+
+def _fit(found: "Response", goal: str) -> str:
+    """Returns what the model is, or why there is none and what it would take."""
+    square = "R\N{SUPERSCRIPT TWO}"
+    if found.holds:
+        return (
+            "A random forest was fitted to them; of trials that it was not fitted to it explains this share of the "
+            f"variance ({square}, five-fold cross-validation): {found.r2:.2f}. The difference is what it expects of "
+            f"{goal} if all trials had a value, against the first row of the hyperparameter; the interval holds 95% of "
+            "the forest's trees. **It is of validation figures, and of a model**: a grid or a race over a few of these "
+            "values compares them on test figures."
+        )
+    alone = "Only the trials are shown: a mean depends on what the other hyperparameters happened to be."
+    if found.r2 is None:
+        return f"**A model takes {found.fewest} completed trials** with different scores. {alone}"
+    return (
+        f"**No model holds**: a random forest explains {found.r2:.2f} of the variance ({square}) of trials that it was "
+        f"not fitted to, where {found.lowest:g} are needed. {alone} More trials or seeds, or fewer searched "
+        "hyperparameters, may make one hold."
+    )
+
+
 def expected(sweep: Swept) -> int:
     """Returns how many trials the sweep will have."""
     tuner, most = sweep.config.sweep.tuner, sweep.config.sweep.max_trials
     if tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
         return most
+    if tuner == "racing":  # How many steps it takes depends on what it finds.
+        return len(sweep.trials)
     return int(min(most, sweep.space.grid_size() if tuner == "grid" else sweep.space.size()))
 
 
@@ -140,10 +208,16 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, li
         where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
         f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
-        "seeds, with its 95% interval (Student's t). One such interval in twenty misses the truth by chance; "
+        "seeds, with its 95% interval (Student's t; trials share their spread as far as they are alike). One such "
+        "interval in twenty misses the truth by chance; "
         f"p is after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of "
         "training or test images would change."
     )
+    if sweep.config.sweep.tuner == "racing":
+        text += (
+            " A race ends a comparison by what it sees: the 5% of false findings are divided between its looks, and "
+            "with few seeds a lower p is needed."
+        )
     if answer.nuisance(sweep):
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
     return text, [_row(difference) for difference in compared]

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -33,6 +34,7 @@ class Level:
       best: the best of the scores, or None. If the others are nuisance hyperparameters, this is what a level can do.
       interval: half the width of the mean's 95% interval, over trials; None with fewer than two, and in a grid, where
         the other hyperparameters are not drawn at random.
+      values: what the hyperparameter had in its trials.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Level:
     failed: int
     best: float | None
     interval: float | None
+    values: tuple[Any, ...] = ()
 
     @property
     def mean(self) -> float | None:
@@ -65,7 +68,7 @@ def effects(config: ConfigDict, space: Space, trials: Sequence[Outcome]) -> list
         Effect(
             path,
             space.role(path),
-            tuple(_level(asked, drawn, *part) for part in _parts(path, space.listed(path), ended)),
+            tuple(_level(asked, drawn, path, *part) for part in _parts(path, space.listed(path), ended)),
         )
         for path in space.searched
     ]
@@ -90,10 +93,14 @@ def _parts(path: str, listed: bool, ended: Sequence[Outcome]) -> list[tuple[str,
     return parts
 
 
-def _level(objective: Objective, drawn: bool, name: str, center: float | None, members: Sequence[Outcome]) -> Level:
+def _level(
+    objective: Objective, drawn: bool, path: str, name: str, center: float | None, members: Sequence[Outcome]
+) -> Level:
     scores = tuple(member.mean for member in members if member.mean is not None)
     failed = sum(member.status == FAILED for member in members)
-    return Level(name, center, scores, failed, objective.best(scores), interval95(scores) if drawn else None)
+    interval = interval95(scores) if drawn else None
+    values = tuple(member.values[path] for member in members)
+    return Level(name, center, scores, failed, objective.best(scores), interval, values)
 
 
 def rows(effects: Sequence[Effect]) -> list[list]:

@@ -4,7 +4,12 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+from scipy import optimize, special, stats
+
+_FAR = 10  # times the typical variance, above which a trial says less of the seeds than others
+_TINY = 1e-30
+_ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
+_LEAST = 1e-5  # a variance below this share of the others is taken for one of rounded figures
 
 
 def interval95(values: Sequence[float]) -> float | None:
@@ -42,3 +47,88 @@ def holm(values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
         corrected[place] = highest
     return corrected
+
+
+class Spread:
+    """How far seeds lie apart in the trials of a sweep, taken together as far as they are alike.
+
+    The variance of two or three figures is mostly chance. What a seed does to all trials is taken out first, because
+    trials are compared with the same seeds: what is left of each trial are its residuals. Their variances are shrunk
+    towards what they have in common, by the empirical Bayes estimate of limma (Smyth 2004): it takes the true variances
+    as draws from a scaled inverse chi-square distribution, which it fits to all. The more alike they are, the more each
+    counts the others.
+
+    Args:
+      figures: of each trial one figure by seed, of the first seeds, two or more.
+    """
+
+    def __init__(self, figures: Sequence[Sequence[float]]):
+        counts = np.array([len(each) for each in figures])
+        residuals, there = _residuals(figures, counts)
+        seeds = int(there.any(axis=0).sum())
+        self._total = max(1, int(counts.sum()) - len(counts) - (seeds - 1))
+        self._own = (counts - 1) * self._total / max(1, (counts - 1).sum())
+        self._found = (residuals**2).sum(axis=1) / self._own
+        self._shrunk, self._prior = _shrunk(self._found, self._own)
+
+    def of_difference(self, one: int, other: int) -> tuple[float, float]:
+        """Returns the variance of a difference of two trials with one seed, and its degrees of freedom."""
+        a, b = self._found[one], self._found[other]
+        both = a**2 / self._own[one] + b**2 / self._own[other]
+        own = (a + b) ** 2 / both if both > 0 else self._own[one] + self._own[other]  # Welch and Satterthwaite
+        return float(self._shrunk[one] + self._shrunk[other]), float(min(self._prior + own, self._total))
+
+
+def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what is left of each figure without the means of its trial and its seed, and where there is a figure."""
+    there = np.arange(counts.max()) < counts[:, None]
+    left = np.zeros(there.shape)
+    left[there] = np.concatenate([np.asarray(each, float) for each in figures])
+    weights = there.astype(float)
+    for _ in range(_ROUNDS):
+        left -= left.sum(axis=1, keepdims=True) / counts[:, None] * there
+        left -= (left * weights).sum(axis=0) / weights.sum(axis=0) * there
+        # A trial of which some seeds diverged would otherwise say what each seed does to all.
+        squares = (left**2).sum(axis=1) / np.maximum(1, counts - 1)
+        weights = there / np.maximum(1, squares / max(_FAR * np.median(squares), _TINY))[:, None]
+    return left, there
+
+
+def _shrunk(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns variances shrunk towards what they have in common, and as how many degrees of freedom that counts."""
+    common = float((variances * freedoms).sum() / freedoms.sum())
+    if len(variances) < 3 or not common > 0:  # Of two trials, both have the same residuals.
+        return np.full(len(variances), common), np.inf
+    floored = np.maximum(variances, _LEAST * np.median(variances[variances > 0]))
+    logs = np.log(floored) - special.digamma(freedoms / 2) + np.log(freedoms / 2)
+    spread = np.var(logs, ddof=1) - np.mean(special.polygamma(1, freedoms / 2))
+    if spread <= _LEAST:
+        return np.full(len(variances), common), np.inf
+    prior = 2 * float(optimize.brentq(lambda x: special.polygamma(1, x) - spread, 1e-8, 1e8))
+    center = np.exp(np.mean(logs) + special.digamma(prior / 2) - np.log(prior / 2))
+    return (prior * center + freedoms * floored) / (prior + freedoms), prior
+
+
+def half_width(error: float, freedom: float, level: float = 0.95) -> float:
+    """Returns half the width of an interval, by Student's t, given the standard error."""
+    return float(stats.t.ppf(0.5 + level / 2, freedom) * error)
+
+
+def two_sided_p(value: float, error: float, freedom: float) -> float:
+    """Returns the two-sided p of a value being 0, by Student's t, given its standard error; 1 without an error."""
+    return float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else 1.0
+
+
+def spent(look: int, looks: int, level: float = 0.05) -> float:
+    """Returns the level of one look, so that all looks together find a difference that is none with `level` at most.
+
+    The level grows as the square of the share of the seeds (Lan and DeMets 1983, with the power family of Kim and
+    DeMets 1987), and each look has what it adds. Their sum bounds the error, however the looks depend on each other.
+
+    Args:
+      look: how many seeds there are, 2 or more.
+      looks: how many there may be.
+      level: of all looks together.
+    """
+    before = 0 if look <= 2 else ((look - 1) / looks) ** 2
+    return level * ((look / looks) ** 2 - before)

@@ -102,19 +102,21 @@ def read_trial(directory: pathlib.Path, path: pathlib.Path, seeds: range) -> Out
     Args:
       directory: the workdir.
       path: of the trial's file in the oracle's folder.
-      seeds: of its executions.
+      seeds: of a trial's executions.
 
     Raises:
       UserError: the file cannot be read, or a completed trial lacks its result.
     """
     state = trial_record.read(path)
     trial = files.trial_folder(directory, state["trial_id"])
-    found = [result.finished(files.execution_folder(trial, seed)) for seed in seeds]
+    values = {renamed(name): value for name, value in state["hyperparameters"]["values"].items()}
+    its = outcomes.seeds(values, len(seeds))
+    found = [result.finished(files.execution_folder(trial, seeds[number])) for number in its]
     if state["status"] == "COMPLETED" and not all(found):
         raise UserError(f"{trial} lacks a result.json of a trial that completed: restore it")
     return Outcome(
         trial_id=state["trial_id"],
-        values={renamed(name): value for name, value in state["hyperparameters"]["values"].items()},
+        values=values,
         status={"COMPLETED": COMPLETED, "RUNNING": RUNNING}.get(state["status"], FAILED),
         message=state["message"],
         results=tuple(done for done in found if done),

@@ -3,6 +3,7 @@
 import pathlib
 from typing import Any
 
+from gnexp.analysis import outcomes
 from gnexp.analysis.sweep import read_trials
 from gnexp.board.folders import signature
 from gnexp.board.watched import Watched
@@ -41,13 +42,17 @@ def _kept(watched: Watched, trial_id: str) -> Any:
 
 
 def _histories(watched: Watched, trial_id: str) -> dict[int, list[dict[str, Any]]]:
-    config = watched.swept().config
-    seeds = range(config.seed, config.seed + config.sweep.executions)
+    seeds = [watched.swept().config.seed + number for number in _numbers(watched, trial_id)]
     if watched.swept().kept:
         (outcome,) = [each for each in read_trials(watched.directory) if each.trial_id == trial_id]
         return {seed: done.history for seed, done in zip(seeds, outcome.results, strict=False)}
     folder = files.trial_folder(watched.directory, trial_id)
     return {seed: history(files.execution_folder(folder, seed)) for seed in seeds}
+
+
+def _numbers(watched: Watched, trial_id: str) -> range:
+    values, config = watched.trials[trial_id].outcome.values, watched.swept().config
+    return outcomes.seeds(values, config.sweep.executions)
 
 
 def history(directory: pathlib.Path) -> list[dict[str, Any]]:
@@ -75,10 +80,10 @@ def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
     differing = [[path, own.get(path), value] for path, value in its.items() if own.get(path) != value]
     seeds = []
     folder = files.trial_folder(watched.directory, trial_id)
-    for number in range(swept.config.sweep.executions):
+    for place, number in enumerate(_numbers(watched, trial_id)):
         seed = swept.config.seed + number
         about = {} if swept.kept else execution(files.execution_folder(folder, seed), watched.directory)
-        done = outcome.results[number] if number < len(outcome.results) else None
+        done = outcome.results[place] if place < len(outcome.results) else None
         figures = {} if done is None else _figures(done, swept.headline.name)
         if done or about:
             seeds.append({"seed": seed, "folder": f"{files.TRIALS}/{trial_id}/seed-{seed}", **about, **figures})

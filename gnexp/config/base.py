@@ -94,11 +94,14 @@ def _data() -> Named:
 def get_sweep() -> ConfigDict:
     """Returns a `sweep` section; what is searched (gnexp/space/entries.py) goes into its empty `space`."""
     sweep = ConfigDict()
-    sweep.tuner = "random"  # or grid, bayesian, hyperband
+    sweep.tuner = "random"  # or grid, bayesian, hyperband, racing
     sweep.max_trials = 30
     sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
     sweep.max_failures = 5  # the sweep stops if its first trials, as many as this, all fail
     sweep.seed = 1  # of the tuner
+    sweep.max_epochs = 0  # racing only: of all trainings together; 0 is no limit
+    sweep.max_seconds = 0.0  # racing only: of training, added up where it is side by side; 0 is no limit
+    sweep.precision = 0.01  # racing only: a difference of the objective that is too small to matter
     sweep.factor = 3  # hyperband only: each round keeps a third of the trials
     sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
     sweep.parallel = 1  # trials at a time

@@ -28,7 +28,7 @@ from gnexp.config.objective import DIRECTIONS
 BACKENDS = ("tensorflow", "jax")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
 EXECUTORS = ("serial", "processes", "ray")
-TUNERS = ("random", "grid", "bayesian", "hyperband")
+TUNERS = ("random", "grid", "bayesian", "hyperband", "racing")
 
 # The names of a sweep's trials have four digits.
 _MOST_TRIALS = 9999
@@ -232,9 +232,37 @@ _OF_A_SWEEP = "it is not part of a training"
 # gnexp/space/parse.py checks the table `sweep.space`.
 _SWEEP = {
     "sweep.tuner": Field(choice(*TUNERS), "how keras-tuner chooses the trials", _OF_A_SWEEP),
-    "sweep.max_trials": Field(integer(1, _MOST_TRIALS), "the number of trials, at most", _OF_A_SWEEP, may_change=True),
+    "sweep.max_trials": Field(
+        integer(1, _MOST_TRIALS),
+        "the number of trials, at most; those of `racing` that continue another do not count",
+        _OF_A_SWEEP,
+        may_change=True,
+    ),
     "sweep.executions": Field(
-        integer(1, 1000), "trainings of each trial, with the seeds `seed`, `seed` + 1 and so on", _OF_A_SWEEP
+        integer(1, 1000),
+        "trainings of each trial, with the seeds `seed`, `seed` + 1 and so on; `racing`: at most",
+        _OF_A_SWEEP,
+    ),
+    "sweep.max_epochs": Field(
+        integer(0),
+        "`racing`: ends before it trains more epochs than these, all trainings together; 0 is no limit",
+        _OF_A_SWEEP,
+        may_change=True,
+        default=0,
+    ),
+    "sweep.max_seconds": Field(
+        non_negative(),
+        "`racing`: begins no training after as many seconds of training, those side by side added up; 0 is no limit",
+        _OF_A_SWEEP,
+        may_change=True,
+        default=0.0,
+    ),
+    "sweep.precision": Field(
+        positive(),
+        "`racing`: a difference of the objective that is too small to matter",
+        _OF_A_SWEEP,
+        may_change=True,
+        default=0.01,
     ),
     "sweep.max_failures": Field(
         integer(1), "the sweep stops if its first trials, as many as this, all fail", _OF_A_SWEEP, may_change=True

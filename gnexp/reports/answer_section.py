@@ -13,7 +13,9 @@ def section(sweep: Swept) -> Section:
     told = answer_words.tell(sweep)
     if told.left_out:
         return Section(_HEADING, [f"Left out: {told.left_out}."])
-    paragraphs = [told.how, page.table(told.rows, told.headers), told.compared]
+    paragraphs = [told.how, page.table(told.rows, told.headers), *([told.compared] if told.compared else [])]
     if told.differences:
         paragraphs.append(page.table(told.differences, answer_words.HEADERS_OF_DIFFERENCES))
+    if not told.found:  # by a model
+        return Section(_HEADING, paragraphs)
     return Section(_HEADING, paragraphs, "answer", answer_plots.error(told.found, told.axis))

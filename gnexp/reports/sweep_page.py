@@ -18,11 +18,14 @@ from gnexp.terminal.words import count, in_words, short, with_spread
 
 _TOP = 10
 _BETTER = {"max": "higher is better", "min": "lower is better"}
+_RUNGS = ("hyperband", "racing")  # the tuners that choose the epochs
 _CHOSEN = {
     "random": "drew them, at random",
     "grid": "went through them, in order, which is balanced where the grid is finished and no hyperparameter depends "
     "on another",
     "bayesian": "chose them, more often where it expected good scores: **the means are biased by where it looked**",
+    "racing": "raced them, and a trial that it dropped counts with the score of its few epochs and its one seed: "
+    "**the means are biased by that**",
     "hyperband": "chose them, and a trial that it did not promote counts with the score of the few epochs that it had: "
     "**the means are biased by where it looked**, and by which trials it trained for longer",
 }
@@ -54,7 +57,8 @@ def _introduction(sweep: Swept) -> str:
     if "epochs" in sweep.space.paths:
         epochs = "a number of epochs that is searched"
     else:
-        epochs = f"{'up to ' if settings.tuner == 'hyperband' else ''}{count(asked.epochs, 'epoch')}"
+        epochs = f"{'up to ' if settings.tuner in _RUNGS else ''}{count(asked.epochs, 'epoch')}"
+    seeds = f"{'up to ' if settings.tuner == 'racing' else ''}{count(settings.executions, 'seed')}"
     validation, fallback = asked.data.validation, asked.data.fallback
     if validation == "test":
         measured = (
@@ -69,7 +73,7 @@ def _introduction(sweep: Swept) -> str:
         f"Dataset {asked.data.name}{' (the fallback for the one that was asked for)' if fallback else ''}, trained on "
         f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
         f"{statuses[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
-        f"{count(settings.executions, 'seed')} per trial. The objective is {asked.objective} "
+        f"{seeds} per trial. The objective is {asked.objective} "
         f"({_BETTER[sweep.objective.direction]}) of each training's best epoch, on {measured}"
         + page.remarks([sweep.directory])
     )
@@ -80,7 +84,7 @@ def _best(sweep: Swept) -> Section:
     if not sweep.best:
         return Section(heading, ["No trial has completed yet."])
     top, paths, headline = sweep.best[:_TOP], sweep.space.searched, words(sweep.headline.name)
-    epochs = ["epochs"] if sweep.config.sweep.tuner == "hyperband" else []
+    epochs = ["epochs"] if sweep.config.sweep.tuner in _RUNGS else []
     rows = []
     for trial in top:
         tests = [done.test[sweep.headline.name] for done in trial.results]
@@ -130,7 +134,7 @@ def _curves(sweep: Swept) -> Section:
     text = "Left: the objective after each epoch."
     if len(sweep.best[0].results) > 1:
         text += " A trial is the mean over its seeds; the thin lines are the seeds of the best."
-    if sweep.config.sweep.tuner == "hyperband":
+    if sweep.config.sweep.tuner in _RUNGS:
         text += " At later epochs only the trials count that were trained for that long."
     text += " Right: the trials in the order in which they were created."
     return Section(heading, [text], "curves", sweep_plots.curves(sweep))

@@ -57,6 +57,14 @@ class Entry:
             spaced = [self.low + index * step for index in range(count)]
         return [int(value) for value in spaced] if self.kind == "int" else [min(value, self.high) for value in spaced]
 
+    def at(self, share: float) -> Any:
+        """Returns the value at a share of the domain, from 0 up to, but not including, 1."""
+        if self.count() < math.inf:
+            return self.everything()[int(share * self.count())]
+        if self.sampling == "log":
+            return math.exp(math.log(self.low) + share * math.log(self.high / self.low))
+        return self.low + share * (self.high - self.low)
+
     def count(self) -> float:
         """Returns how many values there are: a whole number, or infinity."""
         if self.values:

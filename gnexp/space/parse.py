@@ -40,8 +40,10 @@ def parse_space(config: ConfigDict) -> Space:
     space = Space(entries)
     if not space.searched:
         raise UserError("config.sweep.space has no entry with more than one value: there is nothing to search")
-    if config.sweep.tuner == "hyperband" and "epochs" in space.paths:
-        raise UserError("config.sweep.space.epochs is not allowed with hyperband, which chooses the epochs itself")
+    if config.sweep.tuner in ("hyperband", "racing") and "epochs" in space.paths:
+        raise UserError(
+            f"config.sweep.space.epochs is not allowed with {config.sweep.tuner}, which chooses the epochs itself"
+        )
     _check_together(space, base)
     return space
 

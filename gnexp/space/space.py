@@ -7,7 +7,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, to_json
+from gnexp.config.validation import validate_together
+from gnexp.errors import UserError
 from gnexp.space.domain import Entry
 from gnexp.space.entries import FIXED
 
@@ -55,6 +58,18 @@ class Space:
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Yields every combination of a space whose `size` is finite."""
         return combine(self.entries, Entry.everything)
+
+    def own(self, config: ConfigDict) -> dict[str, Any] | None:
+        """Returns the config's own values of what is searched, as a trial has them; None if they are not allowed."""
+        flat, values = flatten(config), {}
+        for entry in self.entries:
+            if entry.holds(values):
+                values[entry.path] = flat[entry.path] if entry.count() > 1 else entry.everything()[0]
+        try:
+            validate_together({**flat, **values})
+        except UserError:  # Something that is fixed does not go with them.
+            return None
+        return values
 
     def size(self) -> float:
         """Returns how many combinations there are: a whole number, or infinity."""

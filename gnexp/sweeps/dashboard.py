@@ -22,8 +22,11 @@ from gnexp.space.space import Space
 from gnexp.workdir import files
 
 _FILE = "experiment.json"
-# What hyperband records of a trial, under keras-tuner's own names; its `tuner/epochs` is our `epochs`.
-_RUNGS = ("tuner/bracket", "tuner/round", "tuner/initial_epoch")
+# What a tuner that chooses the epochs records of a trial beside `tuner/epochs`, which is shown as `epochs`.
+_RUNGS = {
+    "hyperband": ("tuner/bracket", "tuner/round", outcomes.FIRST_EPOCH),
+    "racing": (outcomes.SEED, outcomes.FIRST_EPOCH),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,23 +114,23 @@ class SweepDashboard:
         """
         shown = {**hparams.of(config), **columns.row(self._space, values)}
         del shown["seed"]  # Each session of the group has its own.
-        if self._config.sweep.tuner == "hyperband":
+        if self._config.sweep.tuner in _RUNGS:
             shown |= {
                 outcomes.PROMOTED_FROM: "",
                 **{name: value for name, value in values.items() if name.startswith("tuner/")},
             }
-            shown["epochs"] = shown.pop("tuner/epochs")
+            shown["epochs"] = shown.pop(outcomes.EPOCHS)
         return shown
 
     def _columns(self) -> list[Column]:
         shown = hparams.of(self._space.config(self._config, {}))
         del shown["seed"]
         found = columns.columns(self._space, shown)
-        if self._config.sweep.tuner == "hyperband":
+        if rungs := _RUNGS.get(self._config.sweep.tuner):
             epochs = self._config.epochs
             found = [column for column in found if column.name != "epochs"]
             found += [Column("epochs", (0, epochs), interval=True, differs=True)]
-            found += [Column(name, (0, epochs), interval=True) for name in _RUNGS]
+            found += [Column(name, (0, epochs), interval=True) for name in rungs]
             found += [Column(outcomes.PROMOTED_FROM, ("",), interval=True)]
         return found
 

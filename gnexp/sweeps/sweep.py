@@ -26,6 +26,7 @@ from gnexp.sweeps.executors.executor import Executor
 from gnexp.sweeps.executors.processes import Processes
 from gnexp.sweeps.executors.serial import Serial
 from gnexp.sweeps.oracles.create import count, create
+from gnexp.sweeps.oracles.durable import Best
 from gnexp.sweeps.trial import Done, Task
 from gnexp.terminal.words import with_spread
 from gnexp.training.loop import kernel
@@ -137,14 +138,15 @@ class _Sweep:
         self._with_checkpoints.add(trial.trial_id)
         values = trial.hyperparameters.values
         config = self._space.config(self._config, values)
-        former = values.get(outcomes.PROMOTED_FROM)
+        seeds = outcomes.seeds(values, self._config.sweep.executions)
+        former = values.get(outcomes.FIRST_EPOCH) and values.get(outcomes.PROMOTED_FROM)
         return Task(
             trial_id=trial.trial_id,
             directory=files.trial_folder(self._directory, trial.trial_id),
-            config=to_json(config),
-            executions=self._config.sweep.executions,
-            epochs=values.get("tuner/epochs", config.epochs),
-            promoted_from=former and files.trial_folder(self._directory, former),
+            config={**to_json(config), "seed": config.seed + seeds.start},
+            executions=len(seeds),
+            epochs=values.get(outcomes.EPOCHS, config.epochs),
+            promoted_from=files.trial_folder(self._directory, former) if former else None,
             group=self._dashboard.group(trial.trial_id),
             hparams=self._dashboard.hparams(config, values),
             command=tuple(sys.orig_argv),
@@ -165,11 +167,12 @@ class _Sweep:
         for each in done.results:
             # One step for all executions: keras-tuner then takes the mean of their best epochs as the score.
             self._oracle.update_trial(trial_id, {self._config.objective: each.best_value})
+        seconds = sum(each.seconds for each in done.results)
+        self._oracle.took(trial_id, seconds)
         trial.status = TrialStatus.FAILED if done.failure else TrialStatus.COMPLETED
         trial.message = done.failure
         self._oracle.end_trial(trial)
         self._catch_up()
-        seconds = sum(each.seconds for each in done.results)
         self._show()
         scores = [each.best_value for each in done.results]
         said = f"FAILED: {done.failure}" if done.failure else with_spread(trial.score, interval95(scores))
@@ -179,17 +182,17 @@ class _Sweep:
         """Brings the dashboard, `best.py` and the checkpoints up to date with the oracle."""
         ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
         self._dashboard.note([trial.score for trial in ended])
-        best = self._best()
+        best = self._oracle.best()
         if best:
             self._write_best(best)
         needed = self._oracle.promotable() | {trial.trial_id for trial in self._oracle.ongoing_trials.values()}
         for trial_id in self._with_checkpoints - needed:
             for path in files.trial_folder(self._directory, trial_id).glob("*/checkpoints"):
-                if best and best.trial_id == trial_id:
+                if best and best.trial.trial_id == trial_id:
                     remove_checkpoint(path.parent)
                 else:
                     shutil.rmtree(path)
-        self._with_checkpoints &= needed | ({best.trial_id} if best else set())
+        self._with_checkpoints &= needed | ({best.trial.trial_id} if best else set())
         first = ended[: self._config.sweep.max_failures]
         if len(first) == self._config.sweep.max_failures:
             self._give_up_if_all_failed(first, f"first {len(first)} trials (config.sweep.max_failures)")
@@ -202,20 +205,11 @@ class _Sweep:
         result.write_failure(self._directory, error)
         raise error
 
-    def _best(self) -> Trial | None:
-        """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
-        completed = [trial for trial in self._oracle.trials.values() if trial.status == TrialStatus.COMPLETED]
-        continued = {trial.hyperparameters.values.get(outcomes.PROMOTED_FROM) for trial in completed}
-        final = (trial for trial in completed if trial.trial_id not in continued)
-        return self._objective.best(final, key=lambda trial: trial.score)
-
-    def _write_best(self, trial: Trial) -> None:
+    def _write_best(self, best: Best) -> None:
         """Writes the config file that trains the best trial's network by itself."""
-        seeds = self._config.sweep.executions
-        title = (
-            f"Trial {trial.trial_id}, the best of a sweep: {self._config.objective} {trial.score:.4f} (seeds: {seeds})."
-        )
-        text = config_file.text(title, self._space.config(self._config, trial.hyperparameters.values))
+        name, score = best.trial.trial_id, f"{self._config.objective} {best.score:.4f}"
+        title = f"Trial {name}, the best of a sweep: {score} (seeds: {best.seeds})."
+        text = config_file.text(title, self._space.config(self._config, best.trial.hyperparameters.values))
         path = self._directory / BEST
         if not path.exists() or path.read_bytes() != text.encode():
             with files.atomic(path) as temporary:
@@ -224,11 +218,11 @@ class _Sweep:
     def _show(self) -> None:
         trials = self._oracle.trials.values()
         counts = collections.Counter(trial.status for trial in trials)
-        best = self._best()
+        best = self._oracle.best()
         self.console.show(
             counts[TrialStatus.COMPLETED],
             counts[TrialStatus.FAILED],
-            best and (best.trial_id, best.score, best.hyperparameters.values),
+            best and (best.trial.trial_id, best.score, best.trial.hyperparameters.values),
         )
 
     def finish(self) -> None:

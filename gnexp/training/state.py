@@ -37,7 +37,7 @@ class Progress:
     loss: float = 0.0
     sums: list[float] = dataclasses.field(default_factory=list)
     epoch_seconds: float = 0.0
-    history: list[dict[str, float]] = dataclasses.field(default_factory=list)
+    history: list[dict[str, int | float]] = dataclasses.field(default_factory=list)
     best_value: float | None = None
     best_epoch: int = 0
 

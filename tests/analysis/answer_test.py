@@ -1,6 +1,8 @@
 """What a sweep answers: choices, intervals and differences against SciPy's, and what is said if there are none."""
 
 import itertools
+import math
+import re
 
 import numpy as np
 import pytest
@@ -66,13 +68,18 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     rows = table(text, HEADING, 1)
     assert "at each data.batch_size: the difference" in section(text, HEADING)
     assert "correction for their number, 2." in section(text, HEADING)
-    paired = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
-    p = [stats.ttest_1samp(difference, 0).pvalue for difference in paired]
-    corrected = [min(1, 2 * value) if value == min(p) else max(2 * min(p), value) for value in p]
-    assert [row["p"] for row in rows] == [f"{value:.2g}" for value in corrected]
-    for row, size, difference in zip(rows, (8, 64), paired, strict=True):
+    # The reference: the residuals of a model with an effect of each trial and of each seed, over all trials.
+    tests = np.array([tests for _, tests in had.values() if len(tests) == 4])
+    residuals = tests - tests.mean(axis=1, keepdims=True) - (tests.mean(axis=0) - tests.mean())
+    freedom = 3 * (len(tests) - 1)
+    pooled = (2 * (residuals**2).sum() / freedom / 4) ** 0.5
+    for row, size in zip(rows, (8, 64), strict=True):
+        difference = np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1])
+        mean, half = map(float, row["other minus control"].split(" ± "))
         assert row["control"] == f"data.batch_size={size}  model.norm=group"
-        assert row["other minus control"] == spread(difference)
+        assert mean == pytest.approx(difference.mean(), abs=1e-4)
+        # Shrunk: the variances of the trials count as well.
+        assert half == pytest.approx(stats.t.ppf(0.975, freedom) * pooled, rel=0.5)
 
 
 @pytest.mark.parametrize(
@@ -87,7 +94,7 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
 )
 def test_a_verdict_is_of_interval_and_p(mean, interval, p, verdict):
     nothing = Answer({}, 0, 0, None, (), "accuracy")
-    assert Difference(nothing, nothing, mean, interval, p, mean > 0).verdict == verdict
+    assert Difference(nothing, nothing, mean, interval, p, 0.05, mean > 0).verdict == verdict
 
 
 def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_path):
@@ -212,8 +219,6 @@ def test_a_sweep_whose_trials_have_no_value_of_it_yet_has_a_page(tmp_path):
 @pytest.mark.parametrize(
     ("space", "tuner", "why"),
     [
-        ({"model.epsilon": floats(1e-7, 1e-2)}, "random", "model.epsilon is searched over a range"),
-        ({"model.groups": choice(1, 2)}, "bayesian", "the tuner bayesian gives some combinations fewer trials"),
         ({"model.groups": choice(1, 2, role="nuisance")}, "grid", "nothing that is searched is scientific"),
         ({"model.groups": choice(1, 2, 4)}, "grid", "no trial has completed yet"),
     ],
@@ -224,6 +229,30 @@ def test_where_it_would_be_unfair_it_is_left_out(tmp_path, space, tuner, why):
         trial(directory, 0, dict.fromkeys(space, 1), (0.5,))
     assert section(page(directory), HEADING).strip().startswith(f"Left out: {why}")
     assert not (directory / "report" / "answer.png").exists()
+
+
+@pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
+def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, tuner):
+    rng, lines = np.random.default_rng(0), {}
+    for name, slope in (("holds", 0.05), ("noise", 0.0)):
+        space = {"model.epsilon": floats(1e-7, 1e-2, sampling="log"), "optimizer.name": choice("adam", "sgd")}
+        directory = sweep(tmp_path / name, space, tuner=tuner)
+        for number in range(40):
+            epsilon = 10 ** rng.uniform(-7, -2)
+            sgd = number % 2
+            score = 0.8 - slope * (math.log10(epsilon) + 7) / 5 - (0.1 if slope else 0) * sgd + rng.normal(0, 0.005)
+            values = {"model.epsilon": epsilon, "optimizer.name": ("adam", "sgd")[sgd]}
+            trial(directory, number, values, (score,))
+        text = page(directory)
+        lines[name] = table(text, HEADING)
+        assert ("No model holds" in section(text, HEADING)) is (name == "noise")
+    found = [row["difference, by the model"] for row in lines["holds"]]
+    sgd = next(row for row in lines["holds"] if row["value"] == "sgd")["difference, by the model"]
+    mean, low, high = (float(part) for part in re.findall(r"[-+][0-9.]+", sgd))
+    assert low <= mean <= high < 0 and mean == pytest.approx(-0.1, abs=0.02)
+    highest = [row for row in lines["holds"] if row["hyperparameter"] == "model.epsilon"][-1]
+    assert float(highest["difference, by the model"].split()[0]) == pytest.approx(-0.0375, abs=0.015)
+    assert len(found) == 6 and not any(row["difference, by the model"] for row in lines["noise"])
 
 
 def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):

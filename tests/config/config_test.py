@@ -100,9 +100,12 @@ VALUES = {
     "schedule.patience": ([1, 3], [0, 2.5, True], "whole number of 1 or more"),
     "schedule.watch": (["val_loss", "val_accuracy"], ["loss", "", None], "such as 'val_accuracy'"),
     "schedule.min_learning_rate": ([0, 1e-5], [-1e-5, NAN, "0", INFINITY], "0 or more"),
-    "sweep.tuner": (["random", "grid", "bayesian", "hyperband"], ["Random", "tpe", None], "'bayesian'"),
+    "sweep.tuner": (["random", "grid", "bayesian", "hyperband", "racing"], ["Random", "tpe", None], "'bayesian'"),
     "sweep.max_trials": ([1, 9999], [0, 10000, 2.0, True, None], "a whole number, 1 to 9999"),
     "sweep.executions": ([1, 5], [0, -1, 1.5, None], "a whole number, 1 to 1000"),
+    "sweep.max_epochs": ([0, 100], [-1, 1.5, None], "whole number of 0 or more"),
+    "sweep.max_seconds": ([0, 0.0, 3600.0], [-1, NAN, None], "0 or more"),
+    "sweep.precision": ([0.01, 1], [0, 0.0, -0.1, NAN, None], "above 0"),
     "sweep.max_failures": ([1, 5], [0, 1.5, None], "whole number of 1 or more"),
     "sweep.seed": ([0, 2**31 - 1], [-1, 2**31, 0.5, None], "0 to 2147483647"),
     "sweep.factor": ([2, 3], [1, 2.5, None], "whole number of 2 or more"),
@@ -390,9 +393,12 @@ def test_a_default_is_not_shared_between_configs(config):
     assert second["model"]["args"]["units"] == 128
 
 
+_SWEEP = {"max_epochs": 0, "max_seconds": 0.0, "precision": 0.01}  # what older sweeps lack
+
+
 def test_only_sections_that_are_there_are_filled_in(monkeypatch):
     monkeypatch.setitem(FIELDS, "sweep.newer", Field(integer(1), "newer", default=3))
-    for config, filled in (({}, {}), ({"sweep": {}}, {"sweep": {"newer": 3}}), ({"sweep": 7}, {"sweep": 7})):
+    for config, filled in (({}, {}), ({"sweep": {}}, {"sweep": _SWEEP | {"newer": 3}}), ({"sweep": 7}, {"sweep": 7})):
         for each in (config, ConfigDict(config)):
             fill_in(each)
             assert ConfigDict(each).to_dict() == {"direction": "", "patience": 0, **filled}

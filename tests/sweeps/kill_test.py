@@ -42,6 +42,13 @@ _OPTIONS = {
     ),
     # Three epochs at most: a bracket of 3 trials of 1 epoch and 1 of 3, then others of 3.
     "hyperband": ("--config.epochs=3", "--config.sweep.max_trials=4"),
+    # Settings of one epoch, of which some continue to the second, and then further seeds.
+    "racing": (
+        "--config.sweep.executions=2",
+        "--config.sweep.space.model.groups.values=1,4",
+        "--config.sweep.space.data.batch_size.values=32",
+        "--config.sweep.space.optimizer.name.values=adam",
+    ),
 }
 
 
@@ -159,7 +166,7 @@ def test_kills_of_the_command_leave_no_trace(gnexp_train, tmp_path, tuner):
     _fuzz(gnexp_train, tuner, kills=10, seed=1, folder=tmp_path)
 
 
-# Forks of one process take a second each, so that there can be a thousand kills: 4 times 240 here, and 40 above.
+# Forks of one process take a second each, so that there can be over a thousand kills: 5 times 240 here, and 50 above.
 
 
 def _fuzz_forks(nursery, tuner, executor, kills, folder, more=()):
@@ -222,8 +229,8 @@ def cluster():
 def _same_in_any_order(account):
     """Returns what does not depend on which of two trials ends first, with figures rounded.
 
-    Bayesian optimization and hyperband choose by what has ended, so that with two trials at a time only whether all is
-    there can be compared.
+    Bayesian optimization, hyperband and racing choose by what has ended, so that with two trials at a time only whether
+    all is there can be compared.
     """
     return {
         "ids": [trial["id"] for trial in account["trials"]],

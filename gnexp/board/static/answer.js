@@ -32,6 +32,12 @@ export function answerPanel(sweep, openTrial) {
       fill(text, el("p", {}, found.problem ?? `Left out: ${found.left_out}.`), instead);
       return;
     }
+    if (!found.points.length) {
+      latest = null;
+      place.hidden = true;
+      fill(text, el("p", {}, important(found.how)), simpleTable(found.headers, found.rows, "Each hyperparameter, by all trials"));
+      return;
+    }
     const cost = found.points.map((point) => duration(point.seconds));
     const rows = found.rows.map((row, index) => [...row, cost[index], point(found.points[index])]);
     fill(

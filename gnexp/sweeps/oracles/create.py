@@ -9,10 +9,12 @@ from ml_collections import ConfigDict
 from gnexp.config import objective
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
+from gnexp.sweeps.oracles import race_plan
 from gnexp.sweeps.oracles.bayesian import Bayesian
 from gnexp.sweeps.oracles.durable import Durable
 from gnexp.sweeps.oracles.grid import Grid
 from gnexp.sweeps.oracles.hyperband import Hyperband
+from gnexp.sweeps.oracles.racing import Racing
 
 
 class _Random(Durable, RandomSearchOracle):
@@ -37,17 +39,21 @@ def create(config: ConfigDict, space: Space) -> Durable:
             return Bayesian(**options)
         case "hyperband":
             return Hyperband(**options, max_epochs=config.epochs, factor=sweep.factor)
+        case "racing":
+            return Racing(**options, config=config)
     raise ValueError(f"tuner={sweep.tuner!r}")
 
 
 def count(config: ConfigDict, space: Space) -> int:
-    """Returns how many trials a sweep will have."""
+    """Returns how many trials a sweep will have, or about how many in a race."""
     tuner, most = config.sweep.tuner, config.sweep.max_trials
     match tuner:
         case "hyperband":  # The space does not limit it: it trains a configuration more than once.
             return most
         case "grid":
             return min(most, space.grid_size())
+        case "racing":
+            return race_plan.steps(space, config)
     return int(min(most, space.size()))
 
 

@@ -9,6 +9,7 @@ keras-tuner that write are overridden. These also leak its lock when they raise 
 use a deprecated function of `threading`.
 """
 
+import dataclasses
 import pathlib
 import shutil
 from typing import Annotated, Any, TypedDict
@@ -48,6 +49,21 @@ class _State(TypedDict):
     tried_so_far: list[str]
     id_to_hash: dict[str, str | None]
     display: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Best:
+    """The best of a sweep's trials.
+
+    Attributes:
+      trial: the trial.
+      score: its mean over the seeds.
+      seeds: how many there are.
+    """
+
+    trial: Trial
+    score: float
+    seeds: int
 
 
 class Durable:
@@ -91,7 +107,7 @@ class Durable:
         # keras-tuner pads by max_trials, so that raising it from 9 to 10 mixes two widths.
         trial_id = f"{len(self.trials):04d}"
         response: dict[str, Any] = {"status": TrialStatus.STOPPED}
-        if len(self.trials) < self.max_trials:
+        if self._may_begin():
             response = self.populate_space(trial_id)
         chosen = self.get_space()
         chosen.values = response.get("values") or {}
@@ -104,6 +120,13 @@ class Durable:
             self._save_trial(trial)
             self.save()
         return trial
+
+    def _may_begin(self) -> bool:
+        """Tells whether there may be another trial."""
+        return len(self.trials) < self.max_trials
+
+    def took(self, trial_id: str, seconds: float) -> None:
+        """Takes note of the seconds of a trial's trainings, before its end."""
 
     def update_trial(self, trial_id: str, metrics: dict[str, float], step: int = 0) -> Trial:
         """Records the figures of one execution; `end_trial` saves them."""
@@ -133,6 +156,14 @@ class Durable:
     def promotable(self) -> set[str]:
         """Returns the ids of the trials whose checkpoints other trials may still resume."""
         return set()
+
+    def best(self) -> Best | None:
+        """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
+        completed = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
+        continued = {trial.hyperparameters.values.get(PROMOTED_FROM) for trial in completed}
+        final = (trial for trial in completed if trial.trial_id not in continued)
+        found = self.asked.best(final, key=lambda trial: trial.score)
+        return found and Best(found, found.score, len(found.metrics.get_history(self.objective.name)[0].value))
 
     def _record_values(self, trial: Trial) -> None:
         """Marks a trial's values as tried.

@@ -1,0 +1,99 @@
+"""Which combinations and settings are in a race."""
+
+import collections
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+from scipy.stats import qmc
+
+from gnexp.space.space import Space
+
+_FEWEST_SETTINGS = 4  # of a combination, where there are too many combinations for all
+_DRAWS = 16  # for each that is wanted, after which a small space counts as exhausted
+
+Key = tuple[tuple[str, Any], ...]
+
+
+def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
+    """Returns the values of all settings of a race, in the order in which they begin.
+
+    The config's own values come first. Then comes the space's grid, if it is not larger than `sweep.max_trials`, and
+    otherwise as many settings, drawn evenly: of all combinations the same number each; or if there are too many
+    combinations, four of some.
+    """
+    most, small = config.sweep.max_trials, space.grid_size() <= config.sweep.max_trials
+    found: dict[Key, dict[str, Any]] = {}
+    if own := space.own(config):
+        found[key(own)] = own
+    for values in _in_turn(space) if small else _drawn(space, most, config.sweep.seed):
+        if len(found) >= most and not small:
+            break
+        found.setdefault(key(values), values)
+    return list(found.values())
+
+
+def steps(space: Space, config: ConfigDict) -> int:
+    """Returns how many trials a race has if it drops half of each combination's settings, and adds all seeds."""
+    groups = collections.Counter(combination(asked(space), values) for values in plan(space, config))
+    promoted = sum(max(1, count // 2) for count in groups.values()) if config.epochs > 1 else 0
+    return sum(groups.values()) + promoted + len(groups) * (config.sweep.executions - 1)
+
+
+def key(values: Mapping[str, Any]) -> Key:
+    """Returns what two trials of one setting have in common."""
+    return tuple(sorted((path, value) for path, value in values.items() if not path.startswith("tuner/")))
+
+
+def asked(space: Space) -> list[str]:
+    """Returns the paths whose values make a combination."""
+    return [path for path in space.searched if space.role(path) == "scientific"]
+
+
+def combination(space_asked: Sequence[str], values: Mapping[str, Any]) -> tuple:
+    """Returns the values that make the combination of a setting, None where one has no value."""
+    return tuple(values.get(path) for path in space_asked)
+
+
+def _in_turn(space: Space) -> Iterator[dict[str, Any]]:
+    """Yields the grid: the first setting of each combination, then the second ones, and so on.
+
+    Whatever ends the race, the combinations have then had about the same.
+    """
+    groups: dict[tuple, list[dict[str, Any]]] = {}
+    for values in space.grid():
+        groups.setdefault(combination(asked(space), values), []).append(values)
+    rounds = itertools.zip_longest(*groups.values())
+    return (values for each in rounds for values in each if values is not None)
+
+
+def _drawn(space: Space, most: int, seed: int) -> Iterator[dict[str, Any]]:
+    scientific = asked(space)
+    tuned = [path for path in space.searched if path not in scientific]
+    combinations = math.prod(sum(entry.count() for entry in space.of(path)) for path in scientific)
+    wanted = int(max(1, min(most // _FEWEST_SETTINGS if tuned else most, combinations)))
+    firsts: dict[Key, dict[str, float]] = {}
+    for point in _evenly(len(scientific), wanted, seed):
+        shares = dict(zip(scientific, point, strict=False))
+        if len(firsts) < wanted:
+            values = _values(space, {**dict.fromkeys(tuned, 0.5), **shares})
+            firsts.setdefault(key({path: values[path] for path in scientific if path in values}), shares)
+    for point in _evenly(len(tuned), math.ceil(most / len(firsts)), seed + 1):
+        for shares in firsts.values():
+            yield _values(space, {**shares, **dict(zip(tuned, point, strict=False))})
+
+
+def _evenly(dimensions: int, count: int, seed: int) -> Sequence[Sequence[float]]:
+    """Returns points of the unit cube, more than `count`; the first ones of a Sobol sequence already fill it evenly."""
+    power = math.ceil(math.log2(max(2, count * _DRAWS)))
+    return qmc.Sobol(max(1, dimensions), rng=seed).random_base2(power)
+
+
+def _values(space: Space, shares: Mapping[str, float]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for entry in space.entries:
+        if entry.holds(values):
+            values[entry.path] = entry.at(shares.get(entry.path, 0.0))
+    return values

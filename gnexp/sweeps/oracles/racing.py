@@ -1,0 +1,188 @@
+"""Racing: each step of the race of `race.py` as a trial."""
+
+import math
+import statistics
+from typing import Any
+
+import keras_tuner
+from keras_tuner.engine.trial import Trial, TrialStatus
+from ml_collections import ConfigDict
+
+from gnexp.analysis import comparisons
+from gnexp.analysis.outcomes import EPOCHS, FIRST_EPOCH, PROMOTED_FROM, SEED, standing
+from gnexp.config.objective import MAX, Objective
+from gnexp.config.paths import flatten
+from gnexp.space.space import Space
+from gnexp.sweeps.oracles import race, race_plan
+from gnexp.sweeps.oracles.durable import Best, Durable
+from gnexp.sweeps.oracles.race import Race, Setting, Step
+
+_MOST_TRIALS = 9999  # The names of trials have four digits.
+_SECONDS = "seconds"  # the metric under which a trial keeps how long it took
+
+
+class Racing(Durable, keras_tuner.Oracle):
+    """The race: a trial is one training, and what is known of a setting is a chain of trials.
+
+    A trial has `tuner/seed`, the number of its seed, and `tuner/epochs`. One with more epochs continues from another's
+    checkpoint; one with a further seed counts together with those of the seeds before (`outcomes.final`). Both name
+    that trial as `tuner/trial_id`. `max_trials` limits the settings, not the steps that continue them.
+
+    What comes next depends on the trials alone, so that a kill does not change it.
+
+    Args:
+      space: the search space.
+      config: the sweep's config.
+      **options: of `Durable`.
+    """
+
+    def __init__(self, space: Space, config: ConfigDict, **options):
+        super().__init__(space, **options)
+        self._config = config
+        self._known: _Known | None = None
+
+    def _may_begin(self) -> bool:
+        return len(self.trials) < _MOST_TRIALS
+
+    def _book(self) -> "_Known":
+        if self._known is None:
+            self._known = _Known(self.space, self._config, self.asked)
+            for trial in self.trials.values():
+                self._known.note(trial)
+        return self._known
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        """Returns the values of the next training."""
+        known = self._book()
+        step = race.following(known.race, known.settings)
+        if step is not None and self._affordable(known.values(step)):
+            return {"status": TrialStatus.RUNNING, "values": known.values(step)}
+        return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
+
+    def _affordable(self, values: dict[str, Any]) -> bool:
+        most, known = self._config.sweep, self._book()
+        epochs = known.epochs + values[EPOCHS] - values[FIRST_EPOCH]
+        return epochs <= (most.max_epochs or math.inf) and known.seconds < (most.max_seconds or math.inf)
+
+    def create_trial(self, tuner_id: str) -> Trial:
+        """Returns the running trial of a tuner id, or the next one."""
+        trial = super().create_trial(tuner_id)
+        if trial.status == TrialStatus.RUNNING:
+            self._book().note(trial)
+        return trial
+
+    def took(self, trial_id: str, seconds: float) -> None:
+        """Records for how many seconds a trial's training has run, those of the trial that it continues included."""
+        metrics = self.trials[trial_id].metrics
+        if not metrics.exists(_SECONDS):
+            metrics.register(_SECONDS, direction="min")
+        metrics.update(_SECONDS, seconds, step=0)
+
+    def end_trial(self, trial: Trial) -> None:
+        """Ends a trial."""
+        super().end_trial(trial)
+        self._book().note(trial)
+
+    def reload(self) -> None:
+        """Reads what was saved."""
+        super().reload()
+        self._known = None
+
+    def promotable(self) -> set[str]:
+        """Returns the ids of the trials that others may continue, and of those that may become the best."""
+        known = self._book()
+        if not self.ongoing_trials and race.following(known.race, known.settings) is None:
+            return set()
+        return known.lasts()
+
+    def best(self) -> Best | None:
+        """Returns the best setting, by the mean over its seeds."""
+        return self._book().best(self.trials)
+
+
+class _Known:
+    """What is known of each setting, from the trials."""
+
+    def __init__(self, space: Space, config: ConfigDict, objective: Objective):
+        self._asked = race_plan.asked(space)
+        self._objective = objective
+        self._chains: list[dict[tuple[int, int], str]] = []  # of each setting: (seed, epochs) -> trial id
+        self._values: list[dict[str, Any]] = []
+        self._places: dict[race_plan.Key, int] = {}
+        self._numbers: dict[tuple, int] = {}
+        self._ended: dict[str, float] = {}
+        self._begun: set[str] = set()
+        self.settings: list[Setting] = []
+        self.epochs, self.seconds = 0, 0.0
+        for values in race_plan.plan(space, config):
+            self._place(values)
+        combinations = [
+            {path: value for path, value in zip(self._asked, values, strict=True) if value is not None}
+            for values in self._numbers
+        ]
+        shared = comparisons.within(combinations, self._asked) if self._asked else None
+        self.race = Race(
+            epochs=config.epochs,
+            seeds=config.sweep.executions,
+            precision=config.sweep.precision,
+            sign=1 if self._objective.direction == MAX else -1,
+            families=comparisons.families(combinations, flatten(config), shared) if self._asked else (),
+        )
+
+    def _place(self, values: dict[str, Any]) -> int:
+        """Returns the place of a setting, which is new if it was not planned: it began with another `max_trials`."""
+        found = race_plan.key(values)
+        if found not in self._places:
+            self._places[found] = len(self.settings)
+            group = race_plan.combination(self._asked, values)
+            self.settings.append(Setting(self._numbers.setdefault(group, len(self._numbers))))
+            self._values.append({path: value for path, value in values.items() if not path.startswith("tuner/")})
+            self._chains.append({})
+        return self._places[found]
+
+    def note(self, trial: Trial) -> None:
+        """Records how far a trial is."""
+        values = trial.hyperparameters.values
+        place, step = self._place(values), (values[SEED], values[EPOCHS])
+        setting = self.settings[place]
+        if trial.trial_id not in self._begun:
+            self._begun.add(trial.trial_id)
+            self.epochs += values[EPOCHS] - values[FIRST_EPOCH]
+        setting.busy = trial.status == TrialStatus.RUNNING
+        setting.failed |= trial.status == TrialStatus.FAILED
+        if trial.status == TrialStatus.COMPLETED:
+            setting.scores[step] = trial.score
+            self._chains[place][step] = trial.trial_id
+            self._spend(trial, values)
+
+    def _spend(self, trial: Trial, values: dict[str, Any]) -> None:
+        took = trial.metrics.get_best_value(_SECONDS) if trial.metrics.exists(_SECONDS) else 0.0
+        self._ended[trial.trial_id] = took
+        self.seconds += took - (self._ended.get(values.get(PROMOTED_FROM), 0.0) if values[FIRST_EPOCH] else 0.0)
+
+    def values(self, step: Step) -> dict[str, Any]:
+        """Returns the values of a step's trial."""
+        chain = self._chains[step.setting]
+        before = [epochs for seed, epochs in chain if seed == step.seed]
+        first = max(before, default=0)
+        former = chain.get((step.seed, first)) or chain.get((step.seed - 1, self.race.epochs))
+        rung = {SEED: step.seed, EPOCHS: step.epochs, FIRST_EPOCH: first}
+        return {**self._values[step.setting], **({PROMOTED_FROM: former} if former else {}), **rung}
+
+    def lasts(self) -> set[str]:
+        """Returns the id of the last trial of each setting that has not failed."""
+        chains = (chain for chain, setting in zip(self._chains, self.settings, strict=True) if not setting.failed)
+        return {chain[max(chain)] for chain in chains if chain}
+
+    def best(self, trials: dict[str, Trial]) -> Best | None:
+        """Returns the best setting, as `outcomes.ranked` has it."""
+        found = []
+        for chain, setting in zip(self._chains, self.settings, strict=True):
+            if not chain or setting.failed:
+                continue
+            last = trials[chain[max(chain)]]
+            epochs = last.hyperparameters.values[EPOCHS]
+            scores = [score for (_, trained), score in setting.scores.items() if trained == epochs]
+            found.append(Best(last, statistics.fmean(scores), len(scores)))
+        best = self._objective.ranked(found, key=lambda each: each.score)
+        return max(best, key=lambda each: standing(each.trial.hyperparameters.values, each.seeds), default=None)
