@@ -116,7 +116,10 @@ def make_room(config: ConfigDict, path: str) -> None:
     accepted = field(path)
     if accepted is None or not isinstance(config.get("data"), ConfigDict):
         return
-    section = config.data.setdefault(AUGMENT, ConfigDict())
-    arguments = section.setdefault(layer, ConfigDict())
-    if argument not in arguments:
-        arguments[argument] = FieldReference(None, _takes(layer).get(argument).kind or object)
+    section = config.data
+    for name in (AUGMENT, layer):
+        if name not in section:
+            section[name] = ConfigDict()
+        section = section[name]
+    if argument not in section:
+        section[argument] = FieldReference(None, _takes(layer).get(argument).kind or object)
