@@ -74,6 +74,8 @@ def unknown(path: str, where: str = "config") -> UserError:
         near = difflib.get_close_matches(layer, LAYERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(LAYERS)}"
         return UserError(f"{where}.{SECTION}.{layer}: there is no such layer; {hint}")
+    if not argument:
+        return UserError(f"{where}.{path} is a section: give its keys one by one, such as {where}.{path}.factor")
     takes = f"keras.layers.{LAYERS[layer]} {open_sections.takes(_takes(layer))}"
     if argument in _GIVEN:
         return UserError(f"{where}.{path} is not allowed: gnexp itself gives {argument!r}; {takes}")
@@ -113,8 +115,9 @@ def used(flat: Mapping[str, Any]) -> list[str]:
 def make_room(config: ConfigDict, path: str) -> None:
     """Adds to an unlocked config an argument that a flag sets and that it lacks, so that the flag can be read."""
     layer, argument = of(path)
-    accepted = field(path)
-    if accepted is None or not isinstance(config.get("data"), ConfigDict):
+    if field(path) is None:
+        raise unknown(path)
+    if not isinstance(config.get("data"), ConfigDict):
         return
     section = config.data
     for name in (AUGMENT, layer):

@@ -28,6 +28,7 @@ def create(config: ConfigDict, splits: Splits) -> Task:
       FunctionError: the user's own code fails.
     """
     section = config.task
+    _check_targets(section.name, splits)
     function = load.load(open_sections.function("task", section.name))
     if section.name == "classification":
         options = {key: section[key] for key in ("label_smoothing", "top_k", "class_weight")}
@@ -47,6 +48,27 @@ def create(config: ConfigDict, splits: Splits) -> Task:
         task.replace_loss(_loss(section.loss))
     objective.check(flatten(config), [*task.figures, *map(objective.snake, section.figures)])
     return task
+
+
+# Of each built-in task: how many dimensions the targets of an example may have, whether they are classes, and in words.
+_TARGETS = {
+    "classification": ((0,), True, "a label, a whole number, for each example"),
+    "multilabel": ((1,), False, "0 or 1 for each label, with the shape (labels,)"),
+    "segmentation": ((2,), True, "a class for each pixel, with the shape (height, width)"),
+    "regression": ((0, 1), False, "a number, or several, for each example"),
+}
+
+
+def _check_targets(name: str, splits: Splits) -> None:
+    if name not in _TARGETS:
+        return
+    dimensions, classes, words = _TARGETS[name]
+    shape, dtype = tuple(splits.train.targets.shape[1:]), splits.train.targets.dtype
+    if len(shape) not in dimensions or (classes and not splits.labels):
+        raise UserError(
+            f"config.task.name={name!r} is not allowed: the targets of the dataset are {dtype} of the shape {shape} "
+            f"for each example, and it needs {words}"
+        )
 
 
 def _loss(name: str) -> Callable[[Any, Any], Any]:

@@ -300,6 +300,24 @@ def test_an_objective_that_cannot_be_is_refused(config, values, line):
         objective.check(flat, objective.figures(flat))
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("classification", (3,)),
+        ("multilabel", ()),
+        ("segmentation", ()),
+        ("segmentation", (4, 4, 1)),
+        ("regression", (2, 2)),
+    ],
+)
+def test_targets_of_another_task_are_refused(config, name, shape):
+    config.task.name = name
+    with pytest.raises(
+        UserError, match=f"config.task.name='{name}' is not allowed: the targets of the dataset are int32"
+    ):
+        create(config, splits(np.zeros((5, 8, 8, 1)), np.zeros((5, *shape), np.int32), labels="ab"))
+
+
 def test_top_k_and_class_weights_fit_the_classes():
     data = splits(np.zeros(3), np.arange(3), labels="abc")
     with pytest.raises(UserError, match=r"config\.task\.top_k=3 is not allowed: it must be less than the 3 classes"):
