@@ -1,4 +1,4 @@
-"""Intervals of differences against simulated sweeps: how often they hold the truth, and how often they find too much."""
+"""Intervals of differences against simulated sweeps: how often they hold the truth, and find what is not there."""
 
 import numpy as np
 import pytest
