@@ -43,6 +43,11 @@ def importance(sweep: Swept) -> Importance:
         return Importance("all trials have the same score")
     columns = np.column_stack([_ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
     forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
+    if completed >= _FEWEST_TO_RELY_ON and forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
+        return Importance(
+            f"a random forest explains {forest.oob_score_:.2f} of the variance (R\N{SUPERSCRIPT TWO}) of trials that "
+            f"it was not fitted to, and {_LOWEST_R2_TO_RELY_ON} are needed"
+        )
     found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
     order = np.argsort(-found.importances_mean, kind="stable")
     text = (
@@ -53,8 +58,6 @@ def importance(sweep: Swept) -> Importance:
     )
     if completed < _FEWEST_TO_RELY_ON:
         text += f" **Not to be relied on**: there are fewer than {_FEWEST_TO_RELY_ON} trials."
-    elif forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
-        text += f" **Not to be relied on**: that is below {_LOWEST_R2_TO_RELY_ON}."
     if any(entry.when for entry in sweep.space.entries):
         text += " A hyperparameter and another whose range depends on it share their importance."
     return Importance(

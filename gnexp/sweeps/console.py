@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gnexp.analysis import effects
+from gnexp.analysis import answer_words, effects
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.outcomes import Outcome
 from gnexp.config import objective as objectives
@@ -23,6 +23,10 @@ from gnexp.space.space import Space
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.words import in_words, short, with_spread
 
+_ROLES = (
+    "scientific: what the sweep asks about; nuisance: what has to be tuned for a fair answer; fixed: what stays as it "
+    "is."
+)
 _MOST_SHOWN = 2  # running trials that fit into one line
 
 
@@ -128,6 +132,23 @@ class SweepConsole:
             self._bars[1].set_description_str(self._best_so_far())
 
 
+def _can_answer(config: ConfigDict, space: Space) -> str:
+    """Returns what the sweep's report will be able to say, and what would let it say more."""
+    asked = [path for path in space.searched if space.role(path) == "scientific"]
+    if not asked:
+        return "Nothing is scientific: the report will name the best trial, and compare nothing."
+    if why := answer_words.modelled(config.sweep.tuner, space):
+        return (
+            f"The report will answer by a model of the trials, if one holds, because {why}. With tuner=grid or racing "
+            "and a choice of a few values for each of them, it would compare them on test figures."
+        )
+    if config.sweep.executions == 1:
+        return (
+            "The report will show each combination, and compare nothing: that takes config.sweep.executions=2 or more."
+        )
+    return f"The report will compare the combinations of {', '.join(asked)} on test figures, paired over the seeds."
+
+
 def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]) -> None:
     """Prints what a sweep would do.
 
@@ -154,6 +175,7 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
         f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
         f"to get the {objectives.of(flatten(config)).direction} {config.objective}"
     )
+    print(f"\n{_ROLES}\n{_can_answer(config, space)}")
     print(f"\nThe first {len(first)} trials\n")
     paths = list(dict.fromkeys(path for values in first for path in values))
     table = [[f"{number:04d}", *(short(values.get(path, "")) for path in paths)] for number, values in enumerate(first)]
