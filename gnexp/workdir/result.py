@@ -52,7 +52,10 @@ class Result:
 
     def flat(self) -> dict[str, Any]:
         """Returns what `result.json` holds: each test figure is a key of its own, such as `test_accuracy`."""
-        return flat(dataclasses.asdict(self))
+        values = dataclasses.asdict(self)
+        if not self.patience:
+            del values["patience"]  # as before there was the key
+        return flat(values)
 
 
 def flat(values: dict[str, Any]) -> dict[str, Any]:
