@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import optimize, special, stats
 
-_FAR = 10  # times the typical variance, above which a trial says less of the seeds than others
+_FAR = 30  # times the typical variance, above which a trial says less of the seeds than others
 _TINY = 1e-30
 _ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
 _LEAST = 1e-5  # a variance below this share of the others is taken for one of rounded figures
@@ -84,13 +84,16 @@ def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[
     there = np.arange(counts.max()) < counts[:, None]
     left = np.zeros(there.shape)
     left[there] = np.concatenate([np.asarray(each, float) for each in figures])
-    weights = there.astype(float)
+    # A trial of which some seeds diverged would otherwise say what each seed does to all.
+    polished = np.where(there, left, np.nan)
+    for _ in range(3):
+        polished -= np.nanmedian(polished, axis=1, keepdims=True)
+        polished -= np.nanmedian(polished, axis=0)
+    squares = np.nansum(polished**2, axis=1) / np.maximum(1, counts - 1)
+    weights = there / np.maximum(1, squares / max(_FAR * np.median(squares), _TINY))[:, None]
     for _ in range(_ROUNDS):
         left -= left.sum(axis=1, keepdims=True) / counts[:, None] * there
         left -= (left * weights).sum(axis=0) / weights.sum(axis=0) * there
-        # A trial of which some seeds diverged would otherwise say what each seed does to all.
-        squares = (left**2).sum(axis=1) / np.maximum(1, counts - 1)
-        weights = there / np.maximum(1, squares / max(_FAR * np.median(squares), _TINY))[:, None]
     return left, there
 
 
