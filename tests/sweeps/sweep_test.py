@@ -14,6 +14,7 @@ import pytest
 
 from gnexp.analysis import outcomes
 from gnexp.analysis.sweep import read_trials
+from gnexp.config import objective
 from gnexp.config.paths import flatten
 from gnexp.config.stored import record, resume_config
 from gnexp.config.validation import validate
@@ -116,7 +117,7 @@ def test_hyperband_goes_on_from_the_checkpoint_of_the_trial_that_it_promotes(tmp
             assert after.history[:1] == before.history
     # The reference: the same training without any promotion.
     alone = _load_best(tmp_path)
-    best = outcomes.ranked(found, config.objective)[0]
+    best = outcomes.ranked(found, objective.of(flatten(config)))[0]
     alone.epochs = len(best.results[0].history)
     with opened(tmp_path / "alone", alone):
         straight = train(alone, load(alone.data), tmp_path / "alone")

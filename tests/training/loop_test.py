@@ -37,7 +37,7 @@ def splits() -> Splits:
 
 
 def _figures(training: Training) -> list[dict]:
-    figures = [dataclasses.asdict(epoch) for epoch in training.history]
+    figures = [dict(epoch) for epoch in training.history]
     for epoch in figures:
         del epoch["seconds"]
     return figures

@@ -8,6 +8,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import smoke, smoke_sweep
+from gnexp.data.splits import Split, Splits
+from gnexp.models.outputs import Outputs
 from gnexp.space import by, choice, floats, integers
 from gnexp.terminal import machine
 from gnexp.training import memory
@@ -94,11 +96,12 @@ def test_the_largest_trials_have_the_largest_numbers_and_every_other_choice():
 
 
 def test_batch_size_and_optimizer_count(small, monkeypatch):
-    needed = []
+    few = Split(np.zeros((2, 28, 28, 1), np.uint8), np.zeros(2, np.int32))
+    needed, splits = [], Splits(few, few, few)
     monkeypatch.setattr(memory, "_compare", lambda count, *_: needed.append(count))
     for name, batch in (("sgd", 16), ("adam", 16), ("adam", 160)):
         small.optimizer.name, small.data.batch_size = name, batch
-        memory.check(small)
+        memory.check(small, splits, Outputs(10))
     assert needed[0] < needed[1] < needed[2]
 
 
