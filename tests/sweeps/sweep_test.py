@@ -68,7 +68,7 @@ def test_a_failure_is_recorded_with_its_reason(finished):
 
 def test_of_all_models_the_best_trials_stay(finished):
     config, directory = finished
-    best = outcomes.ranked(read_trials(directory), config.objective)[0].trial_id
+    best = outcomes.ranked(read_trials(directory), objective.of(flatten(config)))[0].trial_id
     kept = {str(path.relative_to(directory)) for path in directory.rglob("checkpoints/*")}
     assert kept == {f"trials/{best}/seed-{seed}/checkpoints/best.keras" for seed in (0, 1)}
 
@@ -82,14 +82,14 @@ def _load_best(directory):
 
 def test_the_best_config_trains_the_same_again_by_itself(finished, tmp_path):
     config, directory = finished
-    best = outcomes.ranked(read_trials(directory), config.objective)[0]
+    best = outcomes.ranked(read_trials(directory), objective.of(flatten(config)))[0]
     again = _load_best(directory)
     validate(again)
     with opened(tmp_path / "again", again) as again:
         alone = train(again, load(again.data), tmp_path / "again")
     timeless = [[{**epoch, "seconds": 0} for epoch in done.history] for done in (alone, best.results[0])]
     assert timeless[0] == timeless[1]
-    assert alone.test_loss == best.results[0].test_loss
+    assert alone.test == best.results[0].test
 
 
 def test_a_finished_sweep_is_not_run_again_and_goes_on_when_max_trials_is_raised(tmp_path):
@@ -197,7 +197,7 @@ def test_a_signal_during_a_trial_stops_the_sweep_which_then_goes_on(tmp_path, mo
 
     def curves(events, training, figures):
         real(events, training, figures)
-        if len(list((tmp_path / "stopped/trials").iterdir())) == 2 and figures.epoch == 1:
+        if len(list((tmp_path / "stopped/trials").iterdir())) == 2 and figures["epoch"] == 1:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(dashboard, "curves", curves)
@@ -247,7 +247,8 @@ def test_a_second_signal_that_comes_while_a_layer_is_called_is_no_failure_of_the
 
 def test_best_py_is_of_the_first_row_of_the_table_also_when_promotion_gains_nothing(tmp_path, monkeypatch):
     real = Training.evaluate
-    monkeypatch.setattr(Training, "evaluate", lambda *arguments: dataclasses.replace(real(*arguments), accuracy=0.5))
+    half = {"accuracy": 0.5}
+    monkeypatch.setattr(Training, "evaluate", lambda *arguments: dataclasses.replace(real(*arguments), figures=half))
     found = run(tiny("hyperband", trials=4, epochs=3), tmp_path)
     assert [each.mean for each in found] == [0.5] * 4 and found[3].values["tuner/trial_id"] == "0000"
     first = json.loads((tmp_path / "result.json").read_text())["best"][0]
