@@ -91,4 +91,12 @@ DATA: Mapping[str, Field] = {
         shown=False,
         default="",
     ),
+    "data.augment": Field(
+        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of layers"),
+        "Keras's layers that change the training images at random, by their names, with their arguments "
+        "([augmentation.md](augmentation.md))",
+        not_searched="search the arguments of its layers",
+        default={},
+        shown=False,
+    ),
 }

@@ -24,6 +24,7 @@ from gnexp.config.fields import (
 )
 from gnexp.config.groups import FITS
 from gnexp.config.objective import DIRECTIONS
+from gnexp.config.task_keys import FIGURE, TASK
 
 BACKENDS = ("tensorflow", "jax")
 NORMS = ("group", "batch", "layer", "instance", "instance_scalar", "none", "frozen_batch", "ghost_batch", "keep")
@@ -39,22 +40,6 @@ def _is_share(value: Any) -> bool:
     return is_number(value) and value >= 0 and (value < 1 or value == int(value))
 
 
-_FIGURE = Kind(
-    lambda value: isinstance(value, str) and value.startswith("val_") and len(value) > len("val_"),
-    "'val_loss', or 'val_' and the name of one of the task's figures, such as 'val_accuracy'",
-)
-
-
-def _is_class_weight(value: Any) -> bool:
-    if isinstance(value, (tuple, list)):
-        return len(value) >= 2 and all(is_number(weight) and weight >= 0 for weight in value) and any(value)
-    return value in ("", "balanced")
-
-
-def _is_names(value: Any) -> bool:
-    return isinstance(value, (tuple, list)) and all(isinstance(name, str) and name for name in value)
-
-
 _TRAINING = {
     "seed": Field(
         integer(0, 2**32 - 1),
@@ -63,7 +48,7 @@ _TRAINING = {
     ),
     "epochs": Field(integer(1), "passes over the training images"),
     "objective": Field(
-        _FIGURE,
+        FIGURE,
         "the figure that chooses the best epoch and, in a sweep, the best trial: `val_loss`, or `val_` and one of the "
         "task's ([tasks.md](tasks.md))",
         not_searched="a sweep has one objective",
@@ -87,62 +72,6 @@ _TRAINING = {
     "native": Field(boolean(), "compute the norms by the C++ kernel where there is one"),
 }
 
-
-_ONE_TASK = "a sweep has one task"
-_CLASSIFICATION = ("task.name", ("classification",))
-_TASKS = open_sections.SECTIONS["task"]
-_TASK = {
-    "task.name": Field(
-        Kind(_TASKS.accepts, _TASKS.allowed), "what is learned", not_searched=_ONE_TASK, default="classification"
-    ),
-    "task.args": Field(
-        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of the arguments of your own task"),
-        "the arguments of a task of your own ([tasks.md](tasks.md))",
-        not_searched=_ONE_TASK,
-        default={},
-    ),
-    "task.loss": Field(
-        Kind(lambda value: isinstance(value, str), "'', the name of a loss of Keras, or 'package.module:function'"),
-        "another loss than the task's own; '' takes that",
-        not_searched=_ONE_TASK,
-        default="",
-    ),
-    "task.figures": Field(
-        Kind(_is_names, "names of Keras's metrics or 'package.module:function', in ()"),
-        "further figures, measured after each epoch",
-        not_searched=_ONE_TASK,
-        several=True,
-        default=(),
-    ),
-    "task.label_smoothing": Field(
-        fraction(), "the share of each label that is spread over all classes", default=0.0, matters=_CLASSIFICATION
-    ),
-    "task.top_k": Field(
-        Kind(lambda value: is_integer(value) and (value == 0 or 2 <= value <= 1000), "0, or 2 to 1000"),
-        "also measure how often the class is among as many of the most probable ones; 0 does not",
-        not_searched=_ONE_TASK,
-        default=0,
-        matters=_CLASSIFICATION,
-    ),
-    "task.class_weight": Field(
-        Kind(_is_class_weight, "'', 'balanced', or a number of 0 or more for each class, in ()"),
-        "what an example of each class weighs in training; `balanced` gives all classes the same sum",
-        not_searched="it holds several numbers",
-        several=True,
-        default="",
-        matters=_CLASSIFICATION,
-    ),
-}
-
-_DATA_AUGMENT = {
-    "data.augment": Field(
-        Kind(lambda value: isinstance(value, (Mapping, ConfigDict)), "a section of layers"),
-        "Keras's layers that change the training images at random, by their names, with their arguments "
-        "([data.md](data.md))",
-        default={},
-        shown=False,
-    ),
-}
 
 _GROUP = ("model.norm", ("group",))
 _NORMS_OF_BATCHES = ("batch", "ghost_batch")
@@ -219,7 +148,7 @@ _OPTIMIZER = {
         integer(1), "epochs without a better `schedule.watch` before `plateau` acts", matters=_PLATEAU
     ),
     "schedule.watch": Field(
-        _FIGURE, "the figure that `plateau` looks at, as for `objective`", default="val_loss", matters=_PLATEAU
+        FIGURE, "the figure that `plateau` looks at, as for `objective`", default="val_loss", matters=_PLATEAU
     ),
     "schedule.min_learning_rate": Field(
         non_negative(),
@@ -280,7 +209,7 @@ _SWEEP = {
     ),
 }
 
-FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **_DATA_AUGMENT, **_TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
+FIELDS: Mapping[str, Field] = {**_TRAINING, **DATA, **TASK, **_MODEL, **_OPTIMIZER, **_SWEEP}
 
 
 def field(path: str, named: Mapping[str, Any]) -> Field | None:
