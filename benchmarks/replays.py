@@ -2,10 +2,11 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from keras_tuner.engine.trial import TrialStatus
+from scipy import stats
 
 from gnexp.analysis import answer, intervals, outcomes
 from gnexp.analysis.answer import Answer
@@ -90,7 +91,7 @@ def _name(each: Answer) -> Key:
 def _verdicts(sweep: Swept) -> dict[tuple[Key, Key], int]:
     """Returns 1 for a comparison that is better, -1 for worse, 0 for neither, by control and other."""
     found = answer.answers(sweep)
-    shared = within([each.values for each in found], answer.scientific(sweep))
+    shared = within([each.values for each in found], sweep.space.asked)
     signs = {answer.BETTER: 1, answer.WORSE: -1}
     return {
         (_name(each.control), _name(each.other)): signs.get(each.verdict, 0)
@@ -104,7 +105,12 @@ def _choice(grid: Swept, one: Answer, other: Answer) -> tuple[float, bool]:
     chosen = trials[key(other.chosen.values)]
     lost = statistics.fmean(one.tests) - statistics.fmean(done.test[grid.headline.name] for done in chosen.results)
     by_seed = [a - b for a, b in zip(one.chosen.scores, chosen.scores, strict=True)]
-    return lost, chosen is one.chosen or intervals.paired_p(by_seed) > _ALPHA
+    return lost, chosen is one.chosen or _p(by_seed) > _ALPHA
+
+
+def _p(paired: Sequence[float]) -> float:
+    """Returns the two-sided p of a t test that differences have the mean 0; 1 if they have no spread."""
+    return float(stats.ttest_1samp(paired, 0).pvalue) if intervals.has_spread(paired) else 1.0
 
 
 def together(figures: Mapping[str, Mapping[str, float]]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from gnexp.analysis import intervals, outcomes
+from gnexp.analysis import comparisons, intervals, outcomes
 from gnexp.analysis.intervals import Spread
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
@@ -83,29 +83,9 @@ class Difference:
         return BETTER if self.better else WORSE
 
 
-def scientific(sweep: Swept) -> list[str]:
-    """Returns the searched paths that the sweep asks about."""
-    return [path for path in sweep.space.searched if sweep.space.role(path) == "scientific"]
-
-
-def nuisance(sweep: Swept) -> list[str]:
-    """Returns the searched paths that have to be chosen well for the answer to be fair."""
-    return [path for path in sweep.space.searched if path not in scientific(sweep)]
-
-
-def axis(found: Sequence[Answer]) -> str:
-    """Returns the path for the horizontal axis; best is one that all answers have, then numbers, then many values."""
-
-    def merits(path: str) -> tuple[bool, bool, int]:
-        values = [each.values[path] for each in found if path in each.values]
-        return len(values) == len(found), all(map(is_numeric, values)), len(set(values))
-
-    return max(dict.fromkeys(path for each in found for path in each.values), key=merits)
-
-
 def answers(sweep: Swept) -> list[Answer]:
     """Returns an answer for each combination that has an ended trial, in the order of their values."""
-    paths, found = scientific(sweep), {}
+    paths, found = sweep.space.asked, {}
     for trial in sweep.counted:
         if trial.status != outcomes.RUNNING:
             found.setdefault(tuple(trial.values.get(path) for path in paths), []).append(trial)
@@ -121,7 +101,7 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
     edges = tuple(
         entry.path
         for entry in sweep.space.entries
-        if best and entry.path in nuisance(sweep) and entry.holds(best.values) and _at_edge(entry, best.values)
+        if best and entry.path in sweep.space.tuned and entry.holds(best.values) and _at_edge(entry, best.values)
     )
     known = {path: value for path, value in values.items() if value is not None}
     return Answer(known, completed, failed, best, edges, sweep.headline.name)
@@ -148,16 +128,14 @@ def differences(sweep: Swept, answered: Sequence[Answer], within: str | None) ->
       answered: its answers.
       within: a dotted path, or None for a single family of all answers.
     """
-    families: dict[Any, list[Answer]] = {}
-    for answer in answered:
-        if answer.chosen and len(answer.tests) > 1:
-            families.setdefault(answer.values.get(within), []).append(answer)
+    known = [each for each in answered if each.chosen and len(each.tests) > 1]
     pairs = []
-    for family in families.values():
-        owned = [each for each in family if is_own(sweep, each, within)]
-        (first, *_) = outcomes.ranked([each.chosen for each in owned or family], sweep.objective)
-        control = next(each for each in family if each.chosen is first)
-        pairs += [(control, other) for other in family if other is not control]
+    for family in comparisons.families([each.values for each in known], flatten(sweep.config), within):
+        members, control = [known[place] for place in family.members], family.control
+        if control is None:
+            (first, *_) = outcomes.ranked([each.chosen for each in members], sweep.objective)
+            control = next(place for place in family.members if known[place].chosen is first)
+        pairs += [(known[control], other) for other in members if other is not known[control]]
     several = [trial for trial in sweep.best if len(trial.results) > 1]
     places = {trial.trial_id: place for place, trial in enumerate(several)}
     spread = (
@@ -189,9 +167,3 @@ def _level(sweep: Swept, seeds: int) -> float:
     """Returns the level of a comparison; a race stops by what it sees, so that the 5% are for all of its looks."""
     settings = sweep.config.sweep
     return intervals.spent(seeds, settings.executions, _LEVEL) if settings.tuner == "racing" else _LEVEL
-
-
-def is_own(sweep: Swept, each: Answer, within: str | None) -> bool:
-    """Tells whether an answer's values are those of the sweep's config; the path `within`, if not None, is ignored."""
-    own = flatten(sweep.config)
-    return bool(each.values) and all(own[path] == value for path, value in each.values.items() if path != within)

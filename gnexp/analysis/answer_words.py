@@ -5,11 +5,12 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnexp.analysis import answer, outcomes
+from gnexp.analysis import answer, comparisons, outcomes
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import words
+from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.terminal.words import count, in_words, short, with_spread
 
@@ -47,7 +48,7 @@ class Told:
 
 def tell(sweep: Swept) -> Told:
     """Returns a sweep's answer in words; if it would be empty or unfair, only why it is left out."""
-    paths, tuned = answer.scientific(sweep), answer.nuisance(sweep)
+    paths, tuned = sweep.space.asked, sweep.space.tuned
     if not paths:
         return Told("nothing that is searched is scientific, so that the sweep only asks for the best trial")
     if why := modelled(sweep.config.sweep.tuner, sweep.space):
@@ -57,11 +58,11 @@ def tell(sweep: Swept) -> Told:
         return Told("no trial has completed yet")
     if not any(each.values for each in found):
         return Told("none of the trials that have ended has a value of what the sweep asks about")
-    axis = answer.axis(found)
+    axis = comparisons.axis([each.values for each in found])
     chosen = [f"{path}, chosen" for path in tuned]
     figures = [sweep.config.objective, f"test {words(sweep.headline.name)}"]
     headers = [*paths, *chosen, *figures, "seeds", "trials", "failed"]
-    compared, differences = _compared(sweep, found, axis)
+    compared, differences = _compared(sweep, found)
     return Told("", found, axis, _how(sweep, found), headers, _rows(sweep, found), compared, differences)
 
 
@@ -69,7 +70,7 @@ def modelled(tuner: str, space: Space) -> str:
     """Returns why a sweep is answered by a model of its trials instead of by comparing them; "" if it is not."""
     if tuner not in _FAIR:
         return f"the tuner {tuner} gives some combinations fewer trials than others"
-    ranges = [path for path in space.searched if space.role(path) == "scientific" and not space.listed(path)]
+    ranges = [path for path in space.asked if not space.listed(path)]
     if ranges and tuner == "random":
         return f"{ranges[0]} is searched over a range, so that hardly two trials share a value"
     return ""
@@ -141,7 +142,7 @@ def expected(sweep: Swept) -> int:
 
 
 def _how(sweep: Swept, found: Sequence[Answer]) -> str:
-    asked, tuned = _joined(answer.scientific(sweep)), _joined(answer.nuisance(sweep))
+    asked, tuned = _joined(sweep.space.asked), _joined(sweep.space.tuned)
     if tuned:
         text = (
             f"For each combination of {asked}, the trial with the best mean {sweep.config.objective} over its seeds "
@@ -178,7 +179,7 @@ def _words(each: Answer) -> str:
 
 
 def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
-    asked, tuned = answer.scientific(sweep), answer.nuisance(sweep)
+    asked, tuned = sweep.space.asked, sweep.space.tuned
     rows = []
     for each in found:
         values: dict[str, Any] = each.chosen.values if each.chosen else {}
@@ -196,15 +197,14 @@ def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
     return rows
 
 
-def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, list[list[str]]]:
-    paths = answer.scientific(sweep)
-    # If some answers lack a path, as with `by`, no family has all the others to compare.
-    within = axis if len(paths) > 1 and all(len(each.values) == len(paths) for each in found) else None
+def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str]]]:
+    within = comparisons.within([each.values for each in found], sweep.space.asked)
     compared = answer.differences(sweep, found, within)
     if not compared:
         return "There is nothing to compare with an interval: that takes two combinations with two seeds each.", []
     where = f", at each {within}" if within else ""
-    if not all(answer.is_own(sweep, difference.control, within) for difference in compared):
+    own = flatten(sweep.config)
+    if not all(comparisons.is_own(difference.control.values, own, within) for difference in compared):
         where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
         f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
@@ -218,7 +218,7 @@ def _compared(sweep: Swept, found: Sequence[Answer], axis: str) -> tuple[str, li
             " A race ends a comparison by what it sees: the 5% of false findings are divided between its looks, and "
             "with few seeds a lower p is needed."
         )
-    if answer.nuisance(sweep):
+    if sweep.space.tuned:
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
     return text, [_row(difference) for difference in compared]
 

@@ -41,7 +41,7 @@ def importance(sweep: Swept) -> Importance:
         return Importance(f"it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}")
     if len(set(scores)) == 1:
         return Importance("all trials have the same score")
-    columns = np.column_stack([_ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
+    columns = np.column_stack([ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
     forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
     if completed >= _FEWEST_TO_RELY_ON and forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
         return Importance(
@@ -68,7 +68,7 @@ def importance(sweep: Swept) -> Importance:
     )
 
 
-def _ranks(values: Sequence[Any]) -> list[int]:
+def ranks(values: Sequence[Any]) -> list[int]:
     """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
     place = {value: rank for rank, value in enumerate(sorted({value for value in values if value is not None}))}
     return [-1 if value is None else place[value] for value in values]

@@ -30,11 +30,6 @@ def prediction95(values: Sequence[float]) -> float:
     return float(stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) * (1 + 1 / len(values)) ** 0.5)
 
 
-def paired_p(paired: Sequence[float]) -> float:
-    """Returns the two-sided p value of a t test that the differences have the mean 0; 1 if they have no spread."""
-    return float(stats.ttest_1samp(paired, 0).pvalue) if has_spread(paired) else 1.0
-
-
 def has_spread(values: Sequence[float]) -> bool:
     """Tells whether the values are not all the same."""
     return max(values) > min(values)
@@ -112,9 +107,9 @@ def _shrunk(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, fl
     return (prior * center + freedoms * floored) / (prior + freedoms), prior
 
 
-def half_width(error: float, freedom: float, level: float = 0.95) -> float:
-    """Returns half the width of an interval, by Student's t, given the standard error."""
-    return float(stats.t.ppf(0.5 + level / 2, freedom) * error)
+def half_width(error: float, freedom: float) -> float:
+    """Returns half the width of a 95% interval, by Student's t, given the standard error."""
+    return float(stats.t.ppf(0.975, freedom) * error)
 
 
 def two_sided_p(value: float, error: float, freedom: float) -> float:

@@ -14,8 +14,8 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.model_selection import KFold, cross_val_predict
 
 from gnexp.analysis import effects
-from gnexp.analysis.answer import scientific
 from gnexp.analysis.effects import Level
+from gnexp.analysis.importance import ranks
 from gnexp.analysis.sweep import Swept
 
 _FEWEST = 10  # completed trials, for a model to be fitted
@@ -68,14 +68,14 @@ class Response:
 
 def response(sweep: Swept) -> Response:
     """Returns what the scientific hyperparameters of a sweep do to its objective."""
-    asked, trials = scientific(sweep), sweep.best
+    asked, trials = sweep.space.asked, sweep.best
     found = {each.path: each.levels for each in effects.effects(sweep.config, sweep.space, sweep.counted)}
     alone = Response([Row(path, level) for path in asked for level in found[path]], len(trials), None)
     scores = np.array([trial.mean for trial in trials])
     if len(trials) < _FEWEST or not np.ptp(scores) > 0:
         return alone
     paths = sweep.space.searched
-    columns = np.column_stack([_numbers([trial.values.get(path) for trial in trials]) for path in paths])
+    columns = np.column_stack([ranks([trial.values.get(path) for trial in trials]) for path in paths])
     # The trials are ranked: in that order, a part of them is always one of the best, or of the worst.
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
     guessed = cross_val_predict(_forest(), columns, scores, cv=folds)
@@ -126,9 +126,3 @@ def _by_tree(forest: RandomForestRegressor, columns: np.ndarray, place: int, num
     changed = columns.copy()
     changed[:, place] = number
     return np.array([tree.predict(changed).mean() for tree in forest.estimators_])
-
-
-def _numbers(values: Sequence[Any]) -> list[int]:
-    """Returns the rank of each value, -1 for None: a tree only uses the order of numbers."""
-    place = {value: rank for rank, value in enumerate(sorted({value for value in values if value is not None}))}
-    return [-1 if value is None else place[value] for value in values]

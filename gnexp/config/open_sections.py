@@ -213,7 +213,7 @@ def check(flat: Mapping[str, Any]) -> None:
             path = f"{section}.{ARGS}.{parameter.name}"
             known = any(given == path or given.startswith((f"{path}.", f"{SPACE}.{path}.")) for given in flat)
             if parameter.default is REQUIRED and not known:
-                raise UserError(f"config.{path} is missing: {name!r} needs it, and {takes(found)}")
+                raise _lacking(section, name, parameter, found)
 
 
 def check_there(where: str, section: str, name: str, argument: str, found: Signature | None) -> None:
@@ -236,6 +236,31 @@ def check_there(where: str, section: str, name: str, argument: str, found: Signa
         near = difflib.get_close_matches(first, found.names, n=1)
         hint = f"did you mean {near[0]!r}? It" if near else "it"
         raise UserError(f"{where}: {name!r} has no such argument; {hint} {takes(found)}")
+
+
+def arguments_of(section: str, name: str, args: Mapping[str, Any], takes_all: Signature) -> dict[str, Any]:
+    """Returns the arguments that a section gives to its function, once it has been imported and its signature is known.
+
+    Args:
+      section: of the config.
+      name: its name.
+      args: its `args`, as plain values.
+      takes_all: the signature of the function.
+
+    Raises:
+      UserError: it takes no such argument, or lacks one that it needs.
+    """
+    accepted = without_given(section, takes_all)
+    for argument in args:
+        check_there(f"config.{section}.{ARGS}.{argument}", section, name, argument, accepted)
+    for parameter in accepted.parameters:
+        if parameter.default is REQUIRED and parameter.name not in args:
+            raise _lacking(section, name, parameter, accepted)
+    return dict(args)
+
+
+def _lacking(section: str, name: str, parameter: Parameter, found: Signature) -> UserError:
+    return UserError(f"config.{section}.{ARGS}.{parameter.name} is missing: {name!r} needs it, and {takes(found)}")
 
 
 def takes(found: Signature) -> str:

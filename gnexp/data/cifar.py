@@ -72,8 +72,11 @@ class Cifar:
                 contents = {name: archive.extractfile(f"{self.folder}/{name}").read() for name in self.md5}
         return {name: pickle.loads(content, encoding="bytes") for name, content in contents.items()}
 
-    def split(self, files: Mapping[str, dict[bytes, Any]], batches: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Returns the images and labels of some batches."""
+    def splits(self, files: Mapping[str, dict[bytes, Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Returns the images and labels for training and for the test."""
+        return {"train": self._split(files, self.train), "test": self._split(files, self.test)}
+
+    def _split(self, files: Mapping[str, dict[bytes, Any]], batches: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         rows = np.concatenate([files[name][b"data"] for name in batches])
         labels = np.concatenate([files[name][self.labels] for name in batches]).astype(np.int32)
         images = rows.reshape(-1, _SHAPE[2], *_SHAPE[:2]).transpose(0, 2, 3, 1)  # stored channel by channel

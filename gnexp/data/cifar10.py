@@ -56,12 +56,7 @@ def read(data_directory: str = "") -> Mapping[str, Any]:
     """
     if arrays := _arrays(data_directory):
         return {**_read_arrays(arrays), "labels": LABELS}
-    files = _CIFAR.files(_CIFAR.find(data_directory))
-    return {
-        "train": _CIFAR.split(files, _CIFAR.train),
-        "test": _CIFAR.split(files, _CIFAR.test),
-        "labels": LABELS,
-    }
+    return {**_CIFAR.splits(_CIFAR.files(_CIFAR.find(data_directory))), "labels": LABELS}
 
 
 def _arrays(directory: str) -> pathlib.Path | None:

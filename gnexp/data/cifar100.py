@@ -36,8 +36,4 @@ def read(data_directory: str = "") -> Mapping[str, Any]:
       UserError: a file is damaged, or the dataset is not available.
     """
     files = _CIFAR.files(_CIFAR.find(data_directory))
-    return {
-        "train": _CIFAR.split(files, _CIFAR.train),
-        "test": _CIFAR.split(files, _CIFAR.test),
-        "labels": tuple(name.decode() for name in files["meta"][b"fine_label_names"]),
-    }
+    return {**_CIFAR.splits(files), "labels": tuple(name.decode() for name in files["meta"][b"fine_label_names"])}

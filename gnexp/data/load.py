@@ -96,14 +96,8 @@ def _check_directory(directory: str) -> None:
 def _arguments(config: ConfigDict) -> dict[str, Any]:
     """Returns what the dataset's function is called with; raises UserError if that does not fit its signature."""
     takes = signature.of_function(functions.load(open_sections.function("data", config.name)))
-    given = config.args.to_dict() if "args" in config else {}
-    accepted = open_sections.without_given("data", takes)
-    for argument in given:
-        open_sections.check_there(f"config.data.args.{argument}", "data", config.name, argument, accepted)
-    for parameter in accepted.parameters:
-        if parameter.default is signature.REQUIRED and parameter.name not in given:
-            needs = f"{config.name!r} needs it, and {open_sections.takes(accepted)}"
-            raise UserError(f"config.data.args.{parameter.name} is missing: {needs}")
+    args = config.args.to_dict() if "args" in config else {}
+    given = open_sections.arguments_of("data", config.name, args, takes)
     return given | ({"data_directory": config.directory} if takes.get("data_directory") else {})
 
 

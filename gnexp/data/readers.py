@@ -1,21 +1,19 @@
 """Reads examples in threads or in processes of their own, ahead of their use and in the order that is asked for."""
 
 import concurrent.futures
-import contextlib
 import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import threading
-import types
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
 from gnexp.data.columns import Column, Source, converted, example
 from gnexp.errors import KilledError, UserError, first_line
+from gnexp.terminal import script
 
 _PATIENCE = 5  # seconds
 _MOST = 8  # Each process has its own interpreter, with a hundred megabytes.
@@ -79,7 +77,7 @@ class Processes:
                 self.count, multiprocessing.get_context("spawn"), _begin, (self._sources,)
             )
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
-        with _without_main():
+        with script.not_run_again():
             return self._pool.submit(_read, self._numbers[id(columns[0].source)], *_asked(columns, rows))
 
     def result(self, future: concurrent.futures.Future) -> Read:
@@ -96,16 +94,6 @@ class Processes:
             raise KilledError(
                 "a process that reads the data was killed, perhaps because memory ran out: lower config.data.batch_size"
             ) from error
-
-
-@contextlib.contextmanager
-def _without_main() -> Iterator[None]:
-    """Keeps a process that starts from running this one's script again, which may have no `if __name__ == ...`."""
-    main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
 
 
 def _asked(columns: Sequence[Column], rows: np.ndarray) -> tuple:

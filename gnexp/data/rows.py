@@ -75,5 +75,5 @@ class Arrays:
 
 
 def is_mapped(array: np.ndarray) -> bool:
-    """Tells whether an array lies in a file, row after row."""
+    """Tells whether an array is memory-mapped from a file, with its rows stored one after the other."""
     return isinstance(array, np.memmap) and array.flags.c_contiguous and bool(array.size) and array.filename is not None

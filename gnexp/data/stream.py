@@ -43,7 +43,7 @@ def batches(split: Split, order: np.ndarray, start: int = 0) -> Iterator[Split]:
 
 
 def in_order(split: Split, size: int) -> Iterator[Split]:
-    """Yields all examples of a split in their order, so many at a time; the last batch may be smaller."""
+    """Yields all examples of a split in order, `size` at a time; the last batch may be smaller."""
     whole = len(split) // size
     order = np.arange(len(split), dtype=np.int32)
     yield from batches(split, order[: whole * size].reshape(whole, size))

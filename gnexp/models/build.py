@@ -151,14 +151,8 @@ def _failures(name: str, what: str) -> Iterator[None]:
 
 def _arguments(config: ConfigDict, takes: Signature, shape: tuple[int, ...], outputs: int) -> dict[str, Any]:
     """Returns what the function is called with, except for its norm, under the names that it has for it."""
-    given = config.args.to_dict() if "args" in config else {}
-    accepted = open_sections.without_given("model", takes)
-    for argument in given:
-        open_sections.check_there(f"config.model.args.{argument}", "model", config.name, argument, accepted)
-    for parameter in accepted.parameters:
-        if parameter.default is signature.REQUIRED and parameter.name not in given:
-            needs = f"{config.name!r} needs it, and {open_sections.takes(accepted)}"
-            raise UserError(f"config.model.args.{parameter.name} is missing: {needs}")
+    args = config.args.to_dict() if "args" in config else {}
+    given = open_sections.arguments_of("model", config.name, args, takes)
     if takes.get("weights") and takes.get("classes"):
         given.setdefault("weights", None)
     if "classifier_activation" in takes.names:

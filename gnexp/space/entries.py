@@ -22,7 +22,8 @@ import copy
 
 from ml_collections import ConfigDict, config_dict
 
-ROLES = ("scientific", "nuisance")
+SCIENTIFIC = "scientific"
+ROLES = (SCIENTIFIC, "nuisance")
 FIXED = "fixed"
 
 

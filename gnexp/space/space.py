@@ -12,7 +12,7 @@ from gnexp.config.stored import from_json, to_json
 from gnexp.config.validation import validate_together
 from gnexp.errors import UserError
 from gnexp.space.domain import Entry
-from gnexp.space.entries import FIXED
+from gnexp.space.entries import FIXED, SCIENTIFIC
 
 
 class Space:
@@ -34,6 +34,16 @@ class Space:
     def searched(self) -> list[str]:
         """The dotted paths that have more than one value."""
         return [path for path in self.paths if sum(entry.count() for entry in self.of(path)) > 1]
+
+    @property
+    def asked(self) -> list[str]:
+        """The searched paths that the sweep asks about: the scientific ones."""
+        return [path for path in self.searched if self.role(path) == SCIENTIFIC]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The searched paths that have to be chosen well for a fair answer: the nuisance ones."""
+        return [path for path in self.searched if self.role(path) != SCIENTIFIC]
 
     def of(self, path: str) -> list[Entry]:
         """Returns the entries of a path."""
@@ -97,9 +107,8 @@ class Space:
         for path in self.paths:
             if path in values:
                 *sections, key = path.split(".")
-                functools.reduce(lambda section, name: section.setdefault(name, {}), sections, plain)[key] = values[
-                    path
-                ]
+                section = functools.reduce(lambda part, name: part.setdefault(name, {}), sections, plain)
+                section[key] = values[path]
         return from_json(plain)
 
 

@@ -134,8 +134,7 @@ class SweepConsole:
 
 def _can_answer(config: ConfigDict, space: Space) -> str:
     """Returns what the sweep's report will be able to say, and what would let it say more."""
-    asked = [path for path in space.searched if space.role(path) == "scientific"]
-    if not asked:
+    if not space.asked:
         return "Nothing is scientific: the report will name the best trial, and compare nothing."
     if why := answer_words.modelled(config.sweep.tuner, space):
         return (
@@ -146,7 +145,9 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
         return (
             "The report will show each combination, and compare nothing: that takes config.sweep.executions=2 or more."
         )
-    return f"The report will compare the combinations of {', '.join(asked)} on test figures, paired over the seeds."
+    return (
+        f"The report will compare the combinations of {', '.join(space.asked)} on test figures, paired over the seeds."
+    )
 
 
 def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]) -> None:
@@ -226,11 +227,8 @@ def _print_best(objective: str, headline: str, best: Sequence[Outcome]) -> None:
         + [short(each.values.get(path, "")) for path in paths]
         for each in best
     ]
-    print(
-        tabulate(
-            rows, ["trial", objective, "seeds", f"test {objectives.words(headline)}", *paths], disable_numparse=True
-        )
-    )
+    headers = ["trial", objective, "seeds", f"test {objectives.words(headline)}", *paths]
+    print(tabulate(rows, headers, disable_numparse=True))
 
 
 def _print_next_steps(directory: pathlib.Path) -> None:

@@ -8,9 +8,7 @@ import multiprocessing
 import os
 import pathlib
 import signal
-import sys
 import threading
-import types
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -21,6 +19,7 @@ from ml_collections import ConfigDict
 from gnexp.config.stored import from_json, to_json
 from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.sweeps.trial_console import TrialConsole
+from gnexp.terminal import script
 from gnexp.terminal.stderr import native_stderr
 
 
@@ -96,13 +95,11 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
     """Sets for this thread what a process that it starts must have from its first instruction on.
 
     TensorFlow, JAX and NumPy count the processors when they are imported; their C++ code writes to stderr at once; and
-    Ctrl-C must stay blocked until the process ignores it. It must not begin by running this process's script again,
-    which may have no `if __name__ == "__main__"`.
+    Ctrl-C must stay blocked until the process ignores it.
     """
-    with native_stderr(log):
+    with native_stderr(log), script.not_run_again():
         # Otherwise the first start would do it, and unblock SIGINT again. What a killed process leaves is for the log.
         resource_tracker.ensure_running()
-        main, sys.modules["__main__"] = sys.modules["__main__"], types.ModuleType("__main__")
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         mine = os.sched_getaffinity(0) if cpus else set()
         try:
@@ -113,7 +110,6 @@ def _inheritance(cpus: set[int], log: pathlib.Path) -> Iterator[None]:
             if cpus:
                 os.sched_setaffinity(0, mine)
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-            sys.modules["__main__"] = main
 
 
 def _main(connection: Connection, config: dict[str, Any], directory: pathlib.Path) -> None:

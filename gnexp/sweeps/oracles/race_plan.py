@@ -37,7 +37,7 @@ def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
 
 def steps(space: Space, config: ConfigDict) -> int:
     """Returns how many trials a race has if it drops half of each combination's settings, and adds all seeds."""
-    groups = collections.Counter(combination(asked(space), values) for values in plan(space, config))
+    groups = collections.Counter(combination(space.asked, values) for values in plan(space, config))
     promoted = sum(max(1, count // 2) for count in groups.values()) if config.epochs > 1 else 0
     return sum(groups.values()) + promoted + len(groups) * (config.sweep.executions - 1)
 
@@ -47,14 +47,9 @@ def key(values: Mapping[str, Any]) -> Key:
     return tuple(sorted((path, value) for path, value in values.items() if not path.startswith("tuner/")))
 
 
-def asked(space: Space) -> list[str]:
-    """Returns the paths whose values make a combination."""
-    return [path for path in space.searched if space.role(path) == "scientific"]
-
-
-def combination(space_asked: Sequence[str], values: Mapping[str, Any]) -> tuple:
+def combination(asked: Sequence[str], values: Mapping[str, Any]) -> tuple:
     """Returns the values that make the combination of a setting, None where one has no value."""
-    return tuple(values.get(path) for path in space_asked)
+    return tuple(values.get(path) for path in asked)
 
 
 def _in_turn(space: Space) -> Iterator[dict[str, Any]]:
@@ -64,14 +59,13 @@ def _in_turn(space: Space) -> Iterator[dict[str, Any]]:
     """
     groups: dict[tuple, list[dict[str, Any]]] = {}
     for values in space.grid():
-        groups.setdefault(combination(asked(space), values), []).append(values)
+        groups.setdefault(combination(space.asked, values), []).append(values)
     rounds = itertools.zip_longest(*groups.values())
     return (values for each in rounds for values in each if values is not None)
 
 
 def _drawn(space: Space, most: int, seed: int) -> Iterator[dict[str, Any]]:
-    scientific = asked(space)
-    tuned = [path for path in space.searched if path not in scientific]
+    scientific, tuned = space.asked, space.tuned
     combinations = math.prod(sum(entry.count() for entry in space.of(path)) for path in scientific)
     wanted = int(max(1, min(most // _FEWEST_SETTINGS if tuned else most, combinations)))
     firsts: dict[Key, dict[str, float]] = {}

@@ -104,7 +104,7 @@ class _Known:
     """What is known of each setting, from the trials."""
 
     def __init__(self, space: Space, config: ConfigDict, objective: Objective):
-        self._asked = race_plan.asked(space)
+        self._asked = space.asked
         self._objective = objective
         self._chains: list[dict[tuple[int, int], str]] = []  # of each setting: (seed, epochs) -> trial id
         self._values: list[dict[str, Any]] = []
