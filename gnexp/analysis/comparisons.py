@@ -48,8 +48,11 @@ def within(combinations: Sequence[Values], paths: Sequence[str]) -> str | None:
 
 
 def is_own(each: Values, own: Values, shared: str | None) -> bool:
-    """Tells whether a combination's values, but for that of the path `shared`, are the config's `own`."""
-    return bool(each) and all(own[path] == value for path, value in each.items() if path != shared)
+    """Tells whether a combination's values, but for that of the path `shared`, are the config's `own`.
+
+    What is searched may be no key of the config: an argument of a layer of augmentation that it does not use.
+    """
+    return bool(each) and all(path in own and own[path] == value for path, value in each.items() if path != shared)
 
 
 def families(combinations: Sequence[Values], own: Values, shared: str | None) -> list[Family]:

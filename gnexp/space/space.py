@@ -70,10 +70,12 @@ class Space:
         return combine(self.entries, Entry.everything)
 
     def own(self, config: ConfigDict) -> dict[str, Any] | None:
-        """Returns the config's own values of what is searched, as a trial has them; None if they are not allowed."""
+        """Returns the config's own values of what is searched, as a trial has them; None if it has none, or may not."""
         flat, values = flatten(config), {}
         for entry in self.entries:
             if entry.holds(values):
+                if entry.count() > 1 and entry.path not in flat:
+                    return None
                 values[entry.path] = flat[entry.path] if entry.count() > 1 else entry.everything()[0]
         try:
             validate_together({**flat, **values})

@@ -7,9 +7,11 @@ import pytest
 from ml_collections import ConfigDict
 
 from benchmarks import replays
-from configs import fmnist_sweep
+from configs import fmnist_sweep, smoke_sweep
+from gnexp.analysis import comparisons
 from gnexp.analysis.comparisons import Family
 from gnexp.analysis.sweep import read_sweep
+from gnexp.config.paths import flatten
 from gnexp.data.load import load
 from gnexp.space import by, choice, floats
 from gnexp.space.parse import parse_space
@@ -228,3 +230,13 @@ def test_the_kept_grids_are_answered_alike_with_a_third_of_their_epochs():
     found = replays.together({str(folder): replays.compare(read_sweep(folder), 2) for folder in folders})
     assert found["epochs_ratio"] < 0.37
     assert found["same_choice"] == found["choices"] and found["verdicts_turned"] == 0
+
+
+def test_what_the_config_lacks_can_be_searched():
+    config = smoke_sweep.get_config()
+    config.sweep.space = ConfigDict({"data": {"augment": {"random_rotation": {"factor": choice(0.0, 0.1)}}}})
+    space = parse_space(config)
+    assert space.own(config) is None
+    assert [each["data.augment.random_rotation.factor"] for each in race_plan.plan(space, config)] == [0.0, 0.1]
+    (family,) = comparisons.families(race_plan.plan(space, config), flatten(config), None)
+    assert family == Family(None, (0, 1))
