@@ -30,6 +30,7 @@ LAYERS = {
     )
 }
 MIXING = ("mix_up", "cut_mix")  # change the targets as well
+BLENDING = ("aug_mix",)  # add up several changes of an image, and of its mask
 _GIVEN = ("seed", "data_format", "name", "dtype")
 
 
@@ -100,6 +101,11 @@ def check(flat: Mapping[str, Any]) -> None:
         elif not accepted.accepts(value):
             raise UserError(f"config.{path}={value!r} is not allowed: it must be {accepted.allowed}")
     for layer in used(flat):
+        if layer in MIXING and flat.get("task.loss"):
+            raise UserError(
+                f"config.{SECTION}.{layer} is not allowed with config.task.loss={flat['task.loss']!r}: a mixed image "
+                "has no label, but shares of several, which only the classification's own loss takes"
+            )
         for parameter in _takes(layer).parameters:
             path = f"{SECTION}.{layer}.{parameter.name}"
             if parameter.default is REQUIRED and not any(given.endswith(path) for given in flat):

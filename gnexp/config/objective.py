@@ -10,6 +10,7 @@ _Item = TypeVar("_Item")
 MAX, MIN = "max", "min"
 DIRECTIONS = (MAX, MIN)
 _PREFIX = "val_"
+_GIVEN = ("loss", "epoch", "learning_rate", "seconds")  # what the history of a training holds besides figures
 
 # The figures of the built-in tasks, besides the loss; a page and a table show the first.
 FIGURES: Mapping[str, tuple[str, ...]] = {
@@ -100,12 +101,13 @@ def _direction(figure: str) -> str | None:
     return MAX if figure.startswith("top_") and figure.endswith("_accuracy") else _KNOWN.get(figure)
 
 
-def of_figure(name: str, direction: str = "") -> Objective:
+def of_figure(name: str, direction: str = "", key: str = "objective") -> Objective:
     """Returns a figure as an objective.
 
     Args:
       name: its name in the history of a training, such as val_accuracy.
       direction: a config's `direction`, for a figure of which gnexp does not know it.
+      key: where the config names it, for the message.
 
     Raises:
       UserError: the direction is known neither way.
@@ -113,7 +115,7 @@ def of_figure(name: str, direction: str = "") -> Objective:
     known = _direction(name.removeprefix(_PREFIX)) or direction
     if not known:
         raise UserError(
-            f"config.direction='' is not allowed with config.objective={name!r}, of which gnexp does not know whether "
+            f"config.direction='' is not allowed with config.{key}={name!r}, of which gnexp does not know whether "
             "higher is better: it must be 'max' or 'min'"
         )
     return Objective(name, known)
@@ -147,6 +149,40 @@ def words(figure: str) -> str:
     return figure.replace("_", " ")
 
 
+def _named(flat: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the figures that a config names, by the key."""
+    return {key: flat[key] for key in ("objective", "schedule.watch") if key in flat}
+
+
+def check_directions(flat: Mapping[str, Any], figures: Mapping[str, str]) -> None:
+    """Checks that a config and gnexp have the directions that a task of the user's gives its figures.
+
+    Args:
+      flat: a config by dotted path.
+      figures: the directions by the figures' names.
+
+    Raises:
+      UserError: naming the key, the value and what is allowed.
+    """
+    for figure, direction in figures.items():
+        if direction not in DIRECTIONS:
+            raise UserError(
+                f"{flat['task.name']!r} has the direction {direction!r} for {figure!r}: it must be max or min"
+            )
+        if _direction(figure) not in (None, direction):
+            raise UserError(
+                f"{flat['task.name']!r} has the direction {direction!r} for {figure!r}, of which gnexp knows that it "
+                f"is to be the {_direction(figure)}: give the figure another name"
+            )
+    for key, name in _named(flat).items():
+        direction = figures.get(name.removeprefix(_PREFIX))
+        if direction and direction != of_figure(name, flat.get("direction", ""), key).direction:
+            raise UserError(
+                f"config.direction={flat['direction']!r} is not allowed with config.{key}={name!r}: "
+                f"{flat['task.name']!r} says {direction!r}"
+            )
+
+
 def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
     """Checks that the figures that a config names are among those that its task measures.
 
@@ -157,9 +193,20 @@ def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
     Raises:
       UserError: naming the key, the value and what is allowed.
     """
-    of(flat)
-    of_figure(watched := flat.get("schedule.watch", "val_loss"), flat.get("direction", ""))
+    named, direction = _named(flat), flat.get("direction", "")
+    for key, name in named.items():
+        of_figure(name, direction, key)
+    theirs = [_direction(name.removeprefix(_PREFIX)) for name in named.values()]
+    if direction and None not in theirs and direction != theirs[0]:
+        raise UserError(
+            f"config.direction={direction!r} is not allowed with config.objective={flat['objective']!r}, of which "
+            f"gnexp knows that it is to be the {theirs[0]}; it must be ''"
+        )
+    for figure in known or ():
+        if figure in _GIVEN or figure.startswith(_PREFIX) or known.count(figure) > 1:
+            why = "two figures have" if known.count(figure) > 1 else "gnexp itself uses"
+            raise UserError(f"{flat.get('task.name')!r} cannot have a figure {figure!r}: {why} that name")
     allowed = [f"{_PREFIX}{figure}" for figure in ("loss", *(known or ()))]
-    for key, name in (("objective", flat["objective"]), ("schedule.watch", watched)):
+    for key, name in named.items():
         if known is not None and name not in allowed:
             raise UserError(f"config.{key}={name!r} is not allowed: {flat.get('task.name')!r} has {', '.join(allowed)}")

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from gnexp.data.splits import Split
 from gnexp.errors import UserError
 from gnexp.terminal.words import count
 
@@ -89,6 +90,12 @@ def alike(splits: Sequence[Seen]) -> None:
 
 def _sizes(shape: Sequence[int]) -> str:
     return f"[{', '.join(map(str, shape[1:]))}]"
+
+
+def weights(split: Split, where: str) -> None:
+    """Checks that the sample weights of a split are not all 0; raises UserError."""
+    if split.weights is not None and not np.any(split.weights):
+        raise UserError(f"{where}: its sample weights are all 0: at least one must be more")
 
 
 def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:

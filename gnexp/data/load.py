@@ -72,6 +72,8 @@ def load(config: ConfigDict) -> Splits:
     splits = {
         split: parts[whole] if which is None else parts[whole].part(which) for split, (whole, which) in rows.items()
     }
+    for name, split in splits.items():
+        checks.weights(split, read.where(config.name, name))
     chosen = {split: seen[whole].digests[... if which is None else which] for split, (whole, which) in rows.items()}
     if config.validation == "test":
         splits["validation"], compared = splits["test"], {name: chosen[name] for name in ("train", "test")}

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from gnexp.config.paths import flatten
 from gnexp.data.splits import Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
+from gnexp.models.outputs import Outputs
 from gnexp.tasks.task import Task
 
 
@@ -44,10 +45,26 @@ def create(config: ConfigDict, splits: Splits) -> Task:
         raise FunctionError(
             f"config.task.name={section.name!r} made a {type(task).__name__}: it must make a gnexp.tasks.task.Task"
         )
+    _check_attributes(task, section.name)
     if section.loss:
         task.replace_loss(_loss(section.loss))
-    objective.check(flatten(config), [*task.figures, *map(objective.snake, section.figures)])
+    flat = flatten(config)
+    objective.check(flat, [*task.figures, *map(objective.snake, section.figures)])
+    objective.check_directions(flat, task.figures)
     return task
+
+
+def _check_attributes(task: Task, name: str) -> None:
+    outputs, figures = getattr(task, "outputs", None), getattr(task, "figures", None)
+    if not isinstance(outputs, Outputs):
+        raise UserError(
+            f"config.task.name={name!r} has the outputs {outputs!r}: they must be a gnexp.models.outputs.Outputs"
+        )
+    if not isinstance(figures, Mapping) or not all(isinstance(each, str) and each.isidentifier() for each in figures):
+        raise UserError(
+            f"config.task.name={name!r} has the figures {figures!r}: they must be a dict from names to 'max' or 'min', "
+            "such as {'error': 'min'}"
+        )
 
 
 # Of each built-in task: how many dimensions the targets of an example may have, whether they are classes, and in words.

@@ -45,6 +45,8 @@ class Augment:
                 f"config.{augment.SECTION}.{mixing[0]} is not allowed with config.task.name={config.task.name!r}: it "
                 "mixes labels, as of a classification"
             )
+        if self._masks:
+            self._check_masks(config)
         self._mixes = bool(mixing)
         self._layers = [self._made(name, config, place) for place, name in enumerate(self._names)]
         self.variables = [variable for layer in self._layers for variable in layer.variables]
@@ -54,6 +56,21 @@ class Augment:
     def __bool__(self) -> bool:
         """Whether there is any layer."""
         return bool(self._layers)
+
+    def _check_masks(self, config: ConfigDict) -> None:
+        """Refuses what would give pixels a class that they do not have; raises UserError."""
+        for name in self._names:
+            if name in augment.BLENDING:
+                raise UserError(
+                    f"config.{augment.SECTION}.{name} is not allowed with config.task.name={config.task.name!r}: it "
+                    "would mix the classes of a mask; rand_augment does not"
+                )
+            value = config.data.augment[name].get("fill_value")
+            if value and name != "random_erasing":  # That leaves masks as they are.
+                raise UserError(
+                    f"config.{augment.SECTION}.{name}.fill_value={value} is not allowed with config.task.name="
+                    f"{config.task.name!r}: it would fill the masks as well; it must be 0, the first class"
+                )
 
     def _made(self, name: str, config: ConfigDict, place: int) -> keras.Layer:
         arguments = config.data.augment[name].to_dict()

@@ -165,7 +165,8 @@ def _row(task: Task, loss: Any, targets: Any, outputs: Any, weights: Any) -> Any
     numbers = task.numbers(targets, outputs)
     if weights is None:
         weights = keras.ops.ones((keras.ops.shape(targets)[0],), "float32")
-    sums = [keras.ops.sum(weights), *(keras.ops.sum(numbers[name] * weights) for name in task.counted)]
+    each = [keras.ops.cast(numbers[name], "float32") for name in task.counted]
+    sums = [keras.ops.sum(weights), *(keras.ops.sum(number * weights) for number in each)]
     return keras.ops.stack([keras.ops.cast(loss, "float32"), *sums])
 
 

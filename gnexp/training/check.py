@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.config import groups
@@ -29,7 +30,6 @@ from gnexp.training.evaluation import evaluate
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
 _MOST_NAMED = 5
-_IMAGES = 2
 _OF_GROUPS = ("group", "layer", "instance")
 
 
@@ -65,7 +65,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _forget_names()
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
-    few = stream.first(splits.train, _IMAGES)
+    few = _few(splits.train)
     try:
         outputs = model(few.inputs, training=True)
     except Exception as error:  # whatever the user's layers or Keras may raise
@@ -75,6 +75,14 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _check_task(config, task, few, outputs)
     Augment(first, splits, task)
     return model
+
+
+def _few(split: Split) -> Split:
+    """Returns two examples, with different targets if that is easily seen: some figures need two classes."""
+    second = min(1, len(split) - 1)
+    if isinstance(split.targets, np.ndarray) and split.targets.ndim == 1:
+        second = int((split.targets != split.targets[0]).argmax()) or second
+    return next(stream.batches(split, np.array([list(dict.fromkeys((0, second)))], np.int32)))
 
 
 def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> None:
@@ -89,7 +97,8 @@ def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> Non
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
     except Exception as error:  # whatever the user's code or Keras may raise
         raise FunctionError(f"{what} cannot take a batch: {cause(error)}") from error
-    evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), few, config.task.figures)
+    unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
+    evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), unweighted, config.task.figures, finite=False)
 
 
 def _forget_names() -> None:

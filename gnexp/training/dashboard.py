@@ -4,10 +4,12 @@ Runs and tags are those of Keras's TensorBoard callback, so that the curves of `
 `epoch_loss`, `epoch_accuracy`, `epoch_learning_rate`, with the epoch, counted from 0, as the step.
 """
 
+import dataclasses
 import json
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp.config.stored import to_json
@@ -71,6 +73,7 @@ def details(events: EventFiles, training: Training, figures: dict[str, float]) -
     if training.best_epoch == figures["epoch"]:
         outputs = training.validation.outputs
         shown = training.splits.validation.part(slice(len(outputs)))
+        shown = dataclasses.replace(shown, targets=np.asarray(shown.targets))  # They may not be in memory yet.
         for tag, picture in training.task.pictures(shown, outputs):
             events.add("validation", summaries.image(tag, picture.png, picture.width, picture.height), step)
 

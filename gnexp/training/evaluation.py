@@ -1,7 +1,9 @@
 """What a network does on one split: its loss and figures, measured in float64 over all examples."""
 
+import contextlib
 import inspect
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,7 +22,11 @@ _KEPT = 2**28  # bytes of outputs that are kept for pictures
 
 
 def evaluate(
-    task: Task, predict: Callable[[np.ndarray], np.ndarray], split: Split, extra: Sequence[str] = ()
+    task: Task,
+    predict: Callable[[np.ndarray], np.ndarray],
+    split: Split,
+    extra: Sequence[str] = (),
+    finite: bool = True,
 ) -> Evaluation:
     """Evaluates a network.
 
@@ -30,31 +36,73 @@ def evaluate(
       split: the examples.
       extra: the names of further figures (a config's `task.figures`), Keras's metrics or `package.module:function`,
         which takes all targets and predictions as arrays, and returns a number.
+      finite: refuse figures that are NaN or infinite, as those of a few examples may well be.
+
+    Returns:
+      The evaluation; without further figures if the loss is NaN or infinite.
 
     Raises:
-      FunctionError: a further figure fails, or is no finite number.
+      FunctionError: the task or a further figure fails, or a figure is no finite number.
     """
     meters = {snake(name): _meter(name) for name in extra}
     losses, numbers, weights, kept, size = [], {name: [] for name in task.counted}, [], [], 0
     batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
     for part in stream.in_order(split, batch):
         outputs = predict(part.inputs)
-        losses.append(task.losses(part.targets, outputs))
-        given = map(keras.ops.convert_to_tensor, (part.targets, outputs))
-        for name, values in task.numbers(*given).items():
-            numbers[name].append(in_float64(values))
+        with _of_the_task(task):
+            losses.append(task.losses(part.targets, outputs))
+            found = task.numbers(*map(keras.ops.convert_to_tensor, (part.targets, outputs)))
+            for name in task.counted:
+                numbers[name].append(in_float64(found[name]))
+            predictions = task.predictions(outputs) if meters else None
         weights.append(part.weights)
         for meter in meters.values():
-            meter.add(part.targets, task.predictions(outputs), part.weights)
+            meter.add(part.targets, predictions, part.weights)
         if size <= _KEPT:
             kept.append(outputs)
             size += outputs.nbytes
     whole = None if split.weights is None else np.concatenate(weights).astype(np.float64)
     means = {name: float(np.average(np.concatenate(parts), weights=whole)) for name, parts in numbers.items()}
-    figures = {name: float(value) for name, value in task.values(means).items()}
-    figures |= {name: meter.value() for name, meter in meters.items()}
     loss = float(np.average(np.concatenate(losses), weights=whole))
+    figures = {}
+    if math.isfinite(loss):
+        figures = values(task, means, finite) | {name: meter.value(finite) for name, meter in meters.items()}
     return Evaluation(loss, figures, np.concatenate(kept))
+
+
+def values(task: Task, means: Mapping[str, float], finite: bool = True) -> dict[str, float]:
+    """Returns the figures of a task.
+
+    Args:
+      task: the task.
+      means: of its numbers.
+      finite: refuse figures that are NaN or infinite.
+
+    Raises:
+      FunctionError: the task fails, does not have a figure, or it is no finite number.
+    """
+    with _of_the_task(task):
+        found = dict(task.values(means))
+    if sorted(found) != sorted(task.figures):
+        raise FunctionError(
+            f"{_named(task)}: values() returned {', '.join(sorted(found)) or 'nothing'}: it must return "
+            f"{', '.join(sorted(task.figures))}"
+        )
+    return {name: _number(f"{_named(task)}: {name}", found[name], finite) for name in task.figures}
+
+
+def _named(task: Task) -> str:
+    return f"the task {type(task).__name__}"
+
+
+@contextlib.contextmanager
+def _of_the_task(task: Task) -> Iterator[None]:
+    try:
+        yield
+    except (FunctionError, MemoryError):
+        raise
+    except Exception as error:  # whatever the user's code may raise
+        raise FunctionError(f"{_named(task)} fails: {load.cause(error)}") from error
 
 
 class _Keras:
@@ -70,8 +118,8 @@ class _Keras:
         except Exception as error:  # of a metric that is for other targets or outputs
             raise FunctionError(f"config.task.figures: {self._name} fails: {load.cause(error)}") from error
 
-    def value(self) -> float:
-        return _finite(self._name, self._metric.result())
+    def value(self, finite: bool) -> float:
+        return _number(f"config.task.figures: {self._name}", self._metric.result(), finite)
 
 
 class _Own:
@@ -85,12 +133,12 @@ class _Own:
         del weights
         self._parts.append((targets, predictions))
 
-    def value(self) -> float:
+    def value(self, finite: bool) -> float:
         try:
             value = self._function(*(np.concatenate(parts) for parts in zip(*self._parts, strict=True)))
         except Exception as error:  # whatever the user's code may raise
             raise FunctionError(f"config.task.figures: {self._name} fails: {load.cause(error)}") from error
-        return _finite(self._name, value)
+        return _number(f"config.task.figures: {self._name}", value, finite)
 
 
 def _meter(name: str) -> _Keras | _Own:
@@ -106,11 +154,11 @@ def _meter(name: str) -> _Keras | _Own:
         ) from error
 
 
-def _finite(name: str, value: Any) -> float:
+def _number(what: str, value: Any, finite: bool) -> float:
     try:
         number = float(keras.ops.convert_to_numpy(value))
     except (TypeError, ValueError) as error:
-        raise FunctionError(f"config.task.figures: {name} returned {value!r}: it must return a number") from error
-    if not np.isfinite(number):
-        raise FunctionError(f"config.task.figures: {name} is {number}: it must be a finite number")
+        raise FunctionError(f"{what} is {value!r}: it must be a number") from error
+    if finite and not math.isfinite(number):
+        raise FunctionError(f"{what} is {number}: it must be a finite number")
     return number

@@ -20,7 +20,7 @@ from gnexp.tasks.create import create
 from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
 from gnexp.training.augment import Augment
-from gnexp.training.evaluation import evaluate
+from gnexp.training.evaluation import evaluate, values
 from gnexp.training.state import PLATEAU, Progress, check_arrays, checked
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
@@ -137,6 +137,7 @@ class Training:
 
         Raises:
           DivergedError: the loss is NaN or infinite.
+          FunctionError: the user's code fails, or a figure is NaN or infinite.
           StoppedError: `stop` returned True; `state` returns what is needed to resume with the next step.
         """
         while len(self.history) < (until or self.config.epochs) and not self.out_of_patience:
@@ -156,7 +157,7 @@ class Training:
         epoch = {
             "epoch": number,
             "loss": progress.loss / len(self.splits.train),
-            **self.task.values(means),
+            **values(self.task, means),
             **{f"val_{name}": value for name, value in validation.items()},
             "learning_rate": optimizers.learning_rate(self.model.optimizer),
             "seconds": round(time.perf_counter() - began, 3),

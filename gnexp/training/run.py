@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +10,7 @@ from ml_collections import ConfigDict
 from tensorboard.compat.proto.summary_pb2 import Summary
 
 from gnexp.data.splits import Splits
-from gnexp.errors import DamagedError, InterruptedTrainingError
+from gnexp.errors import DamagedError, DivergedError, InterruptedTrainingError
 from gnexp.events import hparams
 from gnexp.events.event_files import EventFiles
 from gnexp.norms import table
@@ -228,8 +229,10 @@ def _train(
     last = training.state()
     training.take_best_weights()
     test = training.evaluate(training.splits.test)
+    if not math.isfinite(test.loss):
+        raise DivergedError(f"the test loss is {test.loss} with the weights of epoch {training.best_epoch}")
     dashboard.end(events, training, test, execution.closing(training.best_value) if execution else {})
-    done = _result(training, test)
+    done = _result(training, test, (execution and execution.epochs) or training.config.epochs)
     # Saves the last epoch, not the best: another trial may continue from it.
     checkpoint.save(directory / files.CHECKPOINT, checkpoint.Checkpoint(*last, events.state(), done))
     events.write()
@@ -241,7 +244,7 @@ def _save(directory: pathlib.Path, training: Training, events: EventFiles) -> No
     events.write()
 
 
-def _result(training: Training, test: Evaluation) -> Result:
+def _result(training: Training, test: Evaluation, epochs: int) -> Result:
     history = training.history
     return Result(
         status=result.SUCCESS,
@@ -253,5 +256,5 @@ def _result(training: Training, test: Evaluation) -> Result:
         test={**test.figures, "loss": test.loss},
         seconds=round(sum(epoch["seconds"] for epoch in history), 3),
         history=history,
-        patience=training.out_of_patience,
+        patience=training.out_of_patience and len(history) < epochs,
     )

@@ -62,6 +62,7 @@ def wide(): return changed(x=lambda x: x.astype("int64"))
 def sizes(): return changed(test=(np.zeros((3, 8, 9, 3), np.uint8), np.arange(3)))
 def kinds(): return changed(test=(good()[0] / 255, good()[1]))
 def weights(): return {"train": (*good(), np.full(12, -1.0))}
+def weightless(): return {"train": (*good(), np.zeros(12))}
 def few(): return {"train": good(1)}
 def ragged(): return {"train": Lazy(lambda i: (np.zeros((8, 8 + i // 9, 3), np.uint8), i % 3))}
 def no_pair(): return {"train": Lazy(lambda i: np.zeros((8, 8, 3), np.uint8))}
@@ -92,6 +93,7 @@ _SAYS = {
     "sizes": r"test has inputs uint8\[8, 9, 3\] and .*train uint8\[8, 8, 3\]",
     "kinds": r"test has inputs float32\[8, 8, 3\] and .*train uint8",
     "weights": "sample weights must be numbers of 0 or more",
+    "weightless": "train: its sample weights are all 0",
     "few": "config.data.test=0.2 is not allowed: of the 1 training images|a single class",
     "ragged": r"shapes \(8, 8, 3\) and \(8, 9, 3\)",
     "no_pair": r"example 0 is a ndarray: it must be \(input, target\)",

@@ -1,5 +1,7 @@
 """The figures and losses of the tasks, against scikit-learn, NumPy and Keras itself."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -14,9 +16,11 @@ from gnexp.tasks.create import create
 from gnexp.tasks.multilabel import Multilabel
 from gnexp.tasks.regression import Regression
 from gnexp.tasks.segmentation import Segmentation
+from gnexp.training import run
 from gnexp.training.check import check
 from gnexp.training.evaluation import evaluate
 from gnexp.training.loop import Training
+from gnexp.workdir import folder
 
 COUNT = 1203  # of examples: more than two batches of an evaluation
 RANDOM = np.random.default_rng(0)
@@ -187,6 +191,18 @@ def test_patience_ends_a_training_and_a_resumed_one_as_well(table):
     assert list(again.epochs()) == []
 
 
+@pytest.mark.parametrize("more", [1, 0])
+def test_patience_is_on_record_only_where_it_ended_a_training(table, tmp_path, more):
+    config, data = table
+    config.epochs, config.patience, config.optimizer.learning_rate = 50, 2, 0.1
+    training = Training(config, data)
+    ran = len(list(training.epochs()))
+    config.epochs = ran + more
+    with folder.opened(tmp_path, config):
+        done = run.train(config, data, tmp_path)
+    assert (len(done.history), done.patience) == (ran, bool(more))
+
+
 _OWN = """
 import keras
 from gnexp.models.outputs import Outputs
@@ -207,6 +223,39 @@ class Matrix(Good):
     def numbers(self, targets, outputs):
         return {"off": outputs}
 
+class Hits(Good):
+    figures = {"hit": "max"}
+    def numbers(self, targets, outputs):
+        return {"hit": keras.ops.abs(targets - outputs[:, 0]) < 0.5, "not_counted": targets}
+
+class Lacks(Good):
+    def values(self, means): return {}
+
+class Breaks(Good):
+    def values(self, means): return {"off": 1 / 0}
+
+class Odd(Good):
+    def values(self, means): return {"off": float("nan")}
+
+class Predicts(Good):
+    def predictions(self, outputs): return outputs["probabilities"]
+
+class Without(Task):
+    outputs = Outputs(1, logits=False)
+
+class Shapeless(Task):
+    figures = {"off": "min"}
+    outputs = 1
+
+class Lossy(Good):
+    figures = {"loss": "min"}
+
+class Backwards(Good):
+    figures = {"off": "min", "accuracy": "min"}
+
+class Downwards(Good):
+    figures = {"off": "down"}
+
 class Fails(Good):
     def loss(self, targets, outputs):
         raise KeyError("no such target")
@@ -216,6 +265,8 @@ class Nothing:
 
 def loss(targets, outputs): return keras.ops.square(targets - outputs[:, 0])
 def not_finite(targets, predictions): return float("nan")
+def needs_two(targets, predictions): return {2: 1.0}[len(set(targets))]
+def off(targets, predictions): return 0.0
 def text(targets, predictions): return "good"
 """
 
@@ -252,8 +303,20 @@ def test_a_task_of_ones_own_trains(own):
         ({"schedule.watch": "val_on"}, "config.schedule.watch='val_on' is not allowed"),
         ({"task.loss": "hubber"}, "config.task.loss='hubber' is not allowed: it must be a loss of Keras"),
         ({"task.figures": ("mean_error",)}, "config.task.figures='mean_error' is not allowed: it must be a metric"),
-        ({"task.figures": ("tasks_of_a_test:not_finite",)}, "not_finite is nan: it must be a finite number"),
-        ({"task.figures": ("tasks_of_a_test:text",)}, "text returned 'good': it must return a number"),
+        ({"task.figures": ("tasks_of_a_test:text",)}, "text is 'good': it must be a number"),
+        ({"task.figures": ("tasks_of_a_test:off",)}, "cannot have a figure 'off': two figures have that name"),
+        ({"task.name": "tasks_of_a_test:Lossy"}, "cannot have a figure 'loss': gnexp itself uses that name"),
+        ({"task.name": "tasks_of_a_test:Lacks"}, r"values\(\) returned nothing: it must return off"),
+        ({"task.name": "tasks_of_a_test:Breaks"}, r"Breaks fails: .*tasks_of_a_test.py, line \d+: ZeroDivisionError"),
+        (
+            {"task.name": "tasks_of_a_test:Predicts", "task.figures": ("tasks_of_a_test:not_finite",)},
+            r"Predicts fails: .*tasks_of_a_test.py, line \d+: IndexError",
+        ),
+        ({"task.name": "tasks_of_a_test:Without"}, "has the figures None: they must be a dict from names"),
+        ({"task.name": "tasks_of_a_test:Shapeless"}, "has the outputs 1: they must be a gnexp.models.outputs.Outputs"),
+        ({"direction": "max"}, "config.direction='max' is not allowed with .*'val_off': .*Good' says 'min'"),
+        ({"task.name": "tasks_of_a_test:Backwards"}, "direction 'min' for 'accuracy', of which gnexp knows .* the max"),
+        ({"task.name": "tasks_of_a_test:Downwards"}, "direction 'down' for 'off': it must be max or min"),
     ],
     ids=str,
 )
@@ -263,6 +326,34 @@ def test_a_mistake_in_a_task_is_one_line_before_the_first_step(own, changes, lin
     with pytest.raises(GnexpError, match=line) as caught:
         check(config, data)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_numbers_may_be_truth_values(own, jit_compile):
+    config, data = own
+    config.task.name, config.objective, config.direction = "tasks_of_a_test:Hits", "val_hit", "max"
+    config.jit_compile, config.epochs = jit_compile, 1
+    check(config, data)
+    (epoch,) = Training(config, data).epochs()
+    assert 0 < epoch["hit"] < 1
+
+
+def test_a_figure_that_is_nan_ends_the_training_but_not_the_check_of_two_examples(own):
+    config, data = own
+    for changes in ({"task.figures": ("tasks_of_a_test:not_finite",)}, {"task.name": "tasks_of_a_test:Odd"}):
+        config.update_from_flattened_dict(changes)
+        check(config, data)
+        with pytest.raises(FunctionError, match=r"(off|not_finite) is nan: it must be a finite number"):
+            next(Training(config, data).epochs())
+
+
+def test_the_check_sees_two_classes_and_does_not_ask_what_they_weigh(own):
+    config, data = own
+    config.task.figures = ("tasks_of_a_test:needs_two",)
+    weights = np.ones(300, np.float32)
+    weights[:100] = 0
+    targets = np.where(np.arange(300) < 200, 0, 1).astype(np.float32)
+    check(config, dataclasses.replace(data, train=Split(data.train.inputs, targets, weights)))
 
 
 def test_another_loss_takes_the_place_of_the_tasks(own):
@@ -291,6 +382,15 @@ def test_another_loss_takes_the_place_of_the_tasks(own):
             "config.direction='' is not allowed with config.objective='val_x'",
         ),
         ({"schedule.watch": "val_mae"}, "config.schedule.watch='val_mae' is not allowed"),
+        (
+            {"task.name": "a:B", "schedule.watch": "val_x"},
+            "config.direction='' is not allowed with config.schedule.watch='val_x'",
+        ),
+        (
+            {"direction": "min"},
+            "config.direction='min' is not allowed with config.objective='val_accuracy', .* the max",
+        ),
+        ({"task.figures": ("accuracy",)}, "cannot have a figure 'accuracy': two figures have that name"),
     ],
     ids=str,
 )
@@ -329,5 +429,5 @@ def test_top_k_and_class_weights_fit_the_classes():
 def test_a_network_that_gives_nan_is_told_apart_from_a_failing_figure(own):
     config, data = own
     config.task.figures = ("tasks_of_a_test:not_finite",)
-    with pytest.raises(FunctionError):
-        next(Training(config, data).epochs())
+    task = create(config, data)
+    assert np.isnan(evaluate(task, lambda inputs: np.full((len(inputs), 1), np.nan, np.float32), data.test).loss)

@@ -51,6 +51,53 @@ def test_masks_get_the_geometry_of_their_images(small):
     assert (found.dtype, targets.dtype) == (np.uint8, np.int32)
 
 
+_NEEDED = {"factor": 0.3, "height_factor": 0.3, "width_factor": 0.3, "max_factor": 2}
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    "layer", sorted({*augment.LAYERS} - {*augment.MIXING, *augment.BLENDING, "random_crop", "random_grayscale"})
+)
+def test_no_layer_gives_a_pixel_another_class_than_there_is(small, layer):
+    takes = augment.arguments(layer)
+    small.task.name, small.objective = "segmentation", "val_dice"
+    arguments = {name: _NEEDED[name] for name in _NEEDED if name in takes}
+    small.data.augment = {layer: {"factor": 4} if layer == "random_posterization" else arguments}
+    masks = RANDOM.choice(np.array([0, 3], np.int32), (20, 16, 16))
+    made = Augment(small, (data := splits(masks, IMAGES[:20], "abcd")), create(small, data))
+    for _ in range(3):
+        _, found = made(*map(keras.ops.convert_to_tensor, (data.train.inputs, masks)))
+        assert set(np.unique(keras.ops.convert_to_numpy(found))) <= {0, 3}
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("layers", "line"),
+    [
+        ({"aug_mix": {}}, r"aug_mix is not allowed with .*'segmentation': it would mix the classes of a mask"),
+        (
+            {"random_zoom": {"height_factor": 0.3, "fill_value": 7.0}},
+            r"random_zoom.fill_value=7.0 is not allowed with .*: it would fill the masks",
+        ),
+        ({"mix_up": {}}, r"mix_up is not allowed with config.task.name='segmentation'"),
+    ],
+    ids=str,
+)
+def test_what_would_spoil_masks_is_refused(small, layers, line):
+    small.task.name, small.objective = "segmentation", "val_dice"
+    small.data.augment = layers
+    with pytest.raises(UserError, match=line):
+        changed(small, splits(np.zeros((40, 16, 16), np.int32)))
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("layer", augment.MIXING)
+def test_mixed_labels_need_the_classifications_own_loss(small, layer):
+    small.data.augment, small.task.loss = {layer: {}}, "huber"
+    with pytest.raises(UserError, match=rf"config.data.augment.{layer} is not allowed with config.task.loss='huber'"):
+        validate(small)
+
+
 @pytest.mark.parametrize("layer", augment.MIXING)
 def test_labels_are_mixed_as_their_images_are(small, layer):
     labels = RANDOM.integers(0, 2, 40).astype(np.int32)

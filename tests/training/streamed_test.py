@@ -6,8 +6,11 @@ from ml_collections import ConfigDict
 
 from configs import smoke
 from gnexp.data import stream
+from gnexp.data.columns import Column
 from gnexp.data.load import load
 from gnexp.training.loop import StoppedError, Training
+from gnexp.training.run import train
+from gnexp.workdir import folder
 
 
 @pytest.fixture
@@ -61,6 +64,16 @@ def test_a_training_is_the_same_in_memory_and_out_of_it_and_stopped_at_any_step(
     assert [{**epoch, "seconds": 0} for epoch in training.history] == [{**epoch, "seconds": 0} for epoch in unbroken]
     for found, expected in zip(training.model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_targets_that_are_not_in_memory_are_shown(stored, tmp_path):
+    random = np.random.default_rng(0)
+    np.save(tmp_path / "y_train.npy", random.integers(0, 2, (90, 300)).astype(np.int32))  # more than 256 bytes each
+    stored.task.name, stored.objective, stored.epochs = "multilabel", "val_f1", 1
+    with folder.opened(tmp_path / "workdir", stored) as config:
+        splits = load(config.data)
+        assert isinstance(splits.validation.targets, Column)
+        train(config, splits, tmp_path / "workdir")
 
 
 def test_batches_depend_on_the_order_alone(stored, monkeypatch):
