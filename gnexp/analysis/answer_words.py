@@ -5,14 +5,14 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gnexp.analysis import answer, comparisons, outcomes
+from gnexp.analysis import answer, comparisons, intervals, outcomes
 from gnexp.analysis.answer import Answer, Difference
-from gnexp.analysis.intervals import interval95
+from gnexp.analysis.intervals import interval95, with_spread
 from gnexp.analysis.sweep import Swept
-from gnexp.config.objective import words
+from gnexp.config.objective import bounds, words
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
-from gnexp.terminal.words import count, in_words, short, with_spread
+from gnexp.terminal.words import count, in_words, short
 
 if TYPE_CHECKING:
     from gnexp.analysis.response import Response
@@ -180,6 +180,7 @@ def _words(each: Answer) -> str:
 
 def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
     asked, tuned = sweep.space.asked, sweep.space.tuned
+    of_score, of_test = bounds(sweep.objective.name), bounds(sweep.headline.name)
     rows = []
     for each in found:
         values: dict[str, Any] = each.chosen.values if each.chosen else {}
@@ -187,8 +188,8 @@ def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
             [
                 *(short(each.values.get(path, "")) for path in asked),
                 *(short(values.get(path, "")) + (" (edge)" if path in each.edges else "") for path in tuned),
-                with_spread(each.chosen.mean, each.chosen.interval) if each.chosen else "",
-                with_spread(statistics.fmean(each.tests), interval95(each.tests)) if each.chosen else "",
+                with_spread(each.chosen.mean, each.chosen.interval, of_score) if each.chosen else "",
+                with_spread(statistics.fmean(each.tests), interval95(each.tests), of_test) if each.chosen else "",
                 len(each.tests) or "",
                 each.completed,
                 each.failed or "",
@@ -208,8 +209,8 @@ def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str
         where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
     text = (
         f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
-        "seeds, with its 95% interval (Student's t; trials share their spread as far as they are alike). One such "
-        "interval in twenty misses the truth by chance; "
+        "seeds, with its 95% interval (Student's t, cut off at what a difference can be; trials share their spread as "
+        "far as they are alike). One such interval in twenty misses the truth by chance; "
         f"p is after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of "
         "training or test images would change."
     )
@@ -220,10 +221,10 @@ def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str
         )
     if sweep.space.tuned:
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
-    return text, [_row(difference) for difference in compared]
+    return text, [_row(difference, bounds(sweep.headline.name)) for difference in compared]
 
 
-def _row(difference: Difference) -> list[str]:
-    spread = f"{difference.mean:+.4f} \N{PLUS-MINUS SIGN} {difference.interval:.4f}"
+def _row(difference: Difference, figure: tuple[float, float]) -> list[str]:
+    spread = with_spread(difference.mean, difference.interval, intervals.bounds_of_difference(figure), sign="+")
     p = "" if difference.verdict == answer.NO_SPREAD else f"{difference.p:.2g}"
     return [_words(difference.control), _words(difference.other), spread, p, difference.verdict]

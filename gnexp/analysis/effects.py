@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnexp.analysis.intervals import interval95
+from gnexp.analysis.intervals import interval95, with_spread
 from gnexp.analysis.outcomes import COMPLETED, FAILED, Outcome
 from gnexp.config import objective
 from gnexp.config.objective import Objective
+from gnexp.config.objective import bounds as of_figure
 from gnexp.config.paths import flatten
 from gnexp.space.domain import in_order
 from gnexp.space.space import Space
-from gnexp.terminal.words import short, with_spread
+from gnexp.terminal.words import short
 
 HEADERS = ("hyperparameter", "value", "trials", "failed", "mean", "best")
 # A range that is searched is divided into parts with equal numbers of trials.
@@ -103,15 +104,16 @@ def _level(
     return Level(name, center, scores, failed, objective.best(scores), interval, values)
 
 
-def rows(effects: Sequence[Effect]) -> list[list]:
+def rows(effects: Sequence[Effect], objective: Objective) -> list[list]:
     """Returns the rows of a table with the columns HEADERS: one for each level of each effect."""
+    bounds = of_figure(objective.name)
     return [
         [
             "" if index else f"{effect.path} ({effect.role})",
             level.name,
             len(level.scores),
             level.failed or "",
-            with_spread(level.mean, level.interval),
+            with_spread(level.mean, level.interval, bounds, over="trials"),
             with_spread(level.best, None),
         ]
         for effect in effects

@@ -1,10 +1,12 @@
-"""Confidence intervals and significance tests for a few values."""
+"""Confidence intervals and significance tests for a few values, and how an interval is said."""
 
 import functools
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import optimize, special, stats
+
+from gnexp.config.objective import ANYTHING
 
 _FAR = 30  # times the typical variance, above which a trial says less of the seeds than others
 _TINY = 1e-30
@@ -23,6 +25,58 @@ def interval95(values: Sequence[float]) -> float | None:
 @functools.cache
 def _t(freedom: int) -> float:
     return stats.t.ppf(0.975, freedom)
+
+
+def ends(mean: float, half: float, bounds: tuple[float, float] = ANYTHING) -> tuple[float, float]:
+    """Returns the two ends of an interval, which is cut off at what its figure can be.
+
+    Args:
+      mean: its middle.
+      half: half its width.
+      bounds: of the figure (`objective.bounds`). A mean outside of them is of another figure of the same name: a user's
+        `accuracy` in percent, or a loss of the user's that may be negative. Nothing is then cut off.
+    """
+    low, high = bounds if bounds[0] <= mean <= bounds[1] else ANYTHING
+    return max(mean - half, low), min(mean + half, high)
+
+
+def bounds_of_difference(bounds: tuple[float, float]) -> tuple[float, float]:
+    """Returns what the difference of two figures with these bounds can be."""
+    low, high = bounds
+    return low - high, high - low
+
+
+def with_spread(
+    mean: float | None,
+    half: float | None,
+    bounds: tuple[float, float] = ANYTHING,
+    over: str = "seeds",
+    sign: str = "-",
+) -> str:
+    """Returns a mean with its 95% interval in words, "" for None; `static/words.js` has the same for the tab.
+
+    An interval that is cut off is given by its two ends. One that holds all that the figure can be says nothing.
+
+    Args:
+      mean: the mean.
+      half: half the width of its interval; None if there is none.
+      bounds: of the figure (`objective.bounds`).
+      over: what there are too few of where the interval says nothing.
+      sign: "+" shows the sign of a difference that is positive, too.
+    """
+    if mean is None:
+        return ""
+    said = f"{mean:{sign}.4f}"
+    if half is None:
+        return said
+    low, high = ends(mean, half, bounds)
+    cut = low > mean - half, high < mean + half
+    if all(cut):
+        return f"{said} (too few {over})"
+    if not any(cut):
+        return f"{said} \N{PLUS-MINUS SIGN} {half:.4f}"
+    below, above = (f"{end:{sign}{'g' if at_bound else '.4f'}}" for end, at_bound in zip((low, high), cut, strict=True))
+    return f"{said} ({below} to {above})"
 
 
 def prediction95(values: Sequence[float]) -> float:

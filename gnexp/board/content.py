@@ -12,7 +12,7 @@ from gnexp.analysis.answer import Answer
 from gnexp.analysis.intervals import interval95
 from gnexp.analysis.sweep import Swept
 from gnexp.board.watched import Kept, Watched
-from gnexp.config.objective import words
+from gnexp.config.objective import bounds, words
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.space.domain import in_order, is_numeric
@@ -45,6 +45,7 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
             "objective": config.objective,
             "direction": swept.objective.direction,
             "headline": words(swept.headline.name),
+            "bounds": {"objective": bounds(config.objective), "headline": bounds(swept.headline.name)},
             "tuner": config.sweep.tuner,
             "seeds": config.sweep.executions,
             "columns": _columns(swept),

@@ -1,6 +1,7 @@
 """The figures that a task measures, the one that a training or a sweep optimizes, and which of two values is better."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -35,6 +36,17 @@ _LOWER = (
     *("false_positives", "false_negatives"),
 )
 _KNOWN = {**dict.fromkeys(_HIGHER, MAX), **dict.fromkeys(_LOWER, MIN)}
+# The lowest and the highest value that a figure can have. Of those that are known, the others are shares: from 0 to 1.
+ANYTHING = (-math.inf, math.inf)
+_COEFFICIENTS = ("cosine_similarity", "pearson_correlation", "concordance_correlation")
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    **dict.fromkeys(_HIGHER, (0.0, 1.0)),
+    **dict.fromkeys(_COEFFICIENTS, (-1.0, 1.0)),
+    **dict.fromkeys(("r2", "r2_score"), (-math.inf, 1.0)),
+    **dict.fromkeys(("true_positives", "true_negatives"), (0.0, math.inf)),
+    **dict.fromkeys(_LOWER, (0.0, math.inf)),
+    "poisson": ANYTHING,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +111,16 @@ def top_k(count: int) -> str:
 
 def _direction(figure: str) -> str | None:
     return MAX if figure.startswith("top_") and figure.endswith("_accuracy") else _KNOWN.get(figure)
+
+
+def bounds(name: str) -> tuple[float, float]:
+    """Returns the lowest and the highest value that a figure can have, infinite where there is none or none is known.
+
+    Args:
+      name: as a history has it (val_accuracy), or without its prefix.
+    """
+    figure = name.removeprefix(_PREFIX)
+    return (0.0, 1.0) if is_accuracy(figure) else _BOUNDS.get(figure, ANYTHING)
 
 
 def of_figure(name: str, direction: str = "", key: str = "objective") -> Objective:

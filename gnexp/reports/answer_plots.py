@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnexp.analysis.answer import Answer
-from gnexp.analysis.intervals import interval95
-from gnexp.config.objective import is_accuracy, words
+from gnexp.analysis.intervals import ends, interval95
+from gnexp.config.objective import bounds, is_accuracy, words
 from gnexp.reports import limits
 from gnexp.space.domain import in_order, is_numeric
 from gnexp.terminal.words import in_words, short
@@ -76,8 +76,11 @@ def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: st
     known = [(place, _shown(each)) for place, each in line if each.chosen]
     if known:
         places, errors = zip(*known, strict=True)
-        intervals = [interval95(seeds) or 0 for seeds in errors]
+        figure = line[0][1].figure
+        within = (0.0, 100.0) if is_accuracy(figure) else bounds(figure)
         means = [np.mean(seeds) for seeds in errors]
+        reach = [ends(mean, interval95(seeds) or 0, within) for mean, seeds in zip(means, errors, strict=True)]
+        intervals = np.abs(np.transpose(reach) - means)
         axes.errorbar(places, means, intervals, fmt=fmt, markersize=5, capsize=4, color=color, label=name)
         dots = [(place, seed) for place, seeds in known for seed in seeds]
         axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)

@@ -7,14 +7,14 @@ import statistics
 from collections.abc import Sequence
 
 from gnexp.analysis import effects, importance, outcomes
-from gnexp.analysis.intervals import interval95
+from gnexp.analysis.intervals import interval95, with_spread
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept, read_sweep
-from gnexp.config.objective import words
+from gnexp.config.objective import bounds, words
 from gnexp.reports import answer_section, page, sweep_plots
 from gnexp.reports.page import Section
 from gnexp.space.entries import ROLES
-from gnexp.terminal.words import count, in_words, short, with_spread
+from gnexp.terminal.words import count, in_words, short
 
 _TOP = 10
 _BETTER = {"max": "higher is better", "min": "lower is better"}
@@ -88,9 +88,10 @@ def _best(sweep: Swept) -> Section:
     rows = []
     for trial in top:
         tests = [done.test[sweep.headline.name] for done in trial.results]
-        test = with_spread(statistics.fmean(tests), interval95(tests))
+        test = with_spread(statistics.fmean(tests), interval95(tests), bounds(sweep.headline.name))
         values = [short(trial.values.get(path, "")) for path in [*(["tuner/epochs"] if epochs else []), *paths]]
-        rows.append([trial.trial_id, with_spread(trial.mean, trial.interval), len(tests), test, *values])
+        score = with_spread(trial.mean, trial.interval, bounds(sweep.objective.name))
+        rows.append([trial.trial_id, score, len(tests), test, *values])
     remarks = [_told_apart(top)]
     if sweep.config.data.validation != "test":
         remarks.append(f"The test {headline} played no part in the choice.")
@@ -99,7 +100,8 @@ def _best(sweep: Swept) -> Section:
     return Section(
         heading,
         [
-            "Means over the seeds, with their 95% interval where there are several."
+            "Means over the seeds, with their 95% interval (Student's t, cut off at what the figure can be) where "
+            "there are several."
             + (
                 " A trial that was promoted is left out: the trial that resumed it has its epochs too."
                 if epochs
@@ -146,7 +148,7 @@ def _effects(sweep: Swept) -> Section:
     found = sorted((effect for effect in found if effect.levels), key=lambda effect: effect.role != ROLES[0])
     if not found:
         return Section(heading, ["No trial has ended yet."])
-    interval = "" if grid else ", with its 95% interval over these trials"
+    interval = "" if grid else ", with its 95% interval over these trials, cut off at what the figure can be"
     caveat = (
         f"A mean is over the trials that had a value{interval}. The other hyperparameters varied among them as the "
         f"tuner {_CHOSEN[sweep.config.sweep.tuner]}. What a value can give with the others well chosen is nearer to "
@@ -154,7 +156,7 @@ def _effects(sweep: Swept) -> Section:
     )
     if not grid:
         caveat += " The picture ends where the scores do; an interval may reach further."
-    table = page.table(effects.rows(found), effects.HEADERS)
+    table = page.table(effects.rows(found, sweep.objective), effects.HEADERS)
     return Section(heading, [caveat, table], "effects", sweep_plots.effects(sweep, found) if sweep.best else None)
 
 

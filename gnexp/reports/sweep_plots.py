@@ -10,10 +10,10 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
-from gnexp.analysis import outcomes
+from gnexp.analysis import intervals, outcomes
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.sweep import Swept
-from gnexp.config.objective import Objective
+from gnexp.config.objective import Objective, bounds
 from gnexp.reports import limits
 from gnexp.space.domain import Entry, in_order
 from gnexp.terminal.words import count
@@ -128,15 +128,16 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.plot(
         dots, _drawable([trial.mean for trial in completed]), "o", color="C0", markersize=4, alpha=0.35, label="a trial"
     )
-    means, intervals = _drawable([level.mean for level in levels]), _drawable([level.interval for level in levels])
-    known = not all(map(math.isnan, intervals))
+    means, halves = _drawable([level.mean for level in levels]), _drawable([level.interval for level in levels])
+    known = not all(map(math.isnan, halves))
+    within = bounds(sweep.objective.name)
+    reach = [intervals.ends(mean, half, within) for mean, half in zip(means, halves, strict=True)]
+    bars = np.abs(np.transpose(reach) - means)
     if len(levels) == 1 and not sweep.space.listed(path):
         # The mean of all trials says nothing about the point of the range at which it would be drawn.
-        places, means, intervals = [math.nan], [math.nan], [math.nan]
+        places, means, bars = [math.nan], [math.nan], [[math.nan]] * 2
     label = "mean over trials" + (", 95% interval" if known else "")
-    axes.errorbar(
-        places, means, intervals if known else None, fmt="_", color="black", markersize=9, capsize=3, label=label
-    )
+    axes.errorbar(places, means, bars if known else None, fmt="_", color="black", markersize=9, capsize=3, label=label)
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
     axes.tick_params(axis="x", which="both", labelsize=8)
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from gnexp.analysis import trainings
-from gnexp.analysis.intervals import interval95, prediction95
+from gnexp.analysis.intervals import interval95, prediction95, with_spread
 from gnexp.analysis.trainings import Compared, Figures, Group, History, Record
-from gnexp.config.objective import Objective, words
+from gnexp.config.objective import Objective, bounds, words
 from gnexp.reports import page, trainings_plots
 from gnexp.reports.page import Section
-from gnexp.terminal.words import count, short, with_spread
+from gnexp.terminal.words import count, short
 
 _HEADERS = (
     "training",
@@ -80,16 +80,17 @@ def _figures(compared: Compared) -> Section:
     for group in compared.groups:
         for epochs in group.lengths:
             figures, reference = group.after(epochs), group.reference[:epochs]
-            row = [group.name, epochs, ", ".join(map(str, figures.seeds)), *map(_mean, _accuracies(figures))]
+            means = [_mean(each, headline.name) for each in _accuracies(figures)]
+            row = [group.name, epochs, ", ".join(map(str, figures.seeds)), *means]
             rows.append([*row, _range(figures.seconds), *(_reference(reference, headline) if referred else ())])
             if len(figures.seeds) > 1 and len(reference) == epochs:
                 remarks.append(_beside(group.name, epochs, figures, trainings.best(reference, headline)))
         if not group.trainings:
             rows.append([group.name, *[""] * (len(_HEADERS) - 1), *_reference(group.reference, headline)])
     text = (
-        "Each row is of the seeds that got that far, each counted once: the mean with its 95% interval (Student's t) "
-        "where there are several. Seconds are the median over the epochs, training and validation together, with the "
-        "lowest and the highest."
+        "Each row is of the seeds that got that far, each counted once: the mean with its 95% interval (Student's t, "
+        "cut off at what the figure can be) where there are several. Seconds are the median over the epochs, training "
+        "and validation together, with the lowest and the highest."
     )
     if len(remarks) > 1:
         remarks.append("Where there is no difference, one such verdict in twenty is outside of the noise all the same.")
@@ -102,8 +103,8 @@ def _accuracies(figures: Figures) -> tuple[Sequence[float], ...]:
     return figures.last, figures.best, figures.test
 
 
-def _mean(values: Sequence[float]) -> str:
-    return with_spread(statistics.fmean(values), interval95(values)) if values else ""
+def _mean(values: Sequence[float], figure: str) -> str:
+    return with_spread(statistics.fmean(values), interval95(values), bounds(figure)) if values else ""
 
 
 def _range(values: Sequence[float]) -> str:

@@ -16,12 +16,14 @@ from tqdm import tqdm
 
 from gnexp.analysis import answer_words, effects
 from gnexp.analysis.effects import Effect
+from gnexp.analysis.intervals import with_spread
 from gnexp.analysis.outcomes import Outcome
 from gnexp.config import objective as objectives
+from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
-from gnexp.terminal.words import in_words, short, with_spread
+from gnexp.terminal.words import in_words, short
 
 _ROLES = (
     "scientific: what the sweep asks about; nuisance: what has to be tuned for a fair answer; fixed: what stays as it "
@@ -185,7 +187,7 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
 
 def summary(
     directory: pathlib.Path,
-    objective: str,
+    objective: Objective,
     headline: str,
     best: Sequence[Outcome],
     failures: Mapping[str, str],
@@ -196,7 +198,7 @@ def summary(
 
     Args:
       directory: its workdir.
-      objective: the name of the figure that was optimized.
+      objective: the figure that was optimized.
       headline: the name of the test figure that is shown.
       best: the best trials.
       failures: the message of each failed trial, by its id.
@@ -209,25 +211,26 @@ def summary(
         print(f"  trial {trial_id} failed: {message}")
     if best:
         _print_best(objective, headline, best)
-        print(f"\nWhat each hyperparameter does to {objective} (mean over the trials that had the value;")
+        print(f"\nWhat each hyperparameter does to {objective.name} (mean over the trials that had the value;")
         print("95% interval where the values were drawn at random)\n")
-        print(tabulate(effects.rows(found), effects.HEADERS, disable_numparse=True))
+        print(tabulate(effects.rows(found, objective), effects.HEADERS, disable_numparse=True))
         _print_next_steps(directory)
 
 
-def _print_best(objective: str, headline: str, best: Sequence[Outcome]) -> None:
-    print(f"\nThe best, by {objective} (mean over the seeds, 95% interval where there are several)\n")
+def _print_best(objective: Objective, headline: str, best: Sequence[Outcome]) -> None:
+    print(f"\nThe best, by {objective.name} (mean over the seeds, 95% interval where there are several)\n")
     if "tuner/epochs" in best[0].values:
         print("Trials that were promoted are left out: the trial that resumed them has their epochs.\n")
+    bounds = objectives.bounds(objective.name)
     paths = dict.fromkeys(path for each in best for path in each.values)
     paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
     rows = [
-        [each.trial_id, with_spread(each.mean, each.interval), len(each.results)]
+        [each.trial_id, with_spread(each.mean, each.interval, bounds), len(each.results)]
         + [f"{statistics.fmean(done.test[headline] for done in each.results):.4f}"]
         + [short(each.values.get(path, "")) for path in paths]
         for each in best
     ]
-    headers = ["trial", objective, "seeds", f"test {objectives.words(headline)}", *paths]
+    headers = ["trial", objective.name, "seeds", f"test {objectives.words(headline)}", *paths]
     print(tabulate(rows, headers, disable_numparse=True))
 
 

@@ -11,7 +11,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
 
 from gnexp.analysis import effects, outcomes
-from gnexp.analysis.intervals import interval95
+from gnexp.analysis.intervals import interval95, with_spread
 from gnexp.analysis.sweep import read_trials
 from gnexp.config import config_file, objective
 from gnexp.config.paths import flatten
@@ -28,7 +28,6 @@ from gnexp.sweeps.executors.serial import Serial
 from gnexp.sweeps.oracles.create import count, create
 from gnexp.sweeps.oracles.durable import Best
 from gnexp.sweeps.trial import Done, Task
-from gnexp.terminal.words import with_spread
 from gnexp.training.loop import kernel
 from gnexp.training.signals import stop_signals
 from gnexp.workdir import files, result
@@ -175,7 +174,8 @@ class _Sweep:
         self._catch_up()
         self._show()
         scores = [each.best_value for each in done.results]
-        said = f"FAILED: {done.failure}" if done.failure else with_spread(trial.score, interval95(scores))
+        bounds = objective.bounds(self._objective.name)
+        said = f"FAILED: {done.failure}" if done.failure else with_spread(trial.score, interval95(scores), bounds)
         self.console.ended(trial_id, trial.hyperparameters.values, said, seconds)
 
     def _catch_up(self) -> None:
@@ -253,7 +253,7 @@ class _Sweep:
         files.write_json(self._directory / files.RESULT, record)
         console.summary(
             self._directory,
-            asked.name,
+            asked,
             objective.headline(flatten(self._config)).name,
             best[:_TOP],
             failures,

@@ -1,12 +1,41 @@
-"""Intervals of differences against simulated sweeps: how often they hold the truth, and find what is not there."""
+"""Intervals of differences against simulated sweeps: how often they hold the truth, and find what is not there.
+
+And how an interval is said, in a page and in the tab.
+"""
+
+import json
+import math
+import pathlib
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 from scipy import stats
 
-from gnexp.analysis.intervals import Spread, half_width, holm, two_sided_p
+from gnexp.analysis.intervals import Spread, bounds_of_difference, half_width, holm, two_sided_p, with_spread
+from gnexp.config.objective import bounds
 
 pytestmark = pytest.mark.any_backend
+
+ROOT = pathlib.Path(__file__).parents[2]
+# A mean, half the width of its interval, the figure, and what is said.
+SAID = [
+    (0.25, 0.8824, "val_accuracy", "0.2500 (too few seeds)"),
+    (0.25, 0.2, "val_mean_iou", "0.2500 ± 0.2000"),
+    (0.25, 0.4, "dice", "0.2500 (0 to 0.6500)"),
+    (0.75, 0.4, "top_5_accuracy", "0.7500 (0.3500 to 1)"),
+    (0.75, 0.4, "mse", "0.7500 ± 0.4000"),
+    (0.75, 0.8, "val_loss", "0.7500 (0 to 1.5500)"),
+    (0.75, 0.8, "r2", "0.7500 (-0.0500 to 1)"),
+    (0.75, 0.8, "cosine_similarity", "0.7500 (-0.0500 to 1)"),
+    (0.75, 0.8, "a_figure_of_ones_own", "0.7500 ± 0.8000"),
+    (75.0, 30.0, "accuracy", "75.0000 ± 30.0000"),  # in percent: of a user's task
+    (-0.5, 0.8, "loss", "-0.5000 ± 0.8000"),  # a user's loss
+    (1.0, 0.0, "accuracy", "1.0000 ± 0.0000"),
+    (0.5, None, "accuracy", "0.5000"),
+    (None, None, "accuracy", ""),
+]
 
 
 def test_of_two_trials_it_is_the_paired_t_test():
@@ -63,3 +92,37 @@ def test_of_ten_thousand_sweeps_93_to_97_percent_of_the_intervals_hold_the_truth
     print(f"{seeds} seeds, {trials} trials, {unlike}: held {held:.4f}, wrong {wrong:.4f}")
     assert 0.93 <= held <= 0.97
     assert wrong <= 0.06
+
+
+@pytest.mark.parametrize(("mean", "half", "figure", "said"), SAID)
+def test_an_interval_stays_inside_what_the_figure_can_be(mean, half, figure, said):
+    assert with_spread(mean, half, bounds(figure)) == said
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "said"),
+    [
+        (0.02, 0.01, "+0.0200 ± 0.0100"),
+        (-0.3, 0.9, "-0.3000 (-1 to +0.6000)"),
+        (0.3, 0.9, "+0.3000 (-0.6000 to +1)"),
+        (0.3, 1.9, "+0.3000 (too few seeds)"),
+    ],
+)
+def test_so_does_that_of_a_difference(mean, half, said):
+    assert with_spread(mean, half, bounds_of_difference(bounds("accuracy")), sign="+") == said
+    assert "±" in with_spread(mean, half, bounds_of_difference(bounds("r2")), sign="+")
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs Node.js")
+def test_the_tab_says_it_in_the_same_words():
+    cases = [
+        [mean, half, [end if math.isfinite(end) else None for end in bounds(figure)]] for mean, half, figure, _ in SAID
+    ]
+    script = (
+        f"const {{ withSpread }} = await import({json.dumps((ROOT / 'gnexp/board/static/words.js').as_uri())});"
+        f"console.log(JSON.stringify({json.dumps(cases)}.map((each) => withSpread(...each))));"
+    )
+    found = subprocess.run(
+        ["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(found.stdout) == [said for *_, said in SAID]

@@ -6,7 +6,7 @@ import { ask } from "./source.js";
 import { axisLayout } from "./slices.js";
 import { makeAxis } from "./sweep_data.js";
 import { COLORS } from "./theme.js";
-import { duration, inWords, plain, short, withSpread } from "./words.js";
+import { duration, errorBars, inWords, plain, short, withSpread } from "./words.js";
 
 export function answerPanel(sweep, openTrial) {
   const text = el("div");
@@ -28,7 +28,7 @@ export function answerPanel(sweep, openTrial) {
     place.hidden = !latest;
     if (!latest) {
       const best = sweep.best();
-      const instead = best ? el("p", {}, `The best trial so far is ${best.id}, with ${sweep.about.objective} ${withSpread(best.mean, best.interval)}: ${inWords(best.values)}`) : null;
+      const instead = best ? el("p", {}, `The best trial so far is ${best.id}, with ${sweep.about.objective} ${withSpread(best.mean, best.interval, sweep.bounds.objective)}: ${inWords(best.values)}`) : null;
       fill(text, el("p", {}, found.problem ?? `Left out: ${found.left_out}.`), instead);
       return;
     }
@@ -74,9 +74,9 @@ export function answerPanel(sweep, openTrial) {
       const color = COLORS[number % COLORS.length];
       const x = points.map((each) => each.x + (number - (lines.size - 1) / 2) * step * 0.5);
       const common = { type: "scatter", legendgroup: name, customdata: points.map((each) => each.trial) };
-      const label = points.map((each) => plain(`${inWords(each.values)}: ${withSpread(each.test, each.interval)}, trial ${each.trial}`));
+      const label = points.map((each) => plain(`${inWords(each.values)}: ${withSpread(each.test, each.interval, sweep.bounds.headline)}, trial ${each.trial}`));
       return [
-        { ...common, mode: points.length > 1 && !axis.names?.some((each) => typeof each === "string") ? "lines+markers" : "markers", name: plain(name), x, y: points.map((each) => each.test), text: label, hoverinfo: "text", error_y: { type: "data", array: points.map((each) => each.interval ?? 0), color }, marker: { color, size: 8 }, line: { color, width: 1 } },
+        { ...common, mode: points.length > 1 && !axis.names?.some((each) => typeof each === "string") ? "lines+markers" : "markers", name: plain(name), x, y: points.map((each) => each.test), text: label, hoverinfo: "text", error_y: { ...errorBars(points.map((each) => each.test), points.map((each) => each.interval), sweep.bounds.headline), color }, marker: { color, size: 8 }, line: { color, width: 1 } },
         { ...common, mode: "markers", showlegend: false, hoverinfo: "y", x: points.flatMap((each, index) => each.tests.map(() => x[index])), y: points.flatMap((each) => each.tests), customdata: points.flatMap((each) => each.tests.map(() => each.trial)), marker: { color, size: 4, opacity: 0.6 } },
       ];
     });

@@ -47,7 +47,7 @@ export function listView(open) {
     const box = tick("", ticked.includes(entry.name), mark);
     box.firstElementChild.setAttribute("aria-label", `Compare ${entry.title}`);
     const [, mean, interval] = entry.best ?? [];
-    const best = entry.best ? `${entry.objective} ${withSpread(mean, interval)}` : "";
+    const best = entry.best ? `${entry.objective} ${withSpread(mean, interval, entry.bounds)}` : "";
     const state = entry.problem ?? (entry.pending ? "..." : entry.stopped ? entry.stopped : entry.finished ? "finished" : "");
     const counts = entry.counts ?? {};
     const done = entry.counts ? `${counts.completed} of ${entry.expected}` : entry.epochs ? `${entry.epochs[0]} of ${entry.epochs[1]} epochs` : "";

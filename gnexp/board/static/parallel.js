@@ -65,7 +65,7 @@ export function parallelPanel(sweep) {
     update,
     table: () => [
       ["trial", ...sweep.columns.map((column) => column.path), sweep.about.objective],
-      sweep.visible().map((row) => [row.id, ...sweep.columns.map(({ path }) => short(row.values[path])), withSpread(row.mean, row.interval) || row.status]),
+      sweep.visible().map((row) => [row.id, ...sweep.columns.map(({ path }) => short(row.values[path])), withSpread(row.mean, row.interval, sweep.bounds.objective) || row.status]),
     ],
   });
 }

@@ -5,7 +5,7 @@ import { select, tick } from "./dom.js";
 import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
 import { COLORS, FAILED } from "./theme.js";
-import { moment, plain, withSpread } from "./words.js";
+import { errorBars, moment, plain, withSpread } from "./words.js";
 
 export function progressPanel(sweep, openTrial) {
   const byTime = () => chosenValue("progressX", "number") === "time" && sweep.all.some((row) => row.ended);
@@ -37,10 +37,10 @@ export function progressPanel(sweep, openTrial) {
         x: done.map(({ x }) => x),
         y: scores,
         customdata: done.map(({ row }) => row.id),
-        text: done.map(({ row }) => plain(`trial ${row.id}: ${withSpread(row.mean, row.interval)}`)),
+        text: done.map(({ row }) => plain(`trial ${row.id}: ${withSpread(row.mean, row.interval, sweep.bounds.objective)}`)),
         hoverinfo: "text",
         marker: { size: 6, opacity: done.map(({ row }) => (visible.has(row.id) ? 0.8 : 0.12)), color: COLORS[0] },
-        error_y: done.length <= 300 ? { type: "data", array: done.map(({ row }) => row.interval ?? 0), thickness: 0.8, width: 2, color: COLORS[0] } : undefined,
+        error_y: done.length <= 300 ? { ...errorBars(scores, done.map(({ row }) => row.interval), sweep.bounds.objective), thickness: 0.8, width: 2, color: COLORS[0] } : undefined,
       },
       { type: "scatter", mode: "lines", name: "best so far", line: { shape: "hv", color: COLORS[1] }, x: points.map(({ x }) => x), y: points.map(({ best }) => best), hoverinfo: "y" },
       {
@@ -72,7 +72,7 @@ export function progressPanel(sweep, openTrial) {
     update,
     table: () => [
       ["trial", "ended", sweep.about.objective, "best so far", "status"],
-      curve().map(({ row, best }) => [row.id, moment(row.ended), withSpread(row.mean, row.interval), withSpread(best), row.status]),
+      curve().map(({ row, best }) => [row.id, moment(row.ended), withSpread(row.mean, row.interval, sweep.bounds.objective), withSpread(best), row.status]),
     ],
   });
 }

@@ -7,7 +7,7 @@ import { draw, onPlot } from "./plot.js";
 import { fit } from "./progress.js";
 import { cell, makeAxis } from "./sweep_data.js";
 import { COLORS, FAILED, SCALE } from "./theme.js";
-import { plain, short, withSpread } from "./words.js";
+import { errorBars, plain, short, withSpread } from "./words.js";
 
 const ACROSS = 3;
 const BESIDE = 0.12; // how far trials with the same name are spread
@@ -40,9 +40,9 @@ export function slicesPanel(sweep, openTrial) {
       const common = { xaxis: `x${suffix}`, yaxis: `y${suffix}`, mode: "markers", hoverinfo: "text" };
       const done = having.filter((row) => row.mean !== undefined);
       const failed = having.filter((row) => row.status === "failed");
-      const text = (row) => plain(`trial ${row.id}: ${short(cell(row, column.path))}, ${row.message ?? withSpread(row.mean, row.interval)}`);
+      const text = (row) => plain(`trial ${row.id}: ${short(cell(row, column.path))}, ${row.message ?? withSpread(row.mean, row.interval, sweep.bounds.objective)}`);
       const points = (some, y) => ({ x: some.map(x), y, customdata: some.map((row) => row.id), text: some.map(text) });
-      const bars = { type: "data", array: done.map((row) => row.interval ?? 0), thickness: 0.8, width: 2, color: COLORS[0] };
+      const bars = { ...errorBars(done.map((row) => row.mean), done.map((row) => row.interval), sweep.bounds.objective), thickness: 0.8, width: 2, color: COLORS[0] };
       const type = done.length > 500 ? "scattergl" : "scatter";
       const opacity = done.map((row) => (visible.has(row.id) ? 0.65 : 0.1));
       return [
@@ -108,7 +108,7 @@ export function contourPanel(sweep, openTrial) {
     update,
     table: () => {
       const [one, other] = [named("contourX", 0), named("contourY", 1)];
-      const shown = (row) => [row.id, short(cell(row, one.path)), short(cell(row, other.path)), withSpread(row.mean, row.interval)];
+      const shown = (row) => [row.id, short(cell(row, one.path)), short(cell(row, other.path)), withSpread(row.mean, row.interval, sweep.bounds.objective)];
       return [["trial", one?.path, other?.path, sweep.about.objective], one ? sweep.ranked().map(shown) : []];
     },
   });

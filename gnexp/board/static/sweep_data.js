@@ -54,6 +54,11 @@ export class SweepData {
     return [...this.rows.values()];
   }
 
+  // What the figures can be: of the objective, and of the test figure.
+  get bounds() {
+    return this.about.bounds ?? {};
+  }
+
   better(a, b) {
     return this.about.direction === "max" ? a > b : a < b;
   }

@@ -61,7 +61,7 @@ export function sweepView(name, back) {
       `${counts.completed + counts.failed} of ${count(expected, "trial")}`,
       `${counts.failed} failed`,
       finished ? "finished" : `${counts.running} running`,
-      best && `best: trial ${best.id}, ${sweep.about.objective} ${withSpread(best.mean, best.interval)}`,
+      best && `best: trial ${best.id}, ${sweep.about.objective} ${withSpread(best.mean, best.interval, sweep.bounds.objective)}`,
       left > 1 && `about ${duration(left)} left`,
       last && `last sign of life ${moment(last)}`,
       `tuner ${tuner}, ${count(seeds, "seed")} per trial`,
@@ -132,7 +132,7 @@ export function compareSweeps(names, back) {
           sweeps.map((sweep) => ({ type: "scatter", mode: "lines", line: { shape: "hv" }, name: plain(sweep.name), x: bestSoFar(sweep).map((_, index) => index + 1), y: bestSoFar(sweep) })),
           { xaxis: { title: { text: "trials" } }, yaxis: { title: { text: plain(sweeps[0].about.objective) } }, showlegend: true },
         ),
-      table: () => [["sweep", "trials", "best"], sweeps.map((sweep) => [sweep.name, sweep.rows.size, withSpread(sweep.best()?.mean, sweep.best()?.interval)])],
+      table: () => [["sweep", "trials", "best"], sweeps.map((sweep) => [sweep.name, sweep.rows.size, withSpread(sweep.best()?.mean, sweep.best()?.interval, sweep.bounds.objective)])],
     });
     panels.push(history, distributionPanel(sweeps));
     fill(parts, panels.map((panel) => panel.element));
@@ -146,7 +146,7 @@ export function compareSweeps(names, back) {
     const rows = known.map((sweep) => {
       const best = sweep.best();
       const { counts, objective, tuner, seeds, expected } = sweep.about;
-      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${withSpread(best?.mean, best?.interval)}`, withSpread(best?.test, best?.test_interval), best?.id ?? ""];
+      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${withSpread(best?.mean, best?.interval, sweep.bounds.objective)}`, withSpread(best?.test, best?.test_interval, sweep.bounds.headline), best?.id ?? ""];
     });
     const paths = [...new Set(known.flatMap((sweep) => Object.keys(sweep.about.config)))];
     const shown = (sweep, path) => short(sweep.about.config[path]);

@@ -3,7 +3,7 @@
 import { choose, chosenValue } from "./choice.js";
 import { button, download, el, fill, tick } from "./dom.js";
 import { cell } from "./sweep_data.js";
-import { count, duration, moment, short } from "./words.js";
+import { count, duration, moment, short, spread } from "./words.js";
 
 const HEIGHT = 28;
 const HIDDEN_AT_FIRST = ["interval", "test_interval", "test_loss", "ended", "epochs"];
@@ -75,7 +75,7 @@ export function trialTable(sweep, openTrial) {
     const cells = columns().map((column) => {
       const value = cell(row, column.path);
       if (column.path === "id") return el("td", {}, button(row.id, () => openTrial(row.id), { class: "link" }));
-      return el("td", { class: column.numeric ? "number" : "", title: column.path === "message" ? value : null }, shown(column.path, value));
+      return el("td", { class: column.numeric ? "number" : "", title: column.path === "message" ? value : null }, shown(column.path, value, row, sweep.bounds));
     });
     return el("tr", { "aria-rowindex": String(index + 2), class: `${row.status}${index === active ? " active" : ""}` }, el("td", {}, mark), cells);
   }
@@ -136,10 +136,12 @@ export function trialTable(sweep, openTrial) {
   return { element, refresh, close: () => {} };
 }
 
-function shown(path, value) {
+function shown(path, value, row, bounds) {
   if (path === "seconds") return duration(value);
   if (path === "ended") return moment(value);
-  if (["mean", "interval", "test", "test_interval", "test_loss"].includes(path) && typeof value === "number") return value.toFixed(4);
+  if (path === "interval" && typeof value === "number") return spread(row.mean, value, bounds.objective).replace("± ", "");
+  if (path === "test_interval" && typeof value === "number") return spread(row.test, value, bounds.headline).replace("± ", "");
+  if (["mean", "test", "test_loss"].includes(path) && typeof value === "number") return value.toFixed(4);
   return short(value);
 }
 

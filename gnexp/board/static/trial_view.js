@@ -26,7 +26,7 @@ export function trialView(sweep, close) {
     const name = `trial-${found.id}.py`;
     return [
       heading(`Trial ${found.id}: ${found.status}`),
-      found.status === "completed" ? el("p", {}, `${sweep.about.objective} ${withSpread(row.mean, row.interval)}; test ${sweep.about.headline} ${withSpread(row.test, row.test_interval)}.`) : null,
+      found.status === "completed" ? el("p", {}, `${sweep.about.objective} ${withSpread(row.mean, row.interval, sweep.bounds.objective)}; test ${sweep.about.headline} ${withSpread(row.test, row.test_interval, sweep.bounds.headline)}.`) : null,
       found.message ? el("p", { class: "failure" }, found.message) : null,
       differing.length ? simpleTable(["hyperparameter", "this trial", "the sweep's config"], differing, "What differs from the sweep's own config") : el("p", {}, "It has the config's own values."),
       simpleTable(["seed", "status", sweep.about.objective, "best epoch", `test ${sweep.about.headline}`, "test loss", "took", "on", "folder"], seeds, "Its seeds"),

@@ -6,9 +6,31 @@ export function short(value) {
   return String(Number(value.toPrecision(4)));
 }
 
-export function withSpread(mean, interval) {
+// The two ends of a 95% interval, which is cut off at what its figure can be: gnexp/analysis/intervals.py has the same.
+export function ends(mean, interval, bounds) {
+  const [low, high] = [bounds?.[0] ?? -Infinity, bounds?.[1] ?? Infinity];
+  const known = low <= mean && mean <= high;
+  return [Math.max(mean - interval, known ? low : -Infinity), Math.min(mean + interval, known ? high : Infinity)];
+}
+
+// An interval in words: half its width, or where it is cut off its two ends.
+export function spread(mean, interval, bounds) {
+  const [low, high] = ends(mean, interval, bounds);
+  const cut = [low > mean - interval, high < mean + interval];
+  if (cut[0] && cut[1]) return "(too few seeds)";
+  if (!cut[0] && !cut[1]) return `± ${interval.toFixed(4)}`;
+  return `(${cut[0] ? low : low.toFixed(4)} to ${cut[1] ? high : high.toFixed(4)})`;
+}
+
+export function withSpread(mean, interval, bounds) {
   if (mean === null || mean === undefined) return "";
-  return mean.toFixed(4) + (interval === null || interval === undefined ? "" : ` ± ${interval.toFixed(4)}`);
+  return mean.toFixed(4) + (interval === null || interval === undefined ? "" : ` ${spread(mean, interval, bounds)}`);
+}
+
+// The same for a picture.
+export function errorBars(means, intervals, bounds) {
+  const reach = means.map((mean, index) => ends(mean, intervals[index] ?? 0, bounds));
+  return { type: "data", symmetric: false, array: reach.map(([, high], index) => high - means[index]), arrayminus: reach.map(([low], index) => means[index] - low) };
 }
 
 export function duration(seconds) {
