@@ -30,7 +30,7 @@ def replay(grid: Swept, seed: int) -> tuple[Swept, int]:
       seed: of the order of the grid's seeds, and of the race.
     """
     config = grid.config.copy_and_resolve_references()
-    config.sweep.tuner, config.sweep.seed = "racing", seed
+    config.sweep.tuner, config.sweep.seed, config.sweep.own_first = "racing", seed, True
     table: Mapping[Key, Outcome] = {key(each.values): each for each in grid.trials}
     order = np.random.default_rng(seed).permutation(config.sweep.executions)
     oracle, found, epochs = create(config, grid.space), [], 0

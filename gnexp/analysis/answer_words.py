@@ -133,12 +133,12 @@ def _fit(found: "Response", goal: str) -> str:
 
 def expected(sweep: Swept) -> int:
     """Returns how many trials the sweep will have."""
-    tuner, most = sweep.config.sweep.tuner, sweep.config.sweep.max_trials
+    tuner = sweep.config.sweep.tuner
     if tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
-        return most
+        return sweep.config.sweep.max_trials
     if tuner == "racing":  # How many steps it takes depends on what it finds.
         return len(sweep.trials)
-    return int(min(most, sweep.space.grid_size() if tuner == "grid" else sweep.space.size()))
+    return sweep.space.trials(sweep.config)
 
 
 def _how(sweep: Swept, found: Sequence[Answer]) -> str:

@@ -96,6 +96,7 @@ def get_sweep() -> ConfigDict:
     sweep = ConfigDict()
     sweep.tuner = "random"  # or grid, bayesian, hyperband, racing
     sweep.max_trials = 30
+    sweep.own_first = True  # the first trial has the config's own values, with which all is compared
     sweep.executions = 1  # trainings of each trial, with the seeds config.seed, config.seed + 1, ...
     sweep.max_failures = 5  # the sweep stops if its first trials, as many as this, all fail
     sweep.seed = 1  # of the tuner

@@ -167,6 +167,12 @@ _SWEEP = {
         _OF_A_SWEEP,
         may_change=True,
     ),
+    "sweep.own_first": Field(
+        boolean(),
+        "whether the first trial has the config's own values, with which all is compared",
+        _OF_A_SWEEP,
+        default=False,
+    ),
     "sweep.executions": Field(
         integer(1, 1000),
         "trainings of each trial, with the seeds `seed`, `seed` + 1 and so on; `racing`: at most",

@@ -21,6 +21,7 @@ from gnexp.errors import UserError
 _MAY_CHANGE = frozenset(path for path, known in FIELDS.items() if known.may_change)
 # As in gnexp/config/base.py: a number may be changed to a word.
 _OF_ANY_TYPE = ("validation", "test", "memory")
+_OWN_FIRST = "own_first"
 
 # What every config that was ever stored has, and its readers rely on.
 _ALWAYS = (
@@ -128,6 +129,10 @@ def resume_config(asked: ConfigDict, stored: Mapping[str, Any]) -> ConfigDict:
       UserError: naming every key that differs, with both values.
     """
     stored = copy.deepcopy(stored)
+    if "sweep" in stored and "sweep" in asked and _OWN_FIRST not in stored["sweep"]:
+        # It began before there was the key, and goes on as it began.
+        asked = asked.copy_and_resolve_references()
+        asked.sweep[_OWN_FIRST] = stored["sweep"][_OWN_FIRST] = stored["sweep"]["tuner"] == "racing"
     fill_in(stored)
     there = flatten(stored)
     if ("sweep" in stored) != ("sweep" in asked):

@@ -30,14 +30,16 @@ def _exponent_name(path: str) -> str:
     return f"log10({path})"
 
 
-def columns(space: Space, hparams: Mapping[str, Any]) -> list[Column]:
+def columns(space: Space, hparams: Mapping[str, Any], first: Mapping[str, Any] | None = None) -> list[Column]:
     """Returns the dashboard's columns.
 
     Args:
       space: the sweep's search space.
       hparams: every hyperparameter of the sweep's own config (`hparams.of`); those that are not searched become
         columns of one value.
+      first: the values of the first trial, where the space may lack them; the dashboard hides what no column allows.
     """
+    first = first or {}
     found = []
     paths, varied = space.paths, space.searched
     for path, value in hparams.items():
@@ -46,9 +48,10 @@ def columns(space: Space, hparams: Mapping[str, Any]) -> list[Column]:
             continue
         searched = path in varied
         # TensorBoard shows only five columns that differ, and the exponent makes the better axis.
-        found.append(_column(space, path, differs=searched and not _has_exponent(space, path)))
+        more = (first[path],) if path in first else ()
+        found.append(_column(space, path, more, differs=searched and not _has_exponent(space, path)))
         if _has_exponent(space, path):
-            low, high = _column(space, path).values
+            low, high = _column(space, path, tuple(value for value in more if value > 0)).values
             found.append(Column(_exponent_name(path), (math.log10(low), math.log10(high)), True, searched))
     return found
 
@@ -60,8 +63,9 @@ def row(space: Space, values: Mapping[str, Any]) -> dict[str, bool | int | float
         hparams[path] = values[path] if path in values else _absence(space, path)
         if _has_exponent(space, path):
             low = _column(space, path).values[0]
+            has_one = values.get(path, 0) > 0  # The config's own value may be 0.
             hparams[_exponent_name(path)] = (
-                math.log10(values[path]) if path in values else float(math.floor(math.log10(low)) - 1)
+                math.log10(values[path]) if has_one else float(math.floor(math.log10(low)) - 1)
             )
     return hparams
 
@@ -73,15 +77,15 @@ def _has_exponent(space: Space, path: str) -> bool:
     )
 
 
-def _column(space: Space, path: str, differs: bool = False) -> Column:
+def _column(space: Space, path: str, more: tuple = (), differs: bool = False) -> Column:
     entries = space.of(path)
     if space.listed(path):
-        values = tuple(dict.fromkeys(value for entry in entries for value in entry.values))
+        values = tuple(dict.fromkeys([*(value for entry in entries for value in entry.values), *more]))
         if _absent_somewhere(space, path):
             values = tuple(dict.fromkeys((_absence(space, path), *values)))
         return Column(path, values, differs=differs)
     ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
-    return Column(path, (min(ends), max(ends)), interval=True, differs=differs)
+    return Column(path, (min(*ends, *more), max(*ends, *more)), interval=True, differs=differs)
 
 
 def _absent_somewhere(space: Space, path: str) -> bool:

@@ -79,6 +79,10 @@ class Entry:
             steps = (self.high - self.low) / (self.step or 1)
         return int(steps + 1e-8) + 1 if math.isfinite(steps) else math.inf
 
+    def contains(self, value: Any) -> bool:
+        """Tells whether a value is one of these."""
+        return value in self.everything() if self.count() < math.inf else self.low <= value <= self.high
+
     def checked(self) -> list:
         """Returns the values to check: all of them, or only the ends of a large range."""
         if not self.values and (self.kind == "float" or self.count() > _MOST_CHECKED):

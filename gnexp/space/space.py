@@ -83,6 +83,39 @@ class Space:
             return None
         return values
 
+    def first(self, config: ConfigDict) -> dict[str, Any] | None:
+        """Returns the values of a sweep's first trial if they are the config's own; None if its tuner chooses them."""
+        return self.own(config) if config.sweep.own_first else None
+
+    def contains(self, values: Mapping[str, Any]) -> bool:
+        """Tells whether a trial's values are a combination of the space."""
+        return all(entry.contains(values[entry.path]) for entry in self.entries if entry.holds(values))
+
+    def grid_from(self, first: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+        """Yields the grid; some values before all others, and not again."""
+        if first is not None:
+            yield first
+        yield from (values for values in self.grid() if values != first)
+
+    def beside(self, config: ConfigDict) -> int:
+        """Returns 1 if the first trial's values are none of those that the tuner would try, otherwise 0."""
+        first = self.first(config)
+        if first is None:
+            return 0
+        if config.sweep.tuner == "grid":
+            return int(any(first[entry.path] not in entry.points() for entry in self.entries if entry.holds(first)))
+        return int(not self.contains(first))
+
+    def trials(self, config: ConfigDict) -> int:
+        """Returns how many trials a sweep has that tries each combination at most once.
+
+        A grid that `sweep.max_trials` allows is tried whole, and the config's own values are one more if it lacks them.
+        """
+        most, beside = config.sweep.max_trials, self.beside(config)
+        if config.sweep.tuner != "grid":
+            return int(min(most, self.size() + beside))
+        return self.grid_size() + beside if self.grid_size() <= most else most
+
     def size(self) -> float:
         """Returns how many combinations there are: a whole number, or infinity."""
         return self._combined(Entry.count)

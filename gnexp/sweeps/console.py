@@ -178,6 +178,8 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
         f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
         f"to get the {objectives.of(flatten(config)).direction} {config.objective}"
     )
+    if space.first(config) is not None:
+        print("Trial 0000 has the config's own values, with which all is compared.")
     print(f"\n{_ROLES}\n{_can_answer(config, space)}")
     print(f"\nThe first {len(first)} trials\n")
     paths = list(dict.fromkeys(path for values in first for path in values))

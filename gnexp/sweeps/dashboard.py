@@ -125,7 +125,7 @@ class SweepDashboard:
     def _columns(self) -> list[Column]:
         shown = hparams.of(self._space.config(self._config, {}))
         del shown["seed"]
-        found = columns.columns(self._space, shown)
+        found = columns.columns(self._space, shown, self._space.first(self._config))
         if rungs := _RUNGS.get(self._config.sweep.tuner):
             epochs = self._config.epochs
             found = [column for column in found if column.name != "epochs"]

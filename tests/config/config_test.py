@@ -102,6 +102,7 @@ VALUES = {
     "schedule.min_learning_rate": ([0, 1e-5], [-1e-5, NAN, "0", INFINITY], "0 or more"),
     "sweep.tuner": (["random", "grid", "bayesian", "hyperband", "racing"], ["Random", "tpe", None], "'bayesian'"),
     "sweep.max_trials": ([1, 9999], [0, 10000, 2.0, True, None], "a whole number, 1 to 9999"),
+    "sweep.own_first": ([True, False], [0, "no", None], "true or false"),
     "sweep.executions": ([1, 5], [0, -1, 1.5, None], "a whole number, 1 to 1000"),
     "sweep.max_epochs": ([0, 100], [-1, 1.5, None], "whole number of 0 or more"),
     "sweep.max_seconds": ([0, 0.0, 3600.0], [-1, NAN, None], "0 or more"),
@@ -393,7 +394,7 @@ def test_a_default_is_not_shared_between_configs(config):
     assert second["model"]["args"]["units"] == 128
 
 
-_SWEEP = {"max_epochs": 0, "max_seconds": 0.0, "precision": 0.01}  # what older sweeps lack
+_SWEEP = {"max_epochs": 0, "max_seconds": 0.0, "own_first": False, "precision": 0.01}  # what older sweeps lack
 
 
 def test_only_sections_that_are_there_are_filled_in(monkeypatch):
@@ -415,6 +416,19 @@ def test_a_config_file_from_before_a_key_takes_its_flag(tmp_path, train_here, co
         (["--config.epochs=0"], "config.epochs=0 "),
     ):
         assert refused in train_here(*flags, config=str(path)).stderr
+
+
+@pytest.mark.parametrize("tuner", ["grid", "racing"])
+def test_a_sweep_from_before_own_first_goes_on_as_it_began(tuner):
+    config = fmnist_sweep.get_config()
+    config.sweep.tuner = tuner
+    stored = to_json(record(config, "fashion_mnist"))
+    del stored["sweep"]["own_first"]
+    assert resume_config(config, stored).sweep.own_first is (tuner == "racing")
+    assert config.sweep.own_first
+    stored["sweep"]["own_first"] = False
+    with pytest.raises(UserError, match=r"config.sweep.own_first is False there and True here"):
+        resume_config(config, stored)
 
 
 def test_a_training_that_fell_back_stays_with_its_dataset(config):

@@ -27,6 +27,7 @@ def tiny(
     config.data.train_size, config.data.validation, config.data.batch_size = 96, 48, 32
     config.model.args.filters, config.model.args.units, config.model.groups = (4,), 8, 1
     config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = tuner, trials, executions
+    config.sweep.own_first = False
     config.sweep.parallel, config.sweep.executor = parallel, "processes" if parallel > 1 else "serial"
     config.sweep.space = ConfigDict(space or {"model": {"epsilon": floats(1e-7, 1e-2, sampling="log")}})
     validate(config)

@@ -16,6 +16,7 @@ from gnexp.config.schema import TUNERS
 from gnexp.errors import UserError
 from gnexp.space import choice, floats, integers
 from gnexp.space.parse import parse_space
+from gnexp.sweeps.oracles import create as oracles
 from gnexp.sweeps.oracles.create import create
 
 pytestmark = pytest.mark.any_backend
@@ -35,7 +36,7 @@ _GROUPS = {"groups": choice(1, 2, 4, 8)}
 def _small(tuner, **entries):
     """Returns a sweep over few values."""
     config = fmnist_sweep.get_config()
-    config.sweep.tuner = tuner
+    config.sweep.tuner, config.sweep.own_first = tuner, False
     args = {key: entries.pop(key) for key in ("l2", "units") if key in entries}
     config.sweep.space = ConfigDict({"model": {"args": args, **(entries or ({} if args else _GROUPS))}})
     return config
@@ -144,13 +145,48 @@ def test_plain_keras_tuner_opens_the_files_and_finds_the_same_best(sweep, tmp_pa
 def test_seed_zero_is_a_seed(sweep, tmp_path):
     plain = {RandomSearchOracle(objective=_OBJECTIVE, seed=0).seed for _ in range(20)}
     assert len(plain) > 1
-    sweep.sweep.seed = 0
+    sweep.sweep.seed, sweep.sweep.own_first = 0, False
     first, second = (_Driver(sweep, tmp_path / name).run(3) for name in "ab")
     assert first == second
     sweep.sweep.seed = 1
     other = _Driver(sweep, tmp_path / "c").run(3)
     drawn = [{values["model.epsilon"] for values in ran} for ran in (first, other)]
     assert not drawn[0] & drawn[1]
+
+
+@pytest.mark.parametrize("tuner", TUNERS)
+@pytest.mark.parametrize("groups", [(1, 2, 4, 8), (1, 2, 4)])  # the config's own are 8
+def test_the_configs_own_values_are_trial_0_and_not_tried_twice(tmp_path, tuner, groups):
+    config = _small(tuner, groups=choice(*groups), norm=choice("batch", "group", "none", role="nuisance"))
+    config.epochs, config.sweep.max_trials, config.sweep.own_first = 9, 12, True
+    own = {"model.groups": 8, "model.norm": "group"}
+    space = parse_space(config)
+    assert space.first(config) == own
+    driver = _Driver(config, tmp_path / "a")
+    ran = driver.run()
+    anew = [
+        {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        for values in ran
+        if "tuner/trial_id" not in values
+    ]
+    assert anew[0] == own and anew.count(own) == 1
+    if tuner != "hyperband":  # It has a bracket of nine, and then promotes.
+        beside = [values for values in space.combinations() if values != own]
+        assert sorted(map(str, anew[1:])) == sorted(map(str, beside))
+    assert tuner in ("hyperband", "racing") or len(ran) == oracles.count(config, space)
+    assert _Driver(config, tmp_path / "b").run(reopen=True) == ran
+
+    config.sweep.own_first = False
+    left = _Driver(config, tmp_path / "c").run(1)
+    assert left[0]["model.norm"] != "group" or left[0]["model.groups"] != 8
+
+
+def test_a_grid_that_max_trials_cuts_short_has_the_configs_own_values_too(tmp_path):
+    config = _small("grid")
+    config.sweep.own_first, config.sweep.max_trials = True, 2
+    assert [values["model.groups"] for values in _Driver(config, tmp_path).run()] == [8, 1]
+    config.sweep.max_trials = 9
+    assert [values["model.groups"] for values in _Driver(config, tmp_path).run()] == [2, 4]
 
 
 def test_seeds_share_no_draws(tmp_path):

@@ -204,6 +204,7 @@ def test_a_race_trains_what_plain_trainings_do_and_counts_each_setting_once(tmp_
         model={"norm": choice("group", "batch")},
         optimizer={"learning_rate": choice(1e-4, 1e-2, TOO_FAST, role="nuisance")},
     )
+    config.sweep.own_first = True
     found = run(config, tmp_path)
     sweep = read_sweep(tmp_path)
     assert sweep.trials == found

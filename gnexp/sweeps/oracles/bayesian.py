@@ -39,7 +39,8 @@ class Bayesian(Durable, BayesianOptimizationOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the untried values that the Gaussian process rates best."""
         completed = sum(trial.status == TrialStatus.COMPLETED for trial in self.trials.values())
-        if completed < self.num_initial_points or not self._nonfixed_space():
+        drawn = self.num_initial_points + (self.first is not None)
+        if completed < drawn or not self._nonfixed_space():
             return self._random_populate_space()
         # A thread for each processor would take those of the running trials, and add in another order.
         with warnings.catch_warnings(), threadpool_limits(1, "blas"):
@@ -65,7 +66,10 @@ class Bayesian(Durable, BayesianOptimizationOracle):
 
         keras-tuner leaves failed trials out, and then proposes the values of the last failure forever.
         """
-        ended = [trial for trial in self.trials.values() if trial.status in (TrialStatus.COMPLETED, TrialStatus.FAILED)]
+        known = list(self.trials.values())
+        if self.first is not None and not self.space.contains(self.first):
+            known = known[1:]  # Values that the space lacks have no point.
+        ended = [trial for trial in known if trial.status in (TrialStatus.COMPLETED, TrialStatus.FAILED)]
         sign = -1 if self.objective.direction == "max" else 1
         scores = np.array([sign * trial.score if trial.score is not None else math.inf for trial in ended])
         finite = np.isfinite(scores)
@@ -73,7 +77,7 @@ class Bayesian(Durable, BayesianOptimizationOracle):
         chosen = _most(scores)
         points = np.array([self._point_of(ended[index]) for index in chosen])
         process = GaussianProcess(points, scores[chosen], self.alpha, self.beta)
-        if running := [trial for trial in self.trials.values() if trial.status == TrialStatus.RUNNING]:
+        if running := [trial for trial in known if trial.status == TrialStatus.RUNNING]:
             process.assume(np.array([self._point_of(trial) for trial in running]))
         return process
 

@@ -27,8 +27,10 @@ def create(config: ConfigDict, space: Space) -> Durable:
     options = {
         "space": space,
         "objective": objective.of(flatten(config)),
-        "max_trials": sweep.max_trials,
+        # A grid has one more if it lacks the config's own values.
+        "max_trials": space.trials(config) if sweep.tuner == "grid" else sweep.max_trials,
         "seed": sweep.seed,
+        "first": space.first(config),
     }
     match sweep.tuner:
         case "random":
@@ -46,15 +48,12 @@ def create(config: ConfigDict, space: Space) -> Durable:
 
 def count(config: ConfigDict, space: Space) -> int:
     """Returns how many trials a sweep will have, or about how many in a race."""
-    tuner, most = config.sweep.tuner, config.sweep.max_trials
-    match tuner:
+    match config.sweep.tuner:
         case "hyperband":  # The space does not limit it: it trains a configuration more than once.
-            return most
-        case "grid":
-            return min(most, space.grid_size())
+            return config.sweep.max_trials
         case "racing":
             return race_plan.steps(space, config)
-    return int(min(most, space.size()))
+    return space.trials(config)
 
 
 def first_trials(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:

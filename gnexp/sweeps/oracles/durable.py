@@ -73,11 +73,20 @@ class Durable:
       space: the search space.
       objective: the figure that is optimized.
       max_trials: how many trials there will be at most.
+      first: the values of the first trial; None if the tuner chooses them.
       seed: any whole number; keras-tuner takes 0 for "at random" (oracle.py:350).
       **options: of the keras-tuner class.
     """
 
-    def __init__(self, space: Space, objective: Objective, max_trials: int, seed: int, **options):
+    def __init__(
+        self,
+        space: Space,
+        objective: Objective,
+        max_trials: int,
+        seed: int,
+        first: dict[str, Any] | None = None,
+        **options,
+    ):
         super().__init__(
             # Left to itself keras-tuner guesses the direction, and would minimize val_f1_score.
             objective=keras_tuner.Objective(objective.name, objective.direction),
@@ -90,6 +99,7 @@ class Durable:
         self.space = space
         self.asked = objective
         self.max_trials = max_trials
+        self.first = first
         self.seed = seed
         # keras-tuner adds 1 to this with each draw, so that two neighbouring seeds would share most of their draws.
         self._seed_state = seed << 32
@@ -176,10 +186,12 @@ class Durable:
         self._id_to_hash[trial.trial_id] = values_hash
 
     def _random_values(self) -> dict[str, Any] | None:
-        """Returns values that were not tried before, or None if there are none left.
+        """Returns values that were not tried before, or None if there are none left; at first those that were given.
 
         keras-tuner gives up after twenty draws of known values, which in a small space happens long before its end.
         """
+        if self.first is not None and not self.trials:
+            return dict(self.first)
         values = super()._random_values()
         if values is None and self.space.size() <= _MOST_LISTED:
             left = [values for values in self.space.combinations() if not self._duplicate(values)]

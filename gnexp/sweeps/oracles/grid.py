@@ -1,5 +1,6 @@
 """Grid search."""
 
+import itertools
 from typing import Any
 
 from keras_tuner.engine.trial import TrialStatus
@@ -18,8 +19,7 @@ class Grid(Durable, GridSearchOracle):
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the next combination."""
-        number = len(self.trials)
-        for index, values in enumerate(self.space.grid()):
-            if index == number:
-                return {"status": TrialStatus.RUNNING, "values": values}
-        return {"status": TrialStatus.STOPPED}
+        values = next(itertools.islice(self.space.grid_from(self.first), len(self.trials), None), None)
+        if values is None:
+            return {"status": TrialStatus.STOPPED}
+        return {"status": TrialStatus.RUNNING, "values": dict(values)}

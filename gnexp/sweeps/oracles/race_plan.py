@@ -20,13 +20,13 @@ Key = tuple[tuple[str, Any], ...]
 def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
     """Returns the values of all settings of a race, in the order in which they begin.
 
-    The config's own values come first. Then comes the space's grid, if it is not larger than `sweep.max_trials`, and
-    otherwise as many settings, drawn evenly: of all combinations the same number each; or if there are too many
-    combinations, four of some.
+    The config's own values come first, unless it leaves them out. Then comes the space's grid, if it is not larger than
+    `sweep.max_trials`, and otherwise as many settings, drawn evenly: of all combinations the same number each; or if
+    there are too many combinations, four of some.
     """
     most, small = config.sweep.max_trials, space.grid_size() <= config.sweep.max_trials
     found: dict[Key, dict[str, Any]] = {}
-    if own := space.own(config):
+    if own := space.first(config):
         found[key(own)] = own
     for values in _in_turn(space) if small else _drawn(space, most, config.sweep.seed):
         if len(found) >= most and not small:
