@@ -10,8 +10,8 @@ from sklearn.inspection import permutation_importance
 
 from gnexp.analysis.sweep import Swept
 
-_FEWEST_FOR_FOREST, _FEWEST_TO_RELY_ON = 5, 10
-_LOWEST_R2_TO_RELY_ON = 0.2
+_FEWEST = 10  # completed trials, for a forest to be fitted
+_LOWEST_R2 = 0.2  # of trials that it was not fitted to, below which it does not hold
 _SHUFFLES = 10
 
 
@@ -21,7 +21,7 @@ class Importance:
 
     Attributes:
       left_out: why there is nothing to say; "" if there is, and only then the rest says something.
-      text: what was done, and how far it is to be relied on; `**` stands before and after what is important.
+      text: what was done, and how well the forest fits.
       paths: the hyperparameters.
       means, spreads: by how much shuffling each lowers the R2, and the standard deviation over the shuffles.
     """
@@ -37,16 +37,16 @@ def importance(sweep: Swept) -> Importance:
     """Returns the importance of what a sweep searches for the score of its completed trials."""
     completed, paths = len(sweep.best), sweep.space.searched
     scores = [trial.mean for trial in sweep.best]
-    if completed < _FEWEST_FOR_FOREST:
-        return Importance(f"it takes {_FEWEST_FOR_FOREST} completed trials, and this sweep has {completed}")
+    if completed < _FEWEST:
+        return Importance(f"it takes {_FEWEST} completed trials, and this sweep has {completed}")
     if len(set(scores)) == 1:
         return Importance("all trials have the same score")
     columns = np.column_stack([ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
     forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
-    if completed >= _FEWEST_TO_RELY_ON and forest.oob_score_ < _LOWEST_R2_TO_RELY_ON:
+    if forest.oob_score_ < _LOWEST_R2:
         return Importance(
             f"a random forest explains {forest.oob_score_:.2f} of the variance (R\N{SUPERSCRIPT TWO}) of trials that "
-            f"it was not fitted to, and {_LOWEST_R2_TO_RELY_ON} are needed"
+            f"it was not fitted to, and {_LOWEST_R2} are needed"
         )
     found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
     order = np.argsort(-found.importances_mean, kind="stable")
@@ -56,8 +56,6 @@ def importance(sweep: Swept) -> Importance:
         "Of scores that it was not fitted to, the forest explains this share of the variance (out-of-bag "
         f"R\N{SUPERSCRIPT TWO}): {forest.oob_score_:.2f}."
     )
-    if completed < _FEWEST_TO_RELY_ON:
-        text += f" **Not to be relied on**: there are fewer than {_FEWEST_TO_RELY_ON} trials."
     if any(entry.when for entry in sweep.space.entries):
         text += " A hyperparameter and another whose range depends on it share their importance."
     return Importance(
