@@ -152,6 +152,11 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
     )
 
 
+def _trials(tuner: str) -> str:
+    # In a race each training is a trial, and `max_trials` does not limit them.
+    return "settings" if tuner == "racing" else "trials"
+
+
 def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]) -> None:
     """Prints what a sweep would do.
 
@@ -175,7 +180,7 @@ def dry_run(config: ConfigDict, space: Space, first: Sequence[Mapping[str, Any]]
     sweep = config.sweep
     seeds = f"{sweep.executions} seed{'' if sweep.executions == 1 else 's'}"
     print(
-        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} trials of {seeds}, "
+        f"{sweep.tuner}, seed {sweep.seed}: up to {sweep.max_trials} {_trials(sweep.tuner)} of {seeds}, "
         f"to get the {objectives.of(flatten(config)).direction} {config.objective}"
     )
     if space.first(config) is not None:

@@ -13,6 +13,7 @@ from gnexp.config.stored import to_json
 from gnexp.data.splits import Splits
 from gnexp.norms import table
 from gnexp.space.space import Space
+from gnexp.sweeps.oracles import race_plan
 from gnexp.sweeps.oracles.create import count
 from gnexp.training import backend
 from gnexp.training.loop import Training
@@ -49,12 +50,20 @@ def estimate(
         print(f"\nAbout {tqdm.format_interval(times[0])} for {config.epochs} epochs, from a few steps.")
         return
     sweep, trials = config.sweep, count(config, space)
-    total = sum(times) / len(times) * trials * sweep.executions / min(sweep.parallel, trials)
-    most = " at most" if sweep.tuner == "hyperband" else ""
+    most, trainings = "", trials * sweep.executions
+    what = f"{trials} trials of {sweep.executions} x {config.epochs} epochs"
+    if sweep.tuner == "hyperband":
+        most = " at most"
+    if sweep.tuner == "racing":
+        race = race_plan.expected(space, config)
+        trainings = race.epochs / config.epochs
+        what = f"{race.settings} settings in {trials} trainings of {race.epochs} epochs together"
+        most = f", or {tqdm.format_interval(sweep.max_seconds)} of training," if sweep.max_seconds else ""
+    total = sum(times) / len(times) * trainings / min(sweep.parallel, trials)
     print(
-        f"\nAbout {tqdm.format_interval(total)}{most} for {trials} trials of {sweep.executions} x {config.epochs} "
-        f"epochs, {sweep.parallel} at a time. This is from a few steps of the first {len(times)}, which take "
-        f"{tqdm.format_interval(min(times))} to {tqdm.format_interval(max(times))} each."
+        f"\nAbout {tqdm.format_interval(total)}{most} for {what}, {sweep.parallel} at a time. This is from a few steps "
+        f"of the first {len(times)}, which take {tqdm.format_interval(min(times))} to "
+        f"{tqdm.format_interval(max(times))} each."
     )
 
 

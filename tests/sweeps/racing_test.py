@@ -15,6 +15,7 @@ from gnexp.config.paths import flatten
 from gnexp.data.load import load
 from gnexp.space import by, choice, floats
 from gnexp.space.parse import parse_space
+from gnexp.sweeps import dry_run
 from gnexp.sweeps.oracles import race, race_looks, race_plan
 from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.oracles.race import Race, Setting
@@ -181,6 +182,19 @@ def test_a_range_is_drawn_with_as_many_settings_for_each_combination(groups):
     for values in found[1:]:
         low, high = {"adam": (1e-4, 1e-2), "sgd": (0.01, 1.0)}[values["optimizer.name"]]
         assert low <= values["optimizer.learning_rate"] <= high
+
+
+def test_a_dry_run_counts_the_trainings_of_a_race_and_their_epochs(monkeypatch, capsys):
+    rates = choice(1e-4, 1e-3, 1e-2, role="nuisance")
+    config = _config(model__groups=choice(1, 2, 8), optimizer__learning_rate=rates)
+    config.epochs, config.sweep.executions, config.sweep.max_trials = 10, 4, 9
+    monkeypatch.setattr(dry_run, "_seconds", lambda *_: 60.0)
+    # Nine settings of 5 epochs, one in three of which goes on to 10, and then has three more seeds.
+    dry_run.estimate(config, None, parse_space(config), [{}])
+    assert "About 15:00 for 9 settings in 21 trainings of 150 epochs together, 1 at a time" in capsys.readouterr().out
+    config.sweep.max_epochs = 100
+    dry_run.estimate(config, None, parse_space(config), [{}])
+    assert "About 10:00 for 9 settings in 21 trainings of 100 epochs together" in capsys.readouterr().out
 
 
 def test_a_budget_of_epochs_ends_the_race():

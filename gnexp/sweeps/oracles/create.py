@@ -52,7 +52,7 @@ def count(config: ConfigDict, space: Space) -> int:
         case "hyperband":  # The space does not limit it: it trains a configuration more than once.
             return config.sweep.max_trials
         case "racing":
-            return race_plan.steps(space, config)
+            return race_plan.expected(space, config).trials
     return space.trials(config)
 
 

@@ -1,6 +1,7 @@
 """Which combinations and settings are in a race."""
 
 import collections
+import dataclasses
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,11 +36,29 @@ def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def steps(space: Space, config: ConfigDict) -> int:
-    """Returns how many trials a race has if it drops half of each combination's settings, and adds all seeds."""
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What a race takes if it drops half of each combination's settings, and adds all seeds to one of them.
+
+    Attributes:
+      settings: how many begin; the config's own values may be one more than `sweep.max_trials`.
+      trials: how many trainings there are, each of which is a trial.
+      epochs: of all trainings together, `sweep.max_epochs` at most.
+    """
+
+    settings: int
+    trials: int
+    epochs: int
+
+
+def expected(space: Space, config: ConfigDict) -> Expected:
+    """Returns about what a race takes."""
     groups = collections.Counter(combination(space.asked, values) for values in plan(space, config))
-    promoted = sum(max(1, count // 2) for count in groups.values()) if config.epochs > 1 else 0
-    return sum(groups.values()) + promoted + len(groups) * (config.sweep.executions - 1)
+    half, all_epochs = math.ceil(config.epochs / 2), config.epochs
+    settings, seeds = sum(groups.values()), len(groups) * (config.sweep.executions - 1)
+    promoted = sum(max(1, count // 2) for count in groups.values()) if half < all_epochs else 0
+    epochs = settings * half + promoted * (all_epochs - half) + seeds * all_epochs
+    return Expected(settings, settings + promoted + seeds, min(epochs, config.sweep.max_epochs or epochs))
 
 
 def key(values: Mapping[str, Any]) -> Key:
