@@ -8,8 +8,10 @@ explain it. All combinations are compared with the config's own, so that the dat
 import dataclasses
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from gnexp.analysis import comparisons, intervals, outcomes
 from gnexp.analysis.intervals import Spread
@@ -61,6 +63,8 @@ class Difference:
       p: of a paired t test, after Holm's correction for the number of comparisons; 1 if there is no spread.
       level: the highest p that counts; lower than 0.05 where a race looked several times.
       better: whether `other` has the better mean.
+      seeds: how many seeds would tell it from 0 with a chance of 80%, if it is what the mean is; None if it is not
+        open, or if that would take more than a thousand.
     """
 
     control: Answer
@@ -70,6 +74,12 @@ class Difference:
     p: float
     level: float
     better: bool
+    seeds: int | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether the seeds may explain the difference, so that more of them may decide."""
+        return self.verdict in (NOISE, UNSURE)
 
     @property
     def verdict(self) -> str:
@@ -146,10 +156,27 @@ def differences(sweep: Swept, answered: Sequence[Answer], within: str | None) ->
         for one, other in pairs
     ]
     corrected = intervals.holm([p for *_, p in found])
-    return [
+    made = [
         Difference(*pair, mean, half, p, _level(sweep, count), sweep.headline.is_better(mean, 0.0))
         for pair, (mean, half, count, _), p in zip(pairs, found, corrected, strict=True)
     ]
+    return [dataclasses.replace(each, seeds=_seeds(sweep, spread, places, each, len(made))) for each in made]
+
+
+def _seeds(sweep: Swept, spread: Spread, places: Mapping[str, int], each: Difference, comparisons: int) -> int | None:
+    """Returns how many seeds would tell an open difference from 0; Holm's first step is the hardest."""
+    if not each.open:
+        return None
+    one, other = (places[side.chosen.trial_id] for side in (each.control, each.other))
+    variance, freedom = spread.of_difference(one, other)
+    count = min(len(each.control.tests), len(each.other.tests))
+    racing = sweep.config.sweep.tuner == "racing"
+
+    def level(seeds: np.ndarray) -> np.ndarray:
+        of_all = np.array([intervals.spent(number, number, _LEVEL) for number in seeds]) if racing else _LEVEL
+        return of_all / comparisons + 0 * seeds
+
+    return intervals.seeds_needed(each.mean, variance, freedom / (count - 1), level) if each.mean else None
 
 
 def _difference(spread: Spread, place: int, others: int, one: Answer, other: Answer) -> tuple[float, float, int, float]:

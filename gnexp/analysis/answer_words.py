@@ -219,9 +219,24 @@ def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str
             " A race ends a comparison by what it sees: the 5% of false findings are divided between its looks, and "
             "with few seeds a lower p is needed."
         )
+    text += _power(compared)
     if sweep.space.tuned:
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
     return text, [_row(difference, bounds(sweep.headline.name)) for difference in compared]
+
+
+def _power(compared: Sequence[Difference]) -> str:
+    """Returns how many seeds would decide what stays open."""
+    largest = max((each for each in compared if each.open), key=lambda each: abs(each.mean), default=None)
+    if largest is None:
+        return ""
+    said = f" The largest difference that stays open is {abs(largest.mean):.2g}"
+    if largest.seeds is None:
+        return f"{said}: a thousand seeds would hardly tell it from 0."
+    return (
+        f"{said}: **if it is real, about {largest.seeds} seeds each would tell it from 0**, with this spread and in "
+        "four sweeps of five; one half as large takes about four times as many."
+    )
 
 
 def _row(difference: Difference, figure: tuple[float, float]) -> list[str]:

@@ -1,7 +1,7 @@
 """Confidence intervals and significance tests for a few values, and how an interval is said."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -11,6 +11,7 @@ from gnexp.config.objective import ANYTHING
 _FAR = 30  # times the typical variance, above which a trial says less of the seeds than others
 _TINY = 1e-30
 _ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
+_POWER, _MOST_SEEDS = 0.8, 1000
 _LEAST = 1e-5  # a variance below this share of the others is taken for one of rounded figures
 
 
@@ -169,6 +170,27 @@ def half_width(error: float, freedom: float) -> float:
 def two_sided_p(value: float, error: float, freedom: float) -> float:
     """Returns the two-sided p of a value being 0, by Student's t, given its standard error; 1 without an error."""
     return float(2 * stats.t.sf(abs(value) / error, freedom)) if error > 0 else 1.0
+
+
+def seeds_needed(
+    difference: float, variance: float, freedom: float, level: Callable[[np.ndarray], np.ndarray]
+) -> int | None:
+    """Returns how many seeds tell a difference from 0 with a chance of 80%; None if a thousand are too few.
+
+    The power of Student's t test, by its noncentral distribution (Cohen 1988, chapter 2).
+
+    Args:
+      difference: the true one.
+      variance: of the difference with one seed.
+      freedom: the degrees of freedom that each seed after the first adds to the variance.
+      level: returns the level of the test for numbers of seeds.
+    """
+    seeds = np.arange(2, _MOST_SEEDS + 1)
+    freedoms = freedom * (seeds - 1)
+    needed = stats.t.isf(level(seeds) / 2, freedoms)
+    power = stats.nct.sf(needed, freedoms, abs(difference) * np.sqrt(seeds / variance))
+    enough = np.flatnonzero(power >= _POWER)
+    return int(seeds[enough[0]]) if len(enough) else None
 
 
 def spent(look: int, looks: int, level: float = 0.05) -> float:

@@ -82,6 +82,25 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
         assert half == pytest.approx(stats.t.ppf(0.975, freedom) * pooled, rel=0.5)
 
 
+@pytest.mark.parametrize("apart", [0.01, 0.3])
+def test_what_stays_open_is_told_how_many_seeds_it_takes(tmp_path, apart):
+    directory = sweep(tmp_path / "sweep", {"model.norm": choice("group", "batch")}, tuner="grid", executions=3)
+    tests = np.array([[0.70, 0.72, 0.71], [0.70, 0.71, 0.73]]) + [[0], [apart]]
+    for number, (norm, figures) in enumerate(zip(("group", "batch"), tests.tolist(), strict=True)):
+        trial(directory, number, {"model.norm": norm}, figures, tests=figures)
+    said = section(page(directory), HEADING)
+    differences = tests[1] - tests[0]
+    if apart > 0.1:
+        assert "stays open" not in said
+        return
+    assert f"The largest difference that stays open is {differences.mean():.2g}: " in said
+    seeds = int(re.search(r"about (\d+) seeds each", said)[1])
+    # Of a paired t test with as many seeds, by the noncentral t distribution.
+    size = differences.mean() / differences.std(ddof=1)
+    powers = [stats.nct.sf(stats.t.ppf(0.975, count - 1), count - 1, size * count**0.5) for count in (seeds - 1, seeds)]
+    assert powers[0] < 0.8 <= powers[1]
+
+
 @pytest.mark.parametrize(
     ("mean", "interval", "p", "verdict"),
     [

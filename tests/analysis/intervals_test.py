@@ -13,7 +13,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gnexp.analysis.intervals import Spread, bounds_of_difference, half_width, holm, two_sided_p, with_spread
+from gnexp.analysis.intervals import (
+    Spread,
+    bounds_of_difference,
+    half_width,
+    holm,
+    seeds_needed,
+    two_sided_p,
+    with_spread,
+)
 from gnexp.config.objective import bounds
 
 pytestmark = pytest.mark.any_backend
@@ -92,6 +100,39 @@ def test_of_ten_thousand_sweeps_93_to_97_percent_of_the_intervals_hold_the_truth
     print(f"{seeds} seeds, {trials} trials, {unlike}: held {held:.4f}, wrong {wrong:.4f}")
     assert 0.93 <= held <= 0.97
     assert wrong <= 0.06
+
+
+def _found(sweeps, trials, seeds, difference, rng):
+    """Returns in which share of sweeps Holm finds the one trial that differs from the first one."""
+    found = 0
+    for _ in range(sweeps):
+        figures = rng.normal(0, 1, (trials, seeds)) + rng.normal(0, 1, seeds)
+        figures[1] += difference
+        spread, p = Spread(figures), []
+        for other in range(1, trials):
+            variance, freedom = spread.of_difference(0, other)
+            p.append(two_sided_p(np.mean(figures[other] - figures[0]), (variance / seeds) ** 0.5, freedom))
+        found += holm(p)[0] <= 0.05
+    return found / sweeps
+
+
+@pytest.mark.parametrize(("trials", "difference"), [(2, 1.5), (2, 3.0), (6, 1.5), (6, 2.5)])
+def test_as_many_seeds_as_are_said_to_be_needed_find_a_difference_in_four_sweeps_of_five(trials, difference):
+    # The variance of a difference is 2; all trials are alike, so that each seed adds a degree of freedom for each.
+    level = 0.05 / (trials - 1)
+    seeds = seeds_needed(difference, 2.0, trials - 1, lambda seeds: level + 0 * seeds)
+    rng = np.random.default_rng(4)
+    assert _found(400, trials, seeds, difference, rng) >= 0.8 - 0.06  # three standard errors
+    assert _found(400, trials, seeds - 1, difference, rng) < 0.8 + 0.06
+
+
+@pytest.mark.parametrize(("difference", "seeds"), [(0.3, 90), (0.5, 34), (0.8, 15)])
+def test_the_seeds_needed_are_those_of_cohens_tables(difference, seeds):
+    assert seeds_needed(difference, 1.0, 1, lambda seeds: 0.05 + 0 * seeds) == seeds
+
+
+def test_some_differences_are_too_small_for_any_number_of_seeds():
+    assert seeds_needed(0.01, 2.0, 5, lambda seeds: 0.05 + 0 * seeds) is None
 
 
 @pytest.mark.parametrize(("mean", "half", "figure", "said"), SAID)
