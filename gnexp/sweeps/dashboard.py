@@ -82,6 +82,8 @@ class SweepDashboard:
         self._path = directory / _FILE
         self._config = config
         self._space = space
+        self._objective = objective.of(flatten(config))
+        self._read, self._best = 0, None  # of the scores, how many `note` was given, and the best of them
         self.lost = ""
         # TensorBoard merges groups with the same name, and sweeps in different folders may have the same name.
         self._name, self._noted = f"{directory.resolve().name}-{secrets.token_hex(3)}", 0
@@ -153,12 +155,16 @@ class SweepDashboard:
         Args:
           scores: of all ended trials, in the order in which they ended; None for a failed one.
         """
-        curve = outcomes.best_so_far(scores, objective.of(flatten(self._config)))
-        for step in range(self._noted, len(curve)):
-            if curve[step] is not None:
-                self._events.add("", summaries.scalar(f"best_so_far/{self._config.objective}", curve[step]), step + 1)
-        if self._noted < len(curve):
-            self._noted = len(curve)
+        # Of each call, only the new scores: a sweep may have thousands.
+        before = [self._best] if self._read else []
+        curve = outcomes.best_so_far([*before, *scores[self._read :]], self._objective)[len(before) :]
+        for step, best in enumerate(curve, self._read + 1):
+            if best is not None and step > self._noted:
+                self._events.add("", summaries.scalar(f"best_so_far/{self._config.objective}", best), step)
+        if curve:
+            self._read, self._best = len(scores), curve[-1]
+        if self._noted < self._read:
+            self._noted = self._read
             self._save()
 
     def _save(self) -> None:

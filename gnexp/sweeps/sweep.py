@@ -182,7 +182,7 @@ class _Sweep:
         """Brings the dashboard, `best.py` and the checkpoints up to date with the oracle."""
         ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
         self._dashboard.note([trial.score for trial in ended])
-        best = self._oracle.best()
+        best = self._best = self._oracle.best()
         if best:
             self._write_best(best)
         needed = self._oracle.promotable() | {trial.trial_id for trial in self._oracle.ongoing_trials.values()}
@@ -216,9 +216,7 @@ class _Sweep:
                 temporary.write_bytes(text.encode())
 
     def _show(self) -> None:
-        trials = self._oracle.trials.values()
-        counts = collections.Counter(trial.status for trial in trials)
-        best = self._oracle.best()
+        best, counts = self._best, collections.Counter(trial.status for trial in self._oracle.trials.values())
         self.console.show(
             counts[TrialStatus.COMPLETED],
             counts[TrialStatus.FAILED],

@@ -98,12 +98,17 @@ def set_aside(path: pathlib.Path) -> pathlib.Path:
     return aside
 
 
-def write_json(path: pathlib.Path, value: Any) -> None:
+def write_json(path: pathlib.Path, value: Any, compact: bool = False) -> None:
     """Writes `value` as JSON, atomically; NaN and infinity, which are not JSON, raise ValueError.
 
     A dict, or each dict of a list, gets a format version and a checksum, which `read_json` checks and takes out.
+
+    Args:
+      path: the file.
+      value: what it will hold.
+      compact: write it in one line, in a tenth of the time: Python's json indents without its C encoder.
     """
-    text = json.dumps(_each_dict(_sealed, value), indent=2, allow_nan=False) + "\n"
+    text = json.dumps(_each_dict(_sealed, value), indent=None if compact else 2, allow_nan=False) + "\n"
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -85,7 +85,7 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
 @pytest.mark.parametrize("apart", [0.01, 0.3])
 def test_what_stays_open_is_told_how_many_seeds_it_takes(tmp_path, apart):
     directory = sweep(tmp_path / "sweep", {"model.norm": choice("group", "batch")}, tuner="grid", executions=3)
-    tests = np.array([[0.70, 0.72, 0.71], [0.70, 0.71, 0.73]]) + [[0], [apart]]
+    tests = np.add([[0.70, 0.72, 0.71], [0.70, 0.71, 0.73]], [[0], [apart]])
     for number, (norm, figures) in enumerate(zip(("group", "batch"), tests.tolist(), strict=True)):
         trial(directory, number, {"model.norm": norm}, figures, tests=figures)
     said = section(page(directory), HEADING)

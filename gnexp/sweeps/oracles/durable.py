@@ -218,7 +218,7 @@ class Durable:
     def save(self) -> None:
         """Saves all but the trials; does nothing without a folder."""
         if self._folder:
-            files.write_json(self._folder / _STATE, self.get_state())
+            files.write_json(self._folder / _STATE, self.get_state(), compact=True)  # Twice for each trial.
 
     def _save_trial(self, trial: Trial) -> None:
         if self._folder:

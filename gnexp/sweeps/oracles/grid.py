@@ -1,11 +1,13 @@
 """Grid search."""
 
 import itertools
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import GridSearchOracle
 
+from gnexp.space.space import Space
 from gnexp.sweeps.oracles.durable import Durable
 
 
@@ -17,9 +19,20 @@ class Grid(Durable, GridSearchOracle):
     trial, so that max_trials can also be raised after the end.
     """
 
+    def __init__(self, space: Space, **options):
+        super().__init__(space, **options)
+        self._left: Iterator[Mapping[str, Any]] | None = None  # the combinations without a trial
+
+    def reload(self) -> None:
+        """Reads what was saved."""
+        super().reload()
+        self._left = None
+
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the next combination."""
-        values = next(itertools.islice(self.space.grid_from(self.first), len(self.trials), None), None)
+        if self._left is None:
+            self._left = itertools.islice(self.space.grid_from(self.first), len(self.trials), None)
+        values = next(self._left, None)
         if values is None:
             return {"status": TrialStatus.STOPPED}
         return {"status": TrialStatus.RUNNING, "values": dict(values)}
