@@ -7,7 +7,7 @@ PYTHON ?= python3
 CONFIG ?= configs/fmnist.py
 ARGS ?=
 
-PEERS := torch==2.13.0 flax==0.12.8
+PEERS := torch==2.13.0 flax==0.12.8 optuna==5.0.0 'ray[tune]==2.60.0'
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # Distributed by file, because the tests of one file share what they train, and TensorFlow is imported only once in each
 # of the two processes. The files that take longest come first.
@@ -40,7 +40,7 @@ test-slow: .venv/requirements-test.ready ## run the tests that take minutes
 docs: .venv/requirements.ready ## write the table of docs/configs.md
 	.venv/bin/python -m docs.configs
 
-peers: .venv/requirements-test.ready ## install PyTorch and Flax, for comparisons with them
+peers: .venv/requirements-test.ready ## install PyTorch, Flax, Optuna and Ray Tune, for comparisons
 	$(PIP) install $(PEERS)
 
 # Pins that still fit stay as they are; `make lock ARGS=--upgrade` takes the newest of everything.
