@@ -4,31 +4,36 @@ Run:      python -m benchmarks.growth
           python -m benchmarks.growth --tuners=racing --sizes=100,1000
 Time:     see docs/performance.md.
 
-A whole sweep runs, except that an executor makes up each training's result, which is not counted. What a trial costs is
-the mean of the last tenth of the trials up to a size, at most 100. The report is made when the sweep has ended. All of
-it is time of the processor, so that other work on the machine hardly matters; waiting for the disk does not count.
+A sweep of some trials is made by its oracle alone, and resumed; then an executor makes up the results of twenty more,
+which is not counted. What a trial costs is the median of these. All of it is time of the processor, so that other work
+on the machine hardly matters; waiting for the disk does not count. The report is of the same sweep.
 """
 
 import contextlib
 import math
 import pathlib
+import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from unittest import mock
 
 import numpy as np
 from absl import app, flags
+from keras_tuner.engine.trial import TrialStatus
 from ml_collections import ConfigDict
 
 from benchmarks import measure
 from configs import fmnist_sweep
 from gnexp import report
+from gnexp.analysis import outcomes
 from gnexp.config.schema import TUNERS
 from gnexp.config.stored import record
 from gnexp.space import by, choice, floats
+from gnexp.space.parse import parse_space
 from gnexp.sweeps import sweep
+from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.trial import Done, Task
 from gnexp.workdir import files, result
 from gnexp.workdir.folder import opened
@@ -38,7 +43,7 @@ _OUT = flags.DEFINE_string("out", "build/benchmarks/growth.json", "Where the fig
 _SIZES = flags.DEFINE_list("sizes", ["100", "1000", "5000"], "After how many trials, in ascending order.")
 _TUNERS = flags.DEFINE_list("tuners", list(TUNERS), "Which tuners.")
 
-_LAST = 100
+_MEASURED = 20
 
 
 def config_of(tuner: str, trials: int) -> ConfigDict:
@@ -60,19 +65,40 @@ def config_of(tuner: str, trials: int) -> ConfigDict:
     return config
 
 
+class EnoughError(Exception):
+    """As many trials as are measured have ended."""
+
+
+def _train(config: ConfigDict, trial_id: str, values: Mapping[str, Any], directory: pathlib.Path) -> Result:
+    """Writes and returns the made-up result of a training of a sweep."""
+    seed, epochs = values.get(outcomes.SEED, 0), values.get(outcomes.EPOCHS, config.epochs)
+    rng = np.random.default_rng((int(trial_id), seed))
+    middle = 0.85 - 0.02 * (math.log10(values["optimizer.learning_rate"]) + 3) ** 2
+    scores = [float(middle - 0.2 / epoch + rng.normal(0, 0.003)) for epoch in range(1, epochs + 1)]
+    others = {"loss": 0.5, "val_loss": 0.5, "accuracy": 0.9, "learning_rate": 1e-3, "seconds": 1.0}
+    history = [{"epoch": epoch, config.objective: score, **others} for epoch, score in enumerate(scores, 1)]
+    best = max(scores)
+    test = {"accuracy": best - 0.01, "loss": 0.5}
+    asked, place, name = config.objective, 1 + scores.index(best), config.data.name
+    done = Result(result.SUCCESS, name, config.data.validation, asked, best, place, test, 1.0, history)
+    result.write(files.execution_folder(files.trial_folder(directory, trial_id), config.seed + seed), done)
+    return done
+
+
 class MadeUp:
-    """An executor that makes up the results.
+    """An executor that makes up the results of some trials, and then raises EnoughError.
 
     Attributes:
-      costs: the seconds that the sweep took before each call of `wait`, which is once for each trial.
+      costs: the seconds that the sweep took for each trial but the first, which it resumed.
     """
 
     slots = 1
 
-    def __init__(self):
+    def __init__(self, config: ConfigDict, directory: pathlib.Path):
         self.costs: list[float] = []
+        self._config, self._directory = config, directory
         self._task: Task | None = None
-        self._returned = time.process_time()
+        self._returned: float | None = None
 
     def submit(self, task: Task) -> None:
         """Takes a task."""
@@ -80,61 +106,47 @@ class MadeUp:
 
     def wait(self) -> tuple[str, Done]:
         """Returns the task's result."""
-        self.costs.append(time.process_time() - self._returned)
-        task = self._task
-        done = tuple(self._train(task, seed) for seed in range(task.executions))
+        if self._returned is not None:
+            self.costs.append(time.process_time() - self._returned)
+        if len(self.costs) == _MEASURED:
+            raise EnoughError
+        values = files.read_json(self._directory / files.ORACLE / f"trial_{self._task.trial_id}" / "trial.json")
+        found = values["hyperparameters"]["values"]
+        done = _train(self._config, self._task.trial_id, found, self._directory)
         self._returned = time.process_time()
-        return task.trial_id, Done(done, None)
-
-    def _train(self, task: Task, number: int) -> Result:
-        config = task.config
-        rng = np.random.default_rng((int(task.trial_id), number))
-        middle = 0.85 - 0.02 * (math.log10(config["optimizer"]["learning_rate"]) + 3) ** 2
-        history = [
-            {
-                "epoch": epoch,
-                "loss": 0.5,
-                "val_loss": 0.5,
-                "accuracy": 0.9,
-                "val_accuracy": float(middle - 0.2 / epoch + rng.normal(0, 0.003)),
-                "learning_rate": 1e-3,
-                "seconds": 1.0,
-            }
-            for epoch in range(1, task.epochs + 1)
-        ]
-        best = max(history, key=lambda figures: figures["val_accuracy"])
-        test = {"accuracy": best["val_accuracy"] - 0.01, "loss": 0.5}
-        done = Result(
-            result.SUCCESS,
-            "fashion_mnist",
-            config["data"]["validation"],
-            config["objective"],
-            best["val_accuracy"],
-            best["epoch"],
-            test,
-            1.0,
-            history,
-        )
-        result.write(files.execution_folder(task.directory, config["seed"] + number), done)
-        return done
+        return self._task.trial_id, Done((done,), None)
 
 
-def run(tuner: str, sizes: list[int], directory: pathlib.Path) -> dict[str, Any]:
-    """Returns the seconds per trial at each size, and those of the report."""
-    config, made_up = record(config_of(tuner, sizes[-1]), "fashion_mnist"), MadeUp()
-    executor = mock.patch.object(sweep, "_executor", lambda *_: contextlib.nullcontext(made_up))
+def _forward(config: ConfigDict, directory: pathlib.Path, trials: int) -> None:
+    """Makes the workdir of a sweep of which some trials have ended, by its oracle alone; bayesian's are drawn."""
+    oracle = create(config, parse_space(config))
+    oracle.open(directory / files.ORACLE)
+    if config.sweep.tuner == "bayesian":
+        oracle.populate_space = oracle._random_populate_space
+    with mock.patch.object(oracle, "save"):
+        for _ in range(trials):
+            trial = oracle.create_trial("tuner0")
+            done = _train(config, trial.trial_id, trial.hyperparameters.values, directory)
+            oracle.update_trial(trial.trial_id, {config.objective: done.best_value})
+            oracle.took(trial.trial_id, done.seconds)
+            trial.status = TrialStatus.COMPLETED
+            oracle.end_trial(trial)
+    oracle.save()
+
+
+def run(tuner: str, size: int, largest: int, directory: pathlib.Path) -> tuple[float, float]:
+    """Returns the median seconds of a trial of a sweep of a size, and the seconds of its report."""
+    config = record(config_of(tuner, largest), "fashion_mnist")
     quick = mock.patch("os.fsync"), mock.patch.object(sweep, "kernel")  # Nothing here has to survive a power cut.
-    with opened(directory, config) as config, executor, quick[0], quick[1], _quiet():
-        sweep.run(config, None, directory)
+    with opened(directory, config) as config, quick[0], quick[1], _quiet():
+        _forward(config, directory, size - _MEASURED)
+        made_up = MadeUp(config, directory)
+        executor = mock.patch.object(sweep, "_executor", lambda *_: contextlib.nullcontext(made_up))
+        with executor, contextlib.suppress(EnoughError):
+            sweep.run(config, None, directory)
         began = time.process_time()
         report.report(directory)
-        took = time.process_time() - began
-    found: dict[str, Any] = {"trials": len(made_up.costs), "report": took}
-    for size in sizes:
-        if size <= len(made_up.costs):
-            last = made_up.costs[:size][-min(_LAST, max(1, size // 10)) :]
-            found[str(size)] = sum(last) / len(last)
-    return found
+    return statistics.median(made_up.costs), time.process_time() - began
 
 
 @contextlib.contextmanager
@@ -145,23 +157,21 @@ def _quiet() -> Iterator[None]:
 
 def main(_: list[str]) -> None:
     """Prints the table, and writes it as JSON."""
-    sizes, figures = [int(size) for size in _SIZES.value], {}
+    sizes, figures, rows = [int(size) for size in _SIZES.value], {}, []
     for tuner in _TUNERS.value:
-        with tempfile.TemporaryDirectory() as folder:
-            figures[tuner] = run(tuner, sizes, pathlib.Path(folder) / "sweep")
+        figures[tuner] = {}
+        for size in sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                trial, page = run(tuner, size, sizes[-1], pathlib.Path(folder) / "sweep")
+            figures[tuner][str(size)] = {"trial": trial, "report": page}
+            print(tuner, size, f"{1000 * trial:.1f} ms a trial, {page:.1f} s for the report", flush=True)
         measure.write(_OUT.value, {"tuners": figures})
-        print(tuner, figures[tuner], flush=True)
-    names = [str(size) for size in sizes]
-    rows = [
-        [
-            tuner,
-            row["trials"],
-            *(f"{1000 * row[name]:.0f}" if name in row else "" for name in names),
-            f"{row['report']:.1f}",
-        ]
-        for tuner, row in figures.items()
-    ]
-    measure.show(rows, ["tuner", "trials", *(f"ms a trial at {name}" for name in names), "report in s"])
+        found = figures[tuner].values()
+        rows.append(
+            [tuner, *(f"{1000 * each['trial']:.0f}" for each in found), *(f"{each['report']:.1f}" for each in found)]
+        )
+    headers = ["tuner", *(f"ms at {size}" for size in sizes), *(f"report at {size} (s)" for size in sizes)]
+    measure.show(rows, headers)
 
 
 if __name__ == "__main__":
