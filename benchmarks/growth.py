@@ -122,7 +122,7 @@ def _forward(config: ConfigDict, directory: pathlib.Path, trials: int) -> None:
     oracle = create(config, parse_space(config))
     oracle.open(directory / files.ORACLE)
     if config.sweep.tuner == "bayesian":
-        oracle.populate_space = oracle._random_populate_space
+        oracle.populate_space = lambda trial_id: oracle._random_populate_space()
     with mock.patch.object(oracle, "save"):
         for _ in range(trials):
             trial = oracle.create_trial("tuner0")

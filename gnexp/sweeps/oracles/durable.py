@@ -105,6 +105,7 @@ class Durable:
         self._seed_state = seed << 32
         self.verbose = 0
         self._folder: pathlib.Path | None = None
+        self._continued: set[str | None] = set()  # the trials that completed ones have continued
 
     def create_trial(self, tuner_id: str) -> Trial:
         """Returns the running trial of a tuner id, or a new one.
@@ -155,6 +156,7 @@ class Durable:
         """
         if trial.status == TrialStatus.COMPLETED:
             self.score_trial(trial)
+            self._continued.add(trial.hyperparameters.values.get(PROMOTED_FROM))
         self._run_times[trial.trial_id] = 1
         self.end_order.append(trial.trial_id)
         self.ongoing_trials = {
@@ -169,9 +171,8 @@ class Durable:
 
     def best(self) -> Best | None:
         """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
-        completed = [trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED]
-        continued = {trial.hyperparameters.values.get(PROMOTED_FROM) for trial in completed}
-        final = (trial for trial in completed if trial.trial_id not in continued)
+        completed = (trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED)
+        final = (trial for trial in completed if trial.trial_id not in self._continued)
         found = self.asked.best(final, key=lambda trial: trial.score)
         return found and Best(found, found.score, len(found.metrics.get_history(self.objective.name)[0].value))
 
@@ -218,7 +219,9 @@ class Durable:
     def save(self) -> None:
         """Saves all but the trials; does nothing without a folder."""
         if self._folder:
-            files.write_json(self._folder / _STATE, self.get_state(), compact=True)  # Twice for each trial.
+            # What was tried is in the trials, and would be most of a file that is written twice for each trial.
+            state = {**self.get_state(), "tried_so_far": [], "id_to_hash": {}}
+            files.write_json(self._folder / _STATE, state, compact=True)
 
     def _save_trial(self, trial: Trial) -> None:
         if self._folder:
@@ -251,8 +254,10 @@ class Durable:
                 raise DamagedError(self._trial_file(trial_id), "it has completed without a score")
         try:
             self.set_state(state)
-            for trial in self.trials.values():  # An older version's hashes are of older names.
+            for trial in self.trials.values():
                 self._record_values(trial)
+                if trial.status == TrialStatus.COMPLETED:
+                    self._continued.add(trial.hyperparameters.values.get(PROMOTED_FROM))
         except Exception as error:  # whatever keras-tuner raises for a state that is not its own
             raise DamagedError(path, repr(error)) from error
         # keras-tuner would count these trials, and never run them.

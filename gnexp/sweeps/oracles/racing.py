@@ -54,7 +54,7 @@ class Racing(Durable, keras_tuner.Oracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values of the next training."""
         known = self._book()
-        step = race.following(known.race, known.settings)
+        step = known.following()
         if step is not None and self._affordable(known.values(step)):
             return {"status": TrialStatus.RUNNING, "values": known.values(step)}
         return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
@@ -91,13 +91,13 @@ class Racing(Durable, keras_tuner.Oracle):
     def promotable(self) -> set[str]:
         """Returns the ids of the trials that others may continue, and of those that may become the best."""
         known = self._book()
-        if not self.ongoing_trials and race.following(known.race, known.settings) is None:
+        if not self.ongoing_trials and known.following() is None:
             return set()
-        return known.lasts()
+        return set(known.lasts.values())
 
     def best(self) -> Best | None:
         """Returns the best setting, by the mean over its seeds."""
-        return self._book().best(self.trials)
+        return self._book().best()
 
 
 class _Known:
@@ -112,7 +112,10 @@ class _Known:
         self._numbers: dict[tuple, int] = {}
         self._ended: dict[str, float] = {}
         self._begun: set[str] = set()
+        self._following: list[Step | None] = []  # the next step, once it is known
+        self._standings: dict[int, tuple[tuple, Best]] = {}  # of each setting that has completed a trial
         self.settings: list[Setting] = []
+        self.lasts: dict[int, str] = {}  # the id of the last trial of each setting that has not failed
         self.epochs, self.seconds = 0, 0.0
         for values in race_plan.plan(space, config):
             self._place(values)
@@ -148,12 +151,35 @@ class _Known:
         if trial.trial_id not in self._begun:
             self._begun.add(trial.trial_id)
             self.epochs += values[EPOCHS] - values[FIRST_EPOCH]
+        self._following = []
         setting.busy = trial.status == TrialStatus.RUNNING
         setting.failed |= trial.status == TrialStatus.FAILED
         if trial.status == TrialStatus.COMPLETED:
             setting.scores[step] = trial.score
             self._chains[place][step] = trial.trial_id
             self._spend(trial, values)
+        if trial.status in (TrialStatus.COMPLETED, TrialStatus.FAILED):
+            self._rank(place, trial)
+
+    def _rank(self, place: int, trial: Trial) -> None:
+        """Notes where a setting stands after a trial of it, which is the last of its chain."""
+        if self.settings[place].failed:
+            self.lasts.pop(place, None)
+            self._standings.pop(place, None)
+            return
+        scores = self.settings[place].scores
+        epochs = trial.hyperparameters.values[EPOCHS]
+        mean = statistics.fmean(score for (_, trained), score in scores.items() if trained == epochs)
+        seeds = sum(trained == epochs for _, trained in scores)
+        stands = standing(trial.hyperparameters.values, seeds)
+        self.lasts[place] = trial.trial_id
+        self._standings[place] = (stands, self.race.sign * mean, -place), Best(trial, mean, seeds)
+
+    def following(self) -> Step | None:
+        """Returns the next step, or None if there is none at the moment."""
+        if not self._following:
+            self._following = [race.following(self.race, self.settings)]
+        return self._following[0]
 
     def _spend(self, trial: Trial, values: dict[str, Any]) -> None:
         took = trial.metrics.get_best_value(_SECONDS) if trial.metrics.exists(_SECONDS) else 0.0
@@ -169,20 +195,6 @@ class _Known:
         rung = {SEED: step.seed, EPOCHS: step.epochs, FIRST_EPOCH: first}
         return {**self._values[step.setting], **({PROMOTED_FROM: former} if former else {}), **rung}
 
-    def lasts(self) -> set[str]:
-        """Returns the id of the last trial of each setting that has not failed."""
-        chains = (chain for chain, setting in zip(self._chains, self.settings, strict=True) if not setting.failed)
-        return {chain[max(chain)] for chain in chains if chain}
-
-    def best(self, trials: dict[str, Trial]) -> Best | None:
+    def best(self) -> Best | None:
         """Returns the best setting, as `outcomes.ranked` has it."""
-        found = []
-        for chain, setting in zip(self._chains, self.settings, strict=True):
-            if not chain or setting.failed:
-                continue
-            last = trials[chain[max(chain)]]
-            epochs = last.hyperparameters.values[EPOCHS]
-            scores = [score for (_, trained), score in setting.scores.items() if trained == epochs]
-            found.append(Best(last, statistics.fmean(scores), len(scores)))
-        best = self._objective.ranked(found, key=lambda each: each.score)
-        return max(best, key=lambda each: standing(each.trial.hyperparameters.values, each.seeds), default=None)
+        return max(self._standings.values(), key=lambda each: each[0], default=(None, None))[1]
