@@ -2,7 +2,7 @@
 
 Run:      python -m benchmarks.growth
           python -m benchmarks.growth --tuners=racing --sizes=100,1000
-Time:     see docs/performance.md.
+Time:     10 minutes on 2 CPU cores.
 
 A sweep of some trials is made by its oracle alone, and resumed; then an executor makes up the results of twenty more,
 which is not counted. What a trial costs is the median of these. All of it is time of the processor, so that other work
