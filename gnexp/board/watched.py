@@ -149,12 +149,10 @@ class Watched:
 
     def _results(self, trial_id: str, seeds: range) -> tuple:
         """Returns the signatures of what a running trial has finished, and of its checkpoints."""
+        # As text: there are thousands of these, and making a Path takes longer than looking at the file.
         trial = files.trial_folder(self.directory, trial_id)
-        return tuple(
-            signature(files.execution_folder(trial, seed) / name)
-            for seed in seeds
-            for name in (files.RESULT, files.CHECKPOINT)
-        )
+        folders = [str(files.execution_folder(trial, seed)) for seed in seeds]
+        return tuple(signature(f"{folder}/{name}") for folder in folders for name in (files.RESULT, files.CHECKPOINT))
 
     def swept(self) -> Swept:
         """Returns the sweep as `analysis` knows it, without the damaged trials and without histories."""
