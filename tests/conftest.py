@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import filelock
 import pytest
 from absl import flags
 from ml_collections import ConfigDict
@@ -107,12 +108,16 @@ def gnexp_train() -> CommandLine:
 
 
 @pytest.fixture(scope="session")
-def failing_sweep(tmp_path_factory) -> pathlib.Path:
+def failing_sweep(tmp_path_factory, worker_id) -> pathlib.Path:
     """The workdir of a finished sweep of six trials with two seeds each, two of which fail; copy it to change it."""
     from tests.support import sweeps  # Imports TensorFlow.
 
-    directory = tmp_path_factory.mktemp("runs") / "sweep"
-    sweeps.run(sweeps.with_failures(), directory)
+    # One for all of pytest's processes: their folders lie side by side in one.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    with filelock.FileLock(shared / "failing_sweep.lock"):
+        if not (directory := shared / "failing_sweep").exists():
+            sweeps.run(sweeps.with_failures(), directory)
     return directory
 
 
