@@ -20,6 +20,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 # Of pytest. A fixture of a module may have run a command before `handlers` sees them.
 _HANDLERS = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
 
+# What TensorFlow says of GPUs in the first test that uses it, whichever that is.
+_OF_TENSORFLOW = ("E0000", "I0000", "W0000", "WARNING: All log messages before absl")
+
 # First on PYTHONPATH, this module stands for TensorFlow, JAX or Keras and reports an import of it.
 _POISON = "raise SystemExit(f'{__name__} is imported, which takes seconds and is not needed here')"
 
@@ -144,6 +147,7 @@ def train_here(monkeypatch, capfd, handlers):
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
         stdout, stderr = capfd.readouterr()
+        stderr = "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(_OF_TENSORFLOW))
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, stdout, stderr)
 
     return run
