@@ -1,254 +1,262 @@
-"""TensorBoard's tab Sweeps on a large sweep, beside optuna-dashboard on the same trials.
+"""TensorBoard's tab Sweeps on a large sweep, beside HParams on the same logdir and optuna-dashboard on the same trials.
 
-Run:      python -m benchmarks.board
-Time:     2 to 4 minutes on 2 CPU cores.
+Run:      python -m benchmarks.dashboard
+Time:     about 6 minutes on 2 CPU cores, most of it to write the files and for HParams to read them.
 
-Nothing is trained: values and scores are made up. Both servers are new, and the files are in the page cache. optuna and
-optuna-dashboard are left out where they are not installed. What a browser takes to draw is not measured.
+optuna-dashboard is left out where it is not installed (pip install optuna optuna-dashboard). Nothing is trained:
+benchmarks/made_up_sweep.py writes what a sweep leaves, without checkpoints. The files are in the page cache. What a
+browser takes to draw is not measured.
 """
 
-import contextlib
 import json
-import math
 import os
 import pathlib
-import re
 import socket
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
 import urllib.parse
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-from unittest import mock
 
-import numpy as np
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from benchmarks import measure
+from benchmarks import measure, servers
 from configs import fmnist_sweep
-from gnexp.config.stored import record, to_json
+from gnexp.config.stored import record
 from gnexp.space.parse import parse_space
-from gnexp.workdir import files, result
-from gnexp.workdir.result import Result
+from gnexp.workdir import files
 
-flags.DEFINE_integer("trials", 3000, "How many trials the sweep has.", lower_bound=10)
+flags.DEFINE_integer("trials", 3000, "How many trials the sweep has.", lower_bound=10, upper_bound=9990)
 flags.DEFINE_integer("seeds", 3, "How many seeds each of them has.", lower_bound=1)
 flags.DEFINE_integer("sweeps", 100, "How many sweeps of 30 trials the list has.", lower_bound=1)
-flags.DEFINE_string("out", "build/benchmarks/board.json", "Where the figures go.")
+flags.DEFINE_string("out", "build/benchmarks/dashboard.json", "Where the figures go.")
 
-_EPOCHS = 10
-_SMALL = 30
-_PATIENCE = 300  # seconds
-_ROUNDS = 5  # of a refresh
-_HEADERS = ("", "up (s)", "first view (s)", "bytes", "again (s)", "one trial more (s)", "bytes", "memory (MB)")
-
-
-def draw(config: ConfigDict, count: int, first: int = 0) -> list[tuple[dict[str, Any], float]]:
-    """Returns trials of a sweep's config: values and a score."""
-    space, rng, found = parse_space(config), np.random.default_rng(first), []
-    for _ in range(count):
-        values: dict[str, Any] = {}
-        for entry in space.entries:
-            if entry.holds(values) and entry.values:
-                values[entry.path] = entry.values[rng.integers(len(entry.values))]
-            elif entry.holds(values):
-                values[entry.path] = math.exp(rng.uniform(math.log(entry.low), math.log(entry.high)))
-        found.append((values, rng.uniform(0.5, 0.95)))
-    return found
+_SMALL = 30  # trials
+_SERVERS = 3  # one after the other
+_TURNS = 3  # of refreshing, on each of them
+_MOST = 300  # seconds for HParams to read the event files
+_COLUMNS = {
+    "first": "first view\n(s)",
+    "bytes": "(bytes)",
+    "again": "nothing\nnew (s)",
+    "more": "one trial\nmore (s)",
+    "more_bytes": "(bytes)",
+    "answer": "the answer\n(s)",
+    "memory": "memory\n(MB)",
+}
 
 
-def write_sweep(
-    directory: pathlib.Path, config: ConfigDict, trials: Sequence[tuple], seeds: int, first: int = 0
-) -> None:
-    """Writes what a sweep leaves in its workdir, without event files and checkpoints; more trials extend it."""
-    asked = to_json(config)
-    asked["sweep"]["executions"] = seeds
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / files.CONFIG).write_text(json.dumps(asked))
-    rng = np.random.default_rng(0)
-    with mock.patch("os.fsync"):  # Nothing here has to survive a power cut.
-        for number, (values, score) in enumerate(trials, first):
-            name = f"{number:04}"
-            for seed in range(seeds):
-                done = _result(score + rng.normal(0, 0.003))
-                folder = files.execution_folder(files.trial_folder(directory, name), seed)
-                folder.mkdir(parents=True)
-                result.write(folder, done)
-                (folder / files.PROVENANCE).write_text('[{"started": "2026-01-01T00:00:00+00:00", "host": "node"}]')
-            state = {"trial_id": name, "status": "COMPLETED", "message": None, "score": score}
-            state |= {"metrics": {}, "best_step": 0}
-            state["hyperparameters"] = {"space": [], "values": values}
-            files.write_json(directory / files.ORACLE / f"trial_{name}" / "trial.json", state)
+class _Tab:
+    """The tab Sweeps, as its page asks: parts of a large sweep, until it has all of it."""
+
+    def __init__(self, address: str):
+        self._address = f"{address}data/plugin/sweeps/"
+
+    def _ask(self, route: str, argument: str = "") -> bytes:
+        return servers.get(f"{self._address}{route}?{urllib.parse.urlencode({'name': 'large', 'arg': argument})}")[1]
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        self._version, size, complete = "", 0, False
+        while not complete:
+            size += self.again()
+            complete = self._complete
+        return size
+
+    def again(self) -> int:
+        """Asks for what is new; returns the bytes."""
+        answer = self._ask("sweep", self._version)
+        found = json.loads(answer)
+        self._version, self._complete = found["version"], found["complete"]
+        return len(answer)
+
+    def answer(self) -> None:
+        """Asks for the answer to what the sweep asks."""
+        self._ask("answer")
 
 
-def _result(score: float) -> Result:
-    history = [
-        {"epoch": epoch, "val_accuracy": score * epoch / _EPOCHS, "val_loss": 1.0, "accuracy": 0.5, "loss": 1.0}
-        for epoch in range(1, _EPOCHS + 1)
-    ]
-    return Result(
-        result.SUCCESS,
-        "digits",
-        0.1,
-        "val_accuracy",
-        score,
-        _EPOCHS,
-        {"accuracy": score - 0.01, "loss": 0.5},
-        10.0,
-        history,
-    )
+class _HParams:
+    """TensorBoard's HParams dashboard with all trials, once it has read them."""
+
+    def __init__(self, address: str, trials: int):
+        self._address, self._trials = address, trials
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        return len(servers.groups(self._address, 10_000)[1])
+
+    again = first
 
 
-@contextlib.contextmanager
-def _server(command: Sequence[str], port: int) -> Iterator[tuple[str, int, float]]:
-    """Gives the address of a server, its process and how many seconds it took to answer."""
-    address, began = f"http://127.0.0.1:{port}/", time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        try:
-            while process.poll() is None:
-                with contextlib.suppress(OSError):
-                    urllib.request.urlopen(address, timeout=_PATIENCE).read()
-                    break
-                time.sleep(0.05)
-            else:
-                raise RuntimeError(f"{command} does not start")
-            yield address, process.pid, time.perf_counter() - began
-        finally:
-            process.terminate()
-            process.wait()
+class _Optuna:
+    """optuna-dashboard on the same trials."""
+
+    def __init__(self, address: str, study: int, trials: int):
+        self._address, self._trials = f"{address}api/studies/{study}?after=", trials
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        return len(servers.get(f"{self._address}0")[1])
+
+    def again(self) -> int:
+        """Asks for what is new; returns the bytes."""
+        return len(servers.get(f"{self._address}{self._trials}")[1])
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def _ask(address: str) -> tuple[float, bytes]:
+def _timed(ask: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
-    with urllib.request.urlopen(address, timeout=_PATIENCE) as response:
-        answer = response.read()
-    return time.perf_counter() - began, answer
+    found = ask()
+    return time.perf_counter() - began, found
 
 
-def _memory(process: int) -> float:
-    status = pathlib.Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
+def _measured(asked: Any, process: int, add: Callable[[], None]) -> dict[str, Any]:
+    """Returns what one server was measured to take; `add` adds a trial."""
+    before = servers.memory(process)
+    first, size = _timed(asked.first)
+    again, more = [], []
+    for _ in range(_TURNS):
+        time.sleep(0.5)  # The tab takes for new what it read less than 0.2 seconds ago.
+        again.append(_timed(asked.again)[0])
+        add()
+        time.sleep(0.5)
+        more.append(_timed(asked.again))
+    found = {"first": first, "bytes": size, "again": statistics.median(again), "more": statistics.median(more)[0]}
+    found["more_bytes"] = more[-1][1]
+    if hasattr(asked, "answer"):
+        found["answer"] = _timed(asked.answer)[0]
+    return found | {"memory": servers.memory(process) - before}
 
 
-def _measure(
-    command: Sequence[str], port: int, view: Callable[[str, bytes], str], add: Callable[[int], None]
-) -> list[Any]:
-    """Returns a row of the table.
-
-    Args:
-      command: starts the server.
-      port: it listens there.
-      view: returns a path to ask, given the address and the first answer, or b"".
-      add: adds another trial; called with 0, 1, ...
-    """
-    with _server(command, port) as (address, process, up):
-        before = _memory(process)
-        seconds, first = _ask(view(address, b""))
-        again, more = [], []
-        for turn in range(_ROUNDS):
-            time.sleep(0.5)
-            again.append(_ask(view(address, first))[0])
-            add(turn)
-            time.sleep(0.5)
-            took, answer = _ask(view(address, first))
-            more.append(took)
-        return [up, seconds, len(first), np.median(again), np.median(more), len(answer), _memory(process) - before]
+def _of_tensorboard(logdir: pathlib.Path, trials: int, add: Callable[[], None]) -> dict[str, list[dict[str, Any]]]:
+    """Returns what the tab and HParams take, for each server of its own."""
+    found: dict[str, list[dict[str, Any]]] = {"tab Sweeps": [], "HParams": []}
+    for number in range(_SERVERS):
+        with servers.tensorboard(logdir) as (address, process):
+            time.sleep(1)  # as long as it takes to click
+            found["tab Sweeps"].append(_measured(_Tab(address), process, add))
+        if number:  # It takes minutes.
+            continue
+        began = time.perf_counter()
+        with servers.tensorboard(logdir / "large") as (address, process):
+            try:
+                servers.wait_until_loaded(address, trials + _TURNS, servers.METRICS["gnexp"], _MOST)
+            except RuntimeError as error:
+                print(f"HParams is left out: {error}")
+                continue
+            loaded = time.perf_counter() - began
+            found["HParams"].append({**_measured(_HParams(address, trials), process, add), "loaded": loaded})
+    return {name: each for name, each in found.items() if each}
 
 
-def _gnexp(logdir: pathlib.Path, config: ConfigDict, count: int, seeds: int) -> list[Any]:
-    port = _free_port()
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={logdir}", "--host=127.0.0.1", f"--port={port}"]
-
-    def view(address: str, known: bytes) -> str:
-        version = json.loads(known)["version"] if known else ""
-        return f"{address}data/plugin/sweeps/sweep?{urllib.parse.urlencode({'name': 'large', 'arg': version})}"
-
-    def add(turn: int) -> None:
-        number = count + turn
-        write_sweep(logdir / "large", config, draw(config, 1, number), seeds, number)
-
-    return _measure(command, port, view, add)
-
-
-def _optuna(folder: pathlib.Path, config: ConfigDict, trials: Sequence[tuple]) -> list[Any]:
-    optuna, port = measure.peer("optuna"), _free_port()
+def _of_optuna(folder: pathlib.Path, config: ConfigDict, trials: Sequence[Any]) -> list[dict[str, Any]]:
+    optuna = measure.peer("optuna")
     measure.peer("optuna_dashboard")
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = f"sqlite:///{folder}/optuna.db"
     study = optuna.create_study(storage=storage, direction="maximize")
-    command = [sys.executable, "-c", "from optuna_dashboard._cli import main; main()", storage, "--port", str(port)]
+    domains = {}
+    for path, entries in ((path, parse_space(config).of(path)) for path in parse_space(config).searched):
+        if entries[0].values:
+            domains[path] = optuna.distributions.CategoricalDistribution(entries[0].values)
+        else:
+            low, high = min(entry.low for entry in entries), max(entry.high for entry in entries)
+            domains[path] = optuna.distributions.FloatDistribution(low, high, log=True)
 
-    def made(values: dict[str, Any], score: float) -> Any:
-        uniform, choices = optuna.distributions.FloatDistribution, optuna.distributions.CategoricalDistribution
-        kinds = {
-            path: choices((value,)) if isinstance(value, (str, int)) else uniform(1e-12, 100, log=True)
-            for path, value in values.items()
-        }
-        return optuna.trial.create_trial(params=values, distributions=kinds, value=score)
+    def made(trial: Any) -> Any:
+        best = max(figures["val_accuracy"] for figures in trial.curve)
+        own = {path: domain for path, domain in domains.items() if path in trial.values}
+        values = {path: trial.values[path] for path in own}
+        return optuna.trial.create_trial(params=values, distributions=own, value=best)
 
-    flat = [
-        ({path: value for path, value in values.items() if isinstance(value, float)}, score) for values, score in trials
-    ]
-    study.add_trials([made(*each) for each in flat])
+    study.add_trials([made(trial) for trial in trials])
+    found = []
+    for _ in range(_SERVERS):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        code = "from optuna_dashboard._cli import main; main()"
+        with servers.started([sys.executable, "-u", "-c", code, storage, "--port", port]) as (address, process):
+            asked = _Optuna(address, study._study_id, len(study.get_trials(deepcopy=False)))
+            found.append(_measured(asked, process, lambda: study.add_trial(made(trials[0]))))
+    return found
 
-    def view(address: str, known: bytes) -> str:
-        return f"{address}api/studies/{study._study_id}?after={len(trials) if known else 0}"
 
-    return _measure(command, port, view, lambda turn: study.add_trial(made(*flat[turn])))
-
-
-def _list(folder: pathlib.Path, config: ConfigDict, sweeps: int, seeds: int) -> float:
+def _listed(folder: pathlib.Path) -> float:
     """Returns how many seconds it takes until all sweeps of a folder are listed."""
-    for number in range(sweeps):
-        write_sweep(folder / f"sweep-{number:03}", config, draw(config, _SMALL, number), seeds)
-    port = _free_port()
-    command = [sys.executable, "-m", "tensorboard.main", f"--logdir={folder}", "--host=127.0.0.1", f"--port={port}"]
-    with _server(command, port) as (address, _, _):
+    with servers.tensorboard(folder) as (address, _):
         began = time.perf_counter()
-        while not json.loads(_ask(f"{address}data/plugin/sweeps/list")[1])["complete"]:
+        while not json.loads(servers.get(f"{address}data/plugin/sweeps/list")[1])["complete"]:
             pass
         return time.perf_counter() - began
+
+
+def _lists(folder: pathlib.Path, write: Callable[[pathlib.Path, int], None], sweeps: int) -> dict[str, float]:
+    """Returns how long many sweeps take to be listed, under way and finished."""
+    for number in range(sweeps):
+        write(folder / f"sweep-{number:03}", number)
+    found = {"under way": _listed(folder)}
+    best = {"trial": "0001", "mean": 0.9, "interval95": 0.01, "scores": [], "values": {}}
+    ended = {"status": "success", "trials": {"completed": _SMALL, "failed": 0}, "failures": {}, "best": [best]}
+    for number in range(sweeps):
+        files.write_json(folder / f"sweep-{number:03}" / files.RESULT, ended)
+    return found | {"finished": _listed(folder)}
+
+
+def _show(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Prints the medians over the servers, and returns them."""
+    medians = {
+        name: {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+        for name, rounds in found.items()
+    }
+    cells = [
+        [name, *(f"{row[key]:,.3f}" if isinstance(row.get(key), float) else f"{row.get(key, '')}" for key in _COLUMNS)]
+        for name, row in medians.items()
+    ]
+    measure.show(cells, ["", *_COLUMNS.values()])
+    return medians
 
 
 def main(argv: list[str]) -> None:
     """Runs the command line; see the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
-    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+    os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    from benchmarks import made_up_sweep  # Takes seconds: it imports TensorFlow.
+
     count, seeds, sweeps = flags.FLAGS.trials, flags.FLAGS.seeds, flags.FLAGS.sweeps
     asked = fmnist_sweep.get_config()
-    asked.sweep.max_trials = count + _ROUNDS
+    asked.epochs, asked.sweep.executions = 10, seeds
+    asked.sweep.max_trials = max(count + (_SERVERS + 1) * _TURNS, sweeps * _SMALL)
     config = record(asked, asked.data.name)
-    trials = draw(config, count)
-    rows = {}
+    drawn = made_up_sweep.draw(config)
+    more = iter(drawn[count:])
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        write_sweep(folder / "one" / "large", config, trials, seeds)
-        rows["gnexp"] = _gnexp(folder / "one", config, count, seeds)
+        large = folder / "one" / "large"
+        made_up_sweep.write_gnexp(large, config, drawn[:count], seeds)
+        found = _of_tensorboard(
+            large.parent, count, lambda: made_up_sweep.write_gnexp(large, config, [next(more)], seeds)
+        )
         try:
-            rows["optuna-dashboard"] = _optuna(folder, config, trials)
+            found["optuna-dashboard"] = _of_optuna(folder, config, drawn[:count])
         except ModuleNotFoundError as error:
-            print(f"optuna-dashboard is left out: {error}")
-        listed = _list(folder / "many", config, sweeps, seeds)
-    figures = {name: dict(zip(_HEADERS[1:], row, strict=True)) for name, row in rows.items()}
-    measure.write(flags.FLAGS.out, {"trials": count, "seeds": seeds, "sweeps": sweeps, "listed": listed, **figures})
-    shown = [
-        [name, *(f"{each:.3f}" if isinstance(each, float) else f"{each:,}" for each in row)]
-        for name, row in rows.items()
-    ]
-    measure.show(shown, _HEADERS)
-    print(f"{sweeps} sweeps of {_SMALL} trials are listed in {listed:.1f} s")
+            print(f"optuna-dashboard is left out: {error} (pip install optuna optuna-dashboard)")
+
+        def small(where: pathlib.Path, number: int) -> None:
+            own = [trial._replace(number=place) for place, trial in enumerate(drawn[number * _SMALL :][:_SMALL])]
+            made_up_sweep.write_gnexp(where, config, own, seeds, events=False)
+
+        listed = _lists(folder / "many", small, sweeps)
+    medians = _show(found)
+    for loaded in (row["loaded"] for row in found.get("HParams", [])):
+        print(f"HParams has read the event files after {loaded:.1f} s")
+    for what, seconds in listed.items():
+        print(f"{sweeps} sweeps of {_SMALL} trials, {what}, are listed in {seconds:.1f} s")
+    about = {"trials": count, "seeds": seeds, "sweeps": sweeps, "listed": listed}
+    measure.write(flags.FLAGS.out, {**about, "medians": medians, "measured": found})
 
 
 if __name__ == "__main__":

@@ -169,9 +169,9 @@ def checked(path: pathlib.Path, value: Any, kind: Any) -> Any:
       DamagedError: the value is not of the type, or has keys that the dataclass has not.
     """
     try:
-        if dataclasses.is_dataclass(kind) and isinstance(value, dict):
-            if unknown := [key for key in value if key not in _fields(kind)]:
-                raise ValueError(f"the key {unknown[0]!r} is unknown")
+        is_dict = dataclasses.is_dataclass(kind) and isinstance(value, dict)
+        if is_dict and (unknown := [key for key in value if key not in _fields(kind)]):
+            raise ValueError(f"the key {unknown[0]!r} is unknown")
         return msgspec.convert(value, kind)
     except (ValueError, RecursionError) as error:
         raise DamagedError(path, error) from error
