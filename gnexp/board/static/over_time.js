@@ -73,7 +73,8 @@ export function timelinePanel(sweep, openTrial) {
     const step = Math.ceil(found.lanes.length / MOST_LANES);
     const lanes = found.lanes.map((_, index) => index).filter((index) => index % step === 0);
     const yaxis = { tickvals: lanes, ticktext: lanes.map((index) => plain(found.lanes[index])), autorange: "reversed" };
-    await draw(place, traces, { xaxis: { type: "date" }, yaxis });
+    // Beneath the axis is the date.
+    await draw(place, traces, { xaxis: { type: "date" }, yaxis, legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" } });
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }
   return makePanel({
