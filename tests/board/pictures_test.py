@@ -138,7 +138,7 @@ def test_parallel_coordinates_and_columns_are_chosen(picture, page):
     assert "model.groups" in labels and "model.norm" not in labels
     heads = page.until(lambda: page.texts("table.trials th button"))
     assert "test loss" in heads and "test accuracy" not in heads
-    tick = "[...document.querySelectorAll('.chooser label')].find((each) => each.textContent.trim() === arguments[0]).click()"
+    tick = "[...document.querySelectorAll('.chooser label')].find((a) => a.textContent.trim() === arguments[0]).click()"
     page.browser.execute_script(tick, "test accuracy")
     page.until(lambda: "test accuracy" in page.texts("table.trials th button"))
 
