@@ -132,7 +132,7 @@ def test_the_distribution_has_every_score(picture, trials):
     assert line["x"] == close(scores) and line["y"] == close(stats.ecdf(scores).cdf.probabilities)
 
 
-def test_parallel_coordinates_and_columns_are_chosen(picture, page):
+def test_axes_and_columns_are_chosen(picture, page):
     ((lines,), _) = picture("parallel", axesOff=["model.norm"], hidden=["test", "seconds"])
     labels = [axis["label"] for axis in lines["dimensions"]]
     assert "model.groups" in labels and "model.norm" not in labels
