@@ -184,3 +184,15 @@ def test_the_table_is_sorted_filtered_and_saved(page, downloads):
     page.button("JSON").click()
     saved = page.until(lambda: list(downloads.glob("live*.json")))[0]
     assert [row["id"] for row in json.loads(saved.read_text())] == page.trials()
+
+
+def test_it_works_in_the_frame_of_a_notebook_of_another_origin(page, board, tmp_path):
+    (tmp_path / "notebook.html").write_text(f'<iframe src="{board.url}#sweeps" width="1200" height="900"></iframe>')
+    page.browser.switch_to.default_content()
+    page.browser.get((tmp_path / "notebook.html").as_uri())
+    page.browser.switch_to.frame(0)
+    page.enter()
+    page.until(lambda: "team/live" in page.texts("tbody button.link"))
+    page.button("team/live").click()
+    page.drawn("progress")
+    assert page.choice()["open"] == ["team/live"]
