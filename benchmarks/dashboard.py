@@ -1,7 +1,7 @@
 """TensorBoard's tab Sweeps on a large sweep, beside HParams on the same logdir and optuna-dashboard on the same trials.
 
 Run:      python -m benchmarks.dashboard
-Time:     about 6 minutes on 2 CPU cores, most of it to write the files; HParams has 5 minutes more to read them.
+Time:     19 minutes on 2 CPU cores with much other work, most of it to write the files and for HParams to read them.
 
 optuna-dashboard is left out where it is not installed (pip install optuna optuna-dashboard). Nothing is trained:
 benchmarks/made_up_sweep.py writes what a sweep leaves, without checkpoints. The files are in the page cache. What a
