@@ -59,6 +59,8 @@ def get_config():
 def test_it_reaches_every_executor(gnexp_train, tmp_path):
     (tmp_path / "own_code.py").write_text(_OWN)
     (tmp_path / "mine.py").write_text(_CONFIG)
+    refused = gnexp_train("--config.model.groups=64", "--workdir=refused", config="mine.py", cwd=tmp_path)
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)  # although own_code imports a backend
     found = {}
     for executor in ("serial", "processes", *(["ray"] if importlib.util.find_spec("ray") else [])):
         flags = f"--config.sweep.executor={executor}", f"--config.sweep.parallel={1 if executor == 'serial' else 2}"
