@@ -73,3 +73,6 @@ def test_it_reaches_every_executor(gnexp_train, tmp_path):
     assert len(found["serial"]) == 4
     assert all({"near", "worst", "loss"} == set(test) for *_, tests in found["serial"] for test in tests)
     assert all(trials == found["serial"] for trials in found.values())
+    (tmp_path / "elsewhere").mkdir()
+    done = gnexp_train("--dry_run", config="../serial/best.py", cwd=tmp_path / "elsewhere")
+    assert done.returncode == 0, done.stderr
