@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from gnexp.errors import DamagedError, UserError
+from gnexp.functions import sources
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
@@ -34,7 +35,7 @@ TRACEBACK = "traceback.txt"
 CHECKPOINT = "checkpoints/state.npz"
 MODEL = "checkpoints/best.keras"
 DATA = "data.json"  # the fingerprint of the data
-CODE = "code"  # a copy of the user's sources
+CODE = sources.KEPT  # a copy of the user's sources
 CODE_CHANGES = "changes.json"  # in it: what changed, and was accepted
 ORACLE = "oracle"
 TRIALS = "trials"

@@ -87,7 +87,7 @@ def _command(argv: Sequence[str], log: int) -> None:
     from gnexp import train
 
     # The check of the networks starts TensorFlow's threads, and then no worker could be forked; it writes nothing.
-    train._check = lambda config, splits: ("network: not checked", "")
+    train._check = lambda config, splits: "network: not checked"
     sys.argv = ["train", *argv]
     code = 1
     try:
