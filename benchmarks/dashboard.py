@@ -1,169 +1,262 @@
-"""TensorBoard's HParams dashboard for the same sweep, as gnexp writes it and as plain keras-tuner writes it.
+"""TensorBoard's tab Sweeps on a large sweep, beside HParams on the same logdir and optuna-dashboard on the same trials.
 
 Run:      python -m benchmarks.dashboard
-Time:     7 to 8 minutes on 2 CPU cores that also do other work.
+Time:     19 minutes on 2 CPU cores with much other work, most of it to write the files and for HParams to read them.
 
-The sweep is that of configs/fmnist_sweep.py; benchmarks/made_up_sweep.py says how it is written without training. The
-files of both are in the page cache when TensorBoard reads them.
+optuna-dashboard is left out where it is not installed (pip install optuna optuna-dashboard). Nothing is trained:
+benchmarks/made_up_sweep.py writes what a sweep leaves, without checkpoints. The files are in the page cache. What a
+browser takes to draw is not measured.
 """
 
-import contextlib
 import json
 import os
 import pathlib
-import re
+import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
-from collections.abc import Iterator
+import urllib.parse
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from absl import app, flags
+from ml_collections import ConfigDict
 
-from benchmarks import measure
+from benchmarks import measure, servers
 from configs import fmnist_sweep
 from gnexp.config.stored import record
+from gnexp.space.parse import parse_space
+from gnexp.workdir import files
 
-flags.DEFINE_integer("sessions", 3000, "How many trainings the sweep has.", lower_bound=1, upper_bound=9999)
-flags.DEFINE_integer("epochs", 10, "How many points each curve has.", lower_bound=1)
+flags.DEFINE_integer("trials", 3000, "How many trials the sweep has.", lower_bound=10, upper_bound=9990)
+flags.DEFINE_integer("seeds", 3, "How many seeds each of them has.", lower_bound=1)
+flags.DEFINE_integer("sweeps", 100, "How many sweeps of 30 trials the list has.", lower_bound=1)
 flags.DEFINE_string("out", "build/benchmarks/dashboard.json", "Where the figures go.")
 
-_ROUNDS = 3  # in each, both sweeps have a new server in turn
-_REQUESTS = 5  # of each kind in a round
-_PATIENCE = 900  # seconds
-_STATUSES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
-# What a user would sort by. Plain keras-tuner leaves no curve of the best epoch so far, only the last epoch's figure.
-_METRICS = {
-    "gnexp": {"group": "", "tag": "best_val_accuracy"},
-    "keras-tuner": {"group": "validation", "tag": "epoch_accuracy"},
-}
+_SMALL = 30  # trials
+_SERVERS = 3  # one after the other
+_TURNS = 3  # of refreshing, on each of them
+_MOST = 300  # seconds for HParams to read the event files
 _COLUMNS = {
-    "loaded": "all sessions\nloaded (s)",
-    "loading": "since server\nup (s)",
-    "experiment": "experiment\n(s)",
-    "groups": "100 groups\n(s)",
-    "sorted": "100, sorted by\nmetric (s)",
-    "answer": "answer\n(bytes)",
-    "files": "event\nfiles",
-    "bytes": "event files\n(bytes)",
+    "first": "first view\n(s)",
+    "bytes": "(bytes)",
+    "again": "nothing\nnew (s)",
+    "more": "one trial\nmore (s)",
+    "more_bytes": "(bytes)",
+    "answer": "the answer\n(s)",
+    "memory": "memory\n(MB)",
 }
 
 
-@contextlib.contextmanager
-def _server(logdir: pathlib.Path) -> Iterator[str]:
-    """Gives the address of a TensorBoard on `logdir` as soon as it has one."""
-    where = ["--logdir", str(logdir), "--host", "127.0.0.1", "--port", "0", "--reload_interval", "1"]
-    with tempfile.NamedTemporaryFile() as said:
-        process = subprocess.Popen([sys.executable, "-m", "tensorboard.main", *where], stdout=said, stderr=said)
-        try:
-            while not (address := re.search(r"http://[\d.:]+/", pathlib.Path(said.name).read_text())):
-                if process.poll() is not None:
-                    raise RuntimeError(f"TensorBoard does not start: {pathlib.Path(said.name).read_text()}")
-                time.sleep(0.01)
-            yield address[0]
-        finally:
-            process.terminate()
-            process.wait()
+class _Tab:
+    """The tab Sweeps, as its page asks: parts of a large sweep, until it has all of it."""
+
+    def __init__(self, address: str):
+        self._address = f"{address}data/plugin/sweeps/"
+
+    def _ask(self, route: str, argument: str = "") -> bytes:
+        return servers.get(f"{self._address}{route}?{urllib.parse.urlencode({'name': 'large', 'arg': argument})}")[1]
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        self._version, size, complete = "", 0, False
+        while not complete:
+            size += self.again()
+            complete = self._complete
+        return size
+
+    def again(self) -> int:
+        """Asks for what is new; returns the bytes."""
+        answer = self._ask("sweep", self._version)
+        found = json.loads(answer)
+        self._version, self._complete = found["version"], found["complete"]
+        return len(answer)
+
+    def answer(self) -> None:
+        """Asks for the answer to what the sweep asks."""
+        self._ask("answer")
 
 
-def _ask(address: str, what: str, **body: Any) -> tuple[float, bytes]:
-    """Returns how many seconds the HParams plugin takes to answer, and the answer."""
-    request = urllib.request.Request(
-        f"{address}data/plugin/hparams/{what}",
-        json.dumps({"experimentName": "", **body}).encode(),
-        {"Content-Type": "application/json"},
-    )
+class _HParams:
+    """TensorBoard's HParams dashboard with all trials, once it has read them."""
+
+    def __init__(self, address: str, trials: int):
+        self._address, self._trials = address, trials
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        return len(servers.groups(self._address, 10_000)[1])
+
+    again = first
+
+
+class _Optuna:
+    """optuna-dashboard on the same trials."""
+
+    def __init__(self, address: str, study: int, trials: int):
+        self._address, self._trials = f"{address}api/studies/{study}?after=", trials
+
+    def first(self) -> int:
+        """Asks for everything; returns the bytes."""
+        return len(servers.get(f"{self._address}0")[1])
+
+    def again(self) -> int:
+        """Asks for what is new; returns the bytes."""
+        return len(servers.get(f"{self._address}{self._trials}")[1])
+
+
+def _timed(ask: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
-    with urllib.request.urlopen(request, timeout=_PATIENCE) as response:
-        answer = response.read()
-    return time.perf_counter() - began, answer
+    found = ask()
+    return time.perf_counter() - began, found
 
 
-def _groups(address: str, count: int, *columns: dict[str, Any]) -> tuple[float, bytes]:
-    return _ask(address, "session_groups", allowedStatuses=_STATUSES, colParams=columns, startIndex=0, sliceSize=count)
+def _measured(asked: Any, process: int, add: Callable[[], None]) -> dict[str, Any]:
+    """Returns what one server was measured to take; `add` adds a trial."""
+    before = servers.memory(process)
+    first, size = _timed(asked.first)
+    again, more = [], []
+    for _ in range(_TURNS):
+        time.sleep(0.5)  # The tab takes for new what it read less than 0.2 seconds ago.
+        again.append(_timed(asked.again)[0])
+        add()
+        time.sleep(0.5)
+        more.append(_timed(asked.again))
+    found = {"first": first, "bytes": size, "again": statistics.median(again), "more": statistics.median(more)[0]}
+    found["more_bytes"] = more[-1][1]
+    if hasattr(asked, "answer"):
+        found["answer"] = _timed(asked.answer)[0]
+    return found | {"memory": servers.memory(process) - before}
 
 
-def _loaded(address: str, sessions: int, metric: dict[str, str]) -> bool:
-    """Tells whether every session is there with its metric: one without it would come first."""
-    answer = json.loads(_groups(address, 1, {"metric": metric, "order": "ORDER_ASC", "missingValuesFirst": True})[1])
-    if answer["totalSize"] != sessions:
-        return False
-    names = [value["name"] for value in answer["sessionGroups"][0].get("metricValues", [])]
-    return any(name["tag"] == metric["tag"] and name.get("group", "") == metric["group"] for name in names)
+def _of_tensorboard(logdir: pathlib.Path, trials: int, add: Callable[[], None]) -> dict[str, list[dict[str, Any]]]:
+    """Returns what the tab and HParams take, for each server of its own."""
+    found: dict[str, list[dict[str, Any]]] = {"tab Sweeps": [], "HParams": []}
+    for number in range(_SERVERS):
+        with servers.tensorboard(logdir) as (address, process):
+            time.sleep(1)  # as long as it takes to click
+            found["tab Sweeps"].append(_measured(_Tab(address), process, add))
+        if number:  # It takes minutes.
+            continue
+        began = time.perf_counter()
+        with servers.tensorboard(logdir / "large") as (address, process):
+            try:
+                servers.wait_until_loaded(address, trials + _TURNS, servers.METRICS["gnexp"], _MOST)
+            except RuntimeError as error:
+                print(f"HParams is left out: {error}")
+                continue
+            loaded = time.perf_counter() - began
+            found["HParams"].append({**_measured(_HParams(address, trials), process, add), "loaded": loaded})
+    return {name: each for name, each in found.items() if each}
 
 
-def _round(logdir: pathlib.Path, sessions: int, metric: dict[str, str]) -> dict[str, list[float]]:
-    """Starts a server and returns what was measured of it; times are in seconds."""
-    began = time.perf_counter()
-    with _server(logdir) as address:
-        up = time.perf_counter() - began
-        while not _loaded(address, sessions, metric):
-            if time.perf_counter() - began > _PATIENCE:
-                raise RuntimeError(f"TensorBoard does not find the {sessions} sessions")
-            time.sleep(0.05)
-        loaded = time.perf_counter() - began
-        time.sleep(2)  # TensorBoard looks for more every second.
-        if not _loaded(address, sessions, metric):
-            raise RuntimeError(f"the {sessions} sessions do not stay")
-        by_metric = {"metric": metric, "order": "ORDER_DESC"}
-        found: dict[str, list[float]] = {key: [] for key in ("experiment", "groups", "sorted")}
-        for _ in range(_REQUESTS):
-            found["experiment"].append(_ask(address, "experiment", hparamsLimit=1000)[0])
-            seconds, answer = _groups(address, 100)
-            found["groups"].append(seconds)
-            found["sorted"].append(_groups(address, 100, by_metric)[0])
-        # The start of a server is the same work for both sweeps, and takes longer than loading either.
-        return {"loaded": [loaded], "loading": [loaded - up], **found, "answer": [len(answer)]}
+def _of_optuna(folder: pathlib.Path, config: ConfigDict, trials: Sequence[Any]) -> list[dict[str, Any]]:
+    optuna = measure.peer("optuna")
+    measure.peer("optuna_dashboard")
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = f"sqlite:///{folder}/optuna.db"
+    study = optuna.create_study(storage=storage, direction="maximize")
+    domains = {}
+    for path, entries in ((path, parse_space(config).of(path)) for path in parse_space(config).searched):
+        if entries[0].values:
+            domains[path] = optuna.distributions.CategoricalDistribution(entries[0].values)
+        else:
+            low, high = min(entry.low for entry in entries), max(entry.high for entry in entries)
+            domains[path] = optuna.distributions.FloatDistribution(low, high, log=True)
+
+    def made(trial: Any) -> Any:
+        best = max(figures["val_accuracy"] for figures in trial.curve)
+        own = {path: domain for path, domain in domains.items() if path in trial.values}
+        values = {path: trial.values[path] for path in own}
+        return optuna.trial.create_trial(params=values, distributions=own, value=best)
+
+    study.add_trials([made(trial) for trial in trials])
+    found = []
+    for _ in range(_SERVERS):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        code = "from optuna_dashboard._cli import main; main()"
+        with servers.started([sys.executable, "-u", "-c", code, storage, "--port", port]) as (address, process):
+            asked = _Optuna(address, study._study_id, len(study.get_trials(deepcopy=False)))
+            found.append(_measured(asked, process, lambda: study.add_trial(made(trials[0]))))
+    return found
 
 
-def _measure(logdirs: dict[str, pathlib.Path], sessions: int) -> dict[str, dict[str, Any]]:
-    """Returns for each sweep the medians, and under "measured" what they are the medians of."""
-    measured: dict[str, dict[str, list[float]]] = {name: {} for name in logdirs}
-    for _ in range(_ROUNDS):
-        for name, logdir in logdirs.items():
-            for key, found in _round(logdir, sessions, _METRICS[name]).items():
-                measured[name].setdefault(key, []).extend(found)
-    figures = {}
-    for name, logdir in logdirs.items():
-        sizes = [path.stat().st_size for path in logdir.rglob("*tfevents*")]
-        medians = {key: statistics.median(found) for key, found in measured[name].items()}
-        figures[name] = {**medians, "files": len(sizes), "bytes": sum(sizes), "measured": measured[name]}
-    return figures
+def _listed(folder: pathlib.Path) -> float:
+    """Returns how many seconds it takes until all sweeps of a folder are listed."""
+    with servers.tensorboard(folder) as (address, _):
+        began = time.perf_counter()
+        while not json.loads(servers.get(f"{address}data/plugin/sweeps/list")[1])["complete"]:
+            pass
+        return time.perf_counter() - began
 
 
-def _show(figures: dict[str, dict[str, Any]], ratios: dict[str, float]) -> None:
-    def shown(value: float) -> str:
-        return f"{value:.3f}" if isinstance(value, float) else f"{value:,}"
+def _lists(folder: pathlib.Path, write: Callable[[pathlib.Path, int], None], sweeps: int) -> dict[str, float]:
+    """Returns how long many sweeps take to be listed, under way and finished."""
+    for number in range(sweeps):
+        write(folder / f"sweep-{number:03}", number)
+    found = {"under way": _listed(folder)}
+    best = {"trial": "0001", "mean": 0.9, "interval95": 0.01, "scores": [], "values": {}}
+    ended = {"status": "success", "trials": {"completed": _SMALL, "failed": 0}, "failures": {}, "best": [best]}
+    for number in range(sweeps):
+        files.write_json(folder / f"sweep-{number:03}" / files.RESULT, ended)
+    return found | {"finished": _listed(folder)}
 
-    rows = [[name, *(shown(each[key]) for key in _COLUMNS)] for name, each in figures.items()]
-    rows.append(["keras-tuner / gnexp", *(f"{ratios[key]:.2f}" for key in _COLUMNS)])
-    measure.show(rows, ["", *_COLUMNS.values()])
+
+def _show(found: dict[str, list[dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Prints the medians over the servers, and returns them."""
+    medians = {
+        name: {key: statistics.median(each[key] for each in rounds) for key in rounds[0]}
+        for name, rounds in found.items()
+    }
+    cells = [
+        [name, *(f"{row[key]:,.3f}" if isinstance(row.get(key), float) else f"{row.get(key, '')}" for key in _COLUMNS)]
+        for name, row in medians.items()
+    ]
+    measure.show(cells, ["", *_COLUMNS.values()])
+    return medians
 
 
 def main(argv: list[str]) -> None:
     """Runs the command line; see the module's docstring."""
     if len(argv) > 1:
         raise app.UsageError(f"{argv[1]!r} is not a flag")
-    # keras-tuner logs only on this backend, and nothing here needs a GPU.
     os.environ |= {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
     from benchmarks import made_up_sweep  # Takes seconds: it imports TensorFlow.
 
+    count, seeds, sweeps = flags.FLAGS.trials, flags.FLAGS.seeds, flags.FLAGS.sweeps
     asked = fmnist_sweep.get_config()
-    asked.epochs, asked.sweep.max_trials = flags.FLAGS.epochs, flags.FLAGS.sessions
+    asked.epochs, asked.sweep.executions = 10, seeds
+    asked.sweep.max_trials = max(count + (_SERVERS + 1) * _TURNS, sweeps * _SMALL)
     config = record(asked, asked.data.name)
-    trials = made_up_sweep.draw(config)
-    with tempfile.TemporaryDirectory() as folder:
-        logdirs = {name: pathlib.Path(folder) / name for name in _METRICS}
-        made_up_sweep.write_gnexp(logdirs["gnexp"], config, trials)
-        made_up_sweep.write_keras_tuner(logdirs["keras-tuner"], config, trials)
-        figures = _measure(logdirs, len(trials))
-    ratios = {key: figures["keras-tuner"][key] / figures["gnexp"][key] for key in _COLUMNS}
-    asked_for = {"sessions": flags.FLAGS.sessions, "epochs": flags.FLAGS.epochs}
-    measure.write(flags.FLAGS.out, {**asked_for, **figures, "keras-tuner / gnexp": ratios})
-    _show(figures, ratios)
+    drawn = made_up_sweep.draw(config)
+    more = iter(drawn[count:])
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        large = folder / "one" / "large"
+        made_up_sweep.write_gnexp(large, config, drawn[:count], seeds)
+        found = _of_tensorboard(
+            large.parent, count, lambda: made_up_sweep.write_gnexp(large, config, [next(more)], seeds)
+        )
+        try:
+            found["optuna-dashboard"] = _of_optuna(folder, config, drawn[:count])
+        except ModuleNotFoundError as error:
+            print(f"optuna-dashboard is left out: {error} (pip install optuna optuna-dashboard)")
+
+        def small(where: pathlib.Path, number: int) -> None:
+            own = [trial._replace(number=place) for place, trial in enumerate(drawn[number * _SMALL :][:_SMALL])]
+            made_up_sweep.write_gnexp(where, config, own, seeds, events=False)
+
+        listed = _lists(folder / "many", small, sweeps)
+    medians = _show(found)
+    for loaded in (row["loaded"] for row in found.get("HParams", [])):
+        print(f"HParams has read the event files after {loaded:.1f} s")
+    for what, seconds in listed.items():
+        print(f"{sweeps} sweeps of {_SMALL} trials, {what}, are listed in {seconds:.1f} s")
+    about = {"trials": count, "seeds": seeds, "sweeps": sweeps, "listed": listed}
+    measure.write(flags.FLAGS.out, {**about, "medians": medians, "measured": found})
 
 
 if __name__ == "__main__":

@@ -32,8 +32,10 @@ from gnexp.sweeps.oracles import hyperparameters
 from gnexp.tasks.task import Evaluation
 from gnexp.training import dashboard
 from gnexp.training.loop import Training
-from gnexp.workdir import files
+from gnexp.workdir import files, result
 from gnexp.workdir.folder import opened
+from gnexp.workdir.provenance import provenance
+from gnexp.workdir.result import Result
 
 _SEED = 0
 
@@ -75,30 +77,50 @@ def _curve(rng: np.random.Generator, epochs: int) -> list[dict[str, float]]:
     ]
 
 
-def write_gnexp(directory: pathlib.Path, config: ConfigDict, trials: Sequence[Trial]) -> None:
-    """Writes what a sweep of gnexp leaves in its workdir, without the result and provenance of each session.
+def write_gnexp(
+    directory: pathlib.Path, config: ConfigDict, trials: Sequence[Trial], seeds: int = 1, events: bool = True
+) -> None:
+    """Writes what a sweep of gnexp leaves in its workdir, except for checkpoints; further trials extend it.
 
     Args:
       directory: the sweep's workdir.
       config: the sweep's, as `gnexp.config.stored.record` gives it.
       trials: of that config.
+      seeds: how many executions each trial has; `config.sweep.executions` says the same.
+      events: whether there are event files.
     """
     searched = parse_space(config)
     found = hyperparameters.of(searched)
+    asked = objective.of(flatten(config))
     with mock.patch("os.fsync"), opened(directory, config):  # Nothing here has to survive a power cut.
         experiment = SweepDashboard(directory, config, searched)
-        for number, values, curve in trials:
-            name, of_trial = f"{number:04d}", searched.config(config, values)
-            start = hparams.session_start(experiment.hparams(of_trial, values), experiment.group(name))
-            folder = files.execution_folder(files.trial_folder(directory, name), of_trial.seed)
-            with opened(folder, of_trial):
-                _write_session(folder, _trained(of_trial, curve), start)
+        for trial in trials:
+            name, of_trial = f"{trial.number:04d}", searched.config(config, trial.values)
+            start = hparams.session_start(experiment.hparams(of_trial, trial.values), experiment.group(name))
+            bests = []
+            for seed in range(of_trial.seed, of_trial.seed + seeds):
+                folder = files.execution_folder(files.trial_folder(directory, name), seed)
+                training = _trained(of_trial, _of_seed(trial, seed))
+                with opened(folder, of_trial):
+                    _write_session(folder, training, start if events else None)
+                bests.append(training.best(training.best_epoch)["val_accuracy"])
             # TensorBoard walks through the oracle's folders as well.
-            found.values = values
-            record = directory / files.ORACLE / f"trial_{name}" / "trial.json"
-            record.parent.mkdir(parents=True)
-            keras_tuner_trial.Trial(found, trial_id=name).save(str(record))
-        experiment.note([max(figures["val_accuracy"] for figures in trial.curve) for trial in trials])
+            found.values = trial.values
+            record = keras_tuner_trial.Trial(found, trial_id=name, status="COMPLETED")
+            record.metrics.register(asked.name, asked.direction)
+            for best in bests:
+                record.metrics.update(asked.name, best, 0)
+            record.score, record.best_step = float(np.mean(bests)), 0
+            files.write_json(directory / files.ORACLE / f"trial_{name}" / "trial.json", record.get_state())
+        if events:
+            experiment.note([max(figures["val_accuracy"] for figures in trial.curve) for trial in trials])
+
+
+def _of_seed(trial: Trial, seed: int) -> list[dict[str, float]]:
+    """Returns the curve of one execution: the trial's own, the higher or lower by its seed."""
+    rng = np.random.default_rng((trial.number, seed))
+    factor = float(np.exp(-abs(rng.normal(0, 0.01))))
+    return [{name: value * factor for name, value in figures.items()} for figures in trial.curve]
 
 
 def _trained(config: ConfigDict, curve: list[dict[str, float]]) -> types.SimpleNamespace:
@@ -114,12 +136,27 @@ def _trained(config: ConfigDict, curve: list[dict[str, float]]) -> types.SimpleN
 
 
 def _write_session(folder: pathlib.Path, training: types.SimpleNamespace, start) -> None:
+    """Writes an execution that has ended; without event files if `start` is None."""
+    best = training.best(len(training.history))
+    files.write_json(folder / files.PROVENANCE, [_provenance()])
+    if start:
+        _write_events(folder, training, best, start)
+    test, seconds = {"accuracy": best["val_accuracy"] - 0.01, "loss": best["val_loss"]}, float(len(training.history))
+    about = training.config.data.name, training.config.data.validation, training.objective.name
+    best_value = best[training.objective.name]
+    done = Result(result.SUCCESS, *about, best_value, training.best_epoch, test, seconds, training.history)
+    result.write(folder, done)
+
+
+_provenance = functools.cache(provenance)
+
+
+def _write_events(folder: pathlib.Path, training: types.SimpleNamespace, best: dict[str, float], start) -> None:
     # The same calls as in gnexp.training.run, which also writes after every epoch; the files come out the same.
     events = EventFiles(folder)
     dashboard.start(events, training, start)
     for epoch in training.history:
         dashboard.curves(events, training, epoch)
-    best = training.best(len(training.history))
     dashboard.end(
         events,
         training,

@@ -2,14 +2,14 @@
 
 Run:      GNEXP_DATA_DIR=FOLDER python -m gnexp.train --config=configs/em_segmentation.py --workdir=runs/em_segmentation
           python -m gnexp.report --workdir=runs/em_segmentation
-Data:     the 30 images with masks of the ISBI challenge of 2012 (Arganda-Carreras et al., Frontiers in Neuroanatomy 9:142)
-          in FOLDER/segmentation/train/image and FOLDER/segmentation/train/label, in files of the same names.
+Data:     the 30 images with masks of the ISBI challenge of 2012 (Arganda-Carreras et al., Frontiers in Neuroanatomy
+          9:142) in FOLDER/segmentation/train/image and FOLDER/segmentation/train/label, in files of the same names.
 Time:     about 2 hours of one CPU core: 36 trials of 3 seeds.
 
-The sections follow each other, so that neighbours are nearly alike: the last ones are held out, 5 to choose by and 5 to
-test on. The images are halved to 256 pixels a side. All batch sizes see the same images, 40 times, so that small ones
-take more steps. The learning rate is tuned for each norm at each batch size. Frozen batch normalization has nothing to be
-frozen at in a training from scratch: it only scales and shifts, and stands for no normalization at all.
+The sections follow each other, so that neighbours are nearly alike: the last ones are held out, 5 to choose by and 5
+to test on. The images are halved to 256 pixels a side. All batch sizes see the same images, 40 times, so that small
+ones take more steps. The learning rate is tuned for each norm at each batch size. Frozen batch normalization has
+nothing to be frozen at in a training from scratch: it only scales and shifts, and stands for no normalization at all.
 """
 
 import os

@@ -10,6 +10,8 @@ import contextlib
 import os
 import pathlib
 import tempfile
+from collections.abc import Callable
+from typing import TypeVar
 
 from absl import app, flags
 from ml_collections import ConfigDict
@@ -28,6 +30,7 @@ from gnexp.training import console, memory
 from gnexp.workdir import code, data, files, folder, result
 from gnexp.workdir.result import Result
 
+_Returned = TypeVar("_Returned")
 _SHOWN_BY_DRY_RUN = 10
 _BATCH = "data.batch_size"
 
@@ -82,18 +85,18 @@ def _work(
     # The data is read and the network built first, so that a mistake is reported before anything is written.
     source = code.of(config)
     changed = code.changes(directory, source, allow_changed) if directory else []
-    splits = load(config.data)
+    splits, log = _logged(lambda: load(config.data))
     if directory:
         data.check(directory, splits.fingerprint)
     if begins:
         _check_batches(config, splits)
-    network, log = _check(config, splits)
+    network, more = _logged(lambda: _check(config, splits))
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
     with signals.resumable(directory), folder.opened(directory, config) as config:
         code.keep(directory, source, changed)
         data.keep(directory, splits.fingerprint)
         with (directory / files.BACKEND_LOG).open("a") as file:
-            file.write(log)
+            file.write(log + more)
         if "sweep" in config:
             _sweep(config, splits, directory, ray_address, network)
         else:
@@ -112,14 +115,20 @@ def _check_batches(config: ConfigDict, splits: Splits) -> None:
         )
 
 
-def _check(config: ConfigDict, splits: Splits) -> tuple[str, str]:
-    """Checks the networks; returns one of them in words, and what the backend wrote to stderr meanwhile."""
+def _logged(function: Callable[[], _Returned]) -> tuple[_Returned, str]:
+    """Calls a function that may import a backend; returns what it does, and what C++ code wrote to stderr meanwhile."""
     with tempfile.NamedTemporaryFile("r", errors="replace") as log:
         with native_stderr(pathlib.Path(log.name)):
-            from gnexp.training import check  # Imports TensorFlow, for seconds: report mistakes before.
+            returned = function()
+        return returned, log.read()
 
-            model = check.check(config, splits, parse_space(config) if "sweep" in config else None)
-        return f"network: {check.in_words(model, config)}", log.read()
+
+def _check(config: ConfigDict, splits: Splits) -> str:
+    """Checks the networks; returns one of them in words."""
+    from gnexp.training import check  # Imports TensorFlow, for seconds: report mistakes before.
+
+    model = check.check(config, splits, parse_space(config) if "sweep" in config else None)
+    return f"network: {check.in_words(model, config)}"
 
 
 def _training(config: ConfigDict, splits: Splits, directory: pathlib.Path, network: str) -> None:
@@ -177,8 +186,8 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
 
             print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
     config = record(config, available(config.data)[0])
-    splits = load(config.data)
     with native_stderr(pathlib.Path(os.devnull)):
+        splits = load(config.data)
         from gnexp.sweeps import console, dry_run
         from gnexp.sweeps.oracles.create import first_trials
         from gnexp.training import check

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 
+import filelock
 import pytest
 from absl import flags
 from ml_collections import ConfigDict
@@ -18,6 +19,9 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # Of pytest. A fixture of a module may have run a command before `handlers` sees them.
 _HANDLERS = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
+
+# What TensorFlow says of GPUs in the first test that uses it, whichever that is.
+_OF_TENSORFLOW = ("E0000", "I0000", "W0000", "WARNING: All log messages before absl")
 
 # First on PYTHONPATH, this module stands for TensorFlow, JAX or Keras and reports an import of it.
 _POISON = "raise SystemExit(f'{__name__} is imported, which takes seconds and is not needed here')"
@@ -107,12 +111,16 @@ def gnexp_train() -> CommandLine:
 
 
 @pytest.fixture(scope="session")
-def failing_sweep(tmp_path_factory) -> pathlib.Path:
+def failing_sweep(tmp_path_factory, worker_id) -> pathlib.Path:
     """The workdir of a finished sweep of six trials with two seeds each, two of which fail; copy it to change it."""
     from tests.support import sweeps  # Imports TensorFlow.
 
-    directory = tmp_path_factory.mktemp("runs") / "sweep"
-    sweeps.run(sweeps.with_failures(), directory)
+    # One for all of pytest's processes: their folders lie side by side in one.
+    shared = tmp_path_factory.getbasetemp()
+    shared = shared if worker_id == "master" else shared.parent
+    with filelock.FileLock(shared / "failing_sweep.lock"):
+        if not (directory := shared / "failing_sweep").exists():
+            sweeps.run(sweeps.with_failures(), directory)
     return directory
 
 
@@ -139,6 +147,7 @@ def train_here(monkeypatch, capfd, handlers):
             for signum, handler in handlers.items():
                 signal.signal(signum, handler)
         stdout, stderr = capfd.readouterr()
+        stderr = "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(_OF_TENSORFLOW))
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, stdout, stderr)
 
     return run

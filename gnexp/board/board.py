@@ -1,6 +1,7 @@
 """What the tab and the page of a report ask, and the answers as values that JSON can hold."""
 
 import pathlib
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ from gnexp.board.watched import Watched
 from gnexp.errors import UserError
 
 _SECONDS_OF_A_LIST = 1.0  # after which it is answered, complete or not
+# What fits a model, for seconds; and how many times as long it is kept while the sweep goes on. The page itself asks
+# seldom for the importance.
+_WORKED_OUT = {"answer": (content.answer, 10), "importance": (content.importance, 0)}
 
 
 class Board:
@@ -23,7 +27,7 @@ class Board:
     def __init__(self, root: pathlib.Path | None):
         self.folders = Folders(root) if root else None
         self._watched: dict[str, Watched] = {}
-        self._kept: dict[tuple[str, str], tuple[str, Any]] = {}  # by route and name: the version, and the answer
+        self._kept: dict[tuple[str, str], _WorkedOut] = {}  # by route and name
         self._lists = lists.Lists()
 
     def ask(self, route: str, name: str, argument: str) -> dict[str, Any]:
@@ -52,44 +56,57 @@ class Board:
         watched = self._watch(name)
         with watched.lock:
             watched.refresh()
+            swept, version = watched.swept(), watched.version
             match route:
                 case "sweep":
                     return content.sweep(watched, argument)
-                case "answer":
-                    return self._once(route, name, watched, lambda: content.answer(watched.swept()))
-                case "importance":
-                    return self._once(route, name, watched, lambda: content.importance(watched.swept()))
                 case "timeline":
                     return timeline.timeline(watched)
                 case "curves":
                     return one_trial.curves(watched, argument.split(","))
                 case "trial":
                     return one_trial.trial(watched, argument)
+        if route in _WORKED_OUT:  # without the lock: the table and the pictures wait for neither
+            make, rest = _WORKED_OUT[route]
+            return self._kept.setdefault((route, name), _WorkedOut()).of(version, lambda: make(swept), rest)
         raise LookupError(f"there is no {route!r}")
 
     def _watch(self, name: str) -> Watched:
         path = self.folders.path(name, SWEEP)
         return self._watched.setdefault(name, Watched(path))
 
-    def _once(self, route: str, name: str, watched: Watched, make: Callable[[], dict]) -> dict[str, Any]:
-        """Returns what was made for this version of a sweep, made now if it was not yet."""
-        version, made = self._kept.get((route, name), ("", {}))
-        if version != watched.version:
-            made = {**make(), "version": watched.version}
-            self._kept[route, name] = watched.version, made
-        return made
-
     def _list(self) -> dict[str, Any]:
         found, deadline = self.folders.found(), time.monotonic() + _SECONDS_OF_A_LIST
         self._watched = {name: watched for name, watched in self._watched.items() if found.get(name) == SWEEP}
         self._kept = {key: made for key, made in self._kept.items() if key[1] in found}
-        entries = []
-        for name, kind in found.items():
-            path = self.folders.root / name
+        entries = {}
+        # While some were never read, those that were stay as they are.
+        for name in sorted(found, key=self._lists.knows):
+            path, kind = self.folders.root / name, found[name]
             watch = (lambda name=name: self._watch(name)) if kind == SWEEP else None
-            entries.append(self._lists.entry(name, path, watch, time.monotonic() > deadline))
+            late = time.monotonic() > deadline or (self._lists.knows(name) and not all(map(self._lists.knows, entries)))
+            entries[name] = self._lists.entry(name, path, watch, late)
         return {
             "root": str(self.folders.root),
-            "entries": entries,
-            "complete": not any(entry.get("pending") for entry in entries),
+            "entries": [entries[name] for name in found],
+            "complete": not any(entry.get("pending") for entry in entries.values()),
         }
+
+
+class _WorkedOut:
+    """What takes seconds to work out of a sweep; it is made once for a version, and not for each version."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._made: dict[str, Any] = {}
+        self._until = 0.0
+
+    def of(self, version: str, make: Callable[[], dict[str, Any]], rest: float) -> dict[str, Any]:
+        """Returns what was made, with the version of the sweep that it is about: this one, or one not long ago."""
+        with self._lock:
+            began = time.monotonic()
+            if self._made.get("version") != version and began >= self._until:
+                self._made = {**make(), "version": version}
+                now = time.monotonic()
+                self._until = now + rest * (now - began)
+            return self._made

@@ -88,7 +88,7 @@ def _left(watched: Watched, expected: int) -> float | None:
     )
     if len(ends) < 2:
         return None
-    return (expected - len(ends)) * (ends[-1] - ends[0]) / (len(ends) - 1)
+    return max(0, expected - len(ends)) * (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
 def row(kept: Kept, headline: str) -> dict[str, Any]:

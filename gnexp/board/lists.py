@@ -23,6 +23,10 @@ class Lists:
     def __init__(self):
         self._known: dict[str, tuple[Any, dict[str, Any]]] = {}
 
+    def knows(self, name: str) -> bool:
+        """Tells whether all that there is to say of an entry was read before."""
+        return name in self._known and not self._known[name][1].get("pending")
+
     def entry(self, name: str, path: pathlib.Path, watch: Callable[[], Watched] | None, late: bool) -> dict[str, Any]:
         """Returns the line of a sweep or training.
 
@@ -37,7 +41,7 @@ class Lists:
         state = [signature(path / part) for part in (files.CONFIG, files.RESULT, files.KEPT, files.CHECKPOINT)]
         known = self._known.get(name)
         done = known is not None and (known[1].get("finished") or kind == TRAINING)
-        if known and known[0] == state and (done or late):
+        if known and (late or (done and known[0] == state)):
             return known[1]
         if late:
             return {**begun, "pending": True}

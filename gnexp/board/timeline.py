@@ -1,13 +1,15 @@
 """When each execution of a sweep ran, and on which machine."""
 
 import datetime
-import pathlib
+import heapq
 from typing import Any
 
 from gnexp.analysis.outcomes import RUNNING
 from gnexp.board.folders import signature
-from gnexp.board.watched import Watched
-from gnexp.workdir import files
+from gnexp.board.watched import Kept, Watched
+from gnexp.workdir import files, provenance
+
+_SHOWN = ("trial", "seed", "status", "start", "end")
 
 
 def timeline(watched: Watched) -> dict[str, Any]:
@@ -16,48 +18,51 @@ def timeline(watched: Watched) -> dict[str, Any]:
     An execution that was interrupted and resumed has one bar, from its first start to its end.
     """
     bars = []
-    first = watched.swept().config.seed
     for trial_id, kept in watched.trials.items():
         if kept.ended is None:  # A kept sweep does not say when.
             continue
-        folder = files.trial_folder(watched.directory, trial_id)
-        for seed in range(first, first + watched.swept().config.sweep.executions):
-            bar = _bar(watched.bars, files.execution_folder(folder, seed))
-            if bar:
-                running = kept.outcome.status == RUNNING and bar["end"] is None
-                end = bar["end"] or (None if running else kept.ended)
-                bars.append({"trial": trial_id, "seed": seed, "status": kept.outcome.status, **bar, "end": end})
-    return {"bars": bars, "lanes": _lanes(bars), "version": watched.version}
+        known = watched.bars.get(trial_id)
+        if known is None or known[0] is not kept or kept.outcome.status == RUNNING:
+            known = watched.bars[trial_id] = kept, _bars(watched, trial_id, kept)
+        bars += known[1]
+    shown, lanes = _lanes(bars)
+    return {"bars": shown, "lanes": lanes, "version": watched.version}
 
 
-def _bar(known: dict[pathlib.Path, tuple[Any, dict]], folder: pathlib.Path) -> dict[str, Any] | None:
-    state = signature(folder / files.PROVENANCE), signature(folder / files.RESULT)
-    if state[0] is None:
-        return None
-    if folder not in known or known[folder][0] != state:
-        processes = files.read_json(folder / files.PROVENANCE) or []
-        if not processes:
-            return None
-        start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
-        end = max(start, state[1][0] / 1e9) if state[1] else None
-        known[folder] = state, {"start": start, "end": end, "host": processes[-1].get("host", "")}
-    return dict(known[folder][1])
+def _bars(watched: Watched, trial_id: str, kept: Kept) -> list[dict[str, Any]]:
+    folder, config = files.trial_folder(watched.directory, trial_id), watched.swept().config
+    bars = []
+    for seed in range(config.seed, config.seed + config.sweep.executions):
+        execution = files.execution_folder(folder, seed)
+        if processes := provenance.read(execution / files.PROVENANCE):
+            start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
+            ended = signature(execution / files.RESULT)
+            end = max(start, ended[0] / 1e9) if ended else None if kept.outcome.status == RUNNING else kept.ended
+            bar = {"trial": trial_id, "seed": seed, "status": kept.outcome.status, "start": start, "end": end}
+            bars.append({**bar, "host": processes[-1].get("host", "")})
+    return bars
 
 
-def _lanes(bars: list[dict[str, Any]]) -> list[str]:
-    """Puts each bar on a lane, so that no two that ran at once share one, and returns the names of the lanes.
+def _lanes(bars: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Puts each bar on a lane, so that no two that ran at once share one, and returns the bars and the lanes' names.
 
     The files do not say which worker ran a trial; a machine has as many lanes as trainings ran there at once.
     """
-    free: dict[str, list[float]] = {}
+    hosts: dict[str, int] = {}  # how many lanes each has
+    free: dict[str, list[int]] = {}
+    busy: dict[str, list[tuple[float, int]]] = {}
+    places = []
     for bar in sorted(bars, key=lambda bar: bar["start"]):
-        ends = free.setdefault(bar["host"], [])
+        host = bar["host"]
+        left, taken = free.setdefault(host, []), busy.setdefault(host, [])
         # A start is recorded in whole seconds, so that it may be before the end of the one before.
-        place = next((lane for lane, end in enumerate(ends) if end <= bar["start"] + 1.5), len(ends))
-        ends[place : place + 1] = [bar["end"] or float("inf")]
-        bar["lane"] = (bar["host"], place)
-    lanes = [(host, place) for host, ends in free.items() for place in range(len(ends))]
+        while taken and taken[0][0] <= bar["start"] + 1.5:
+            heapq.heappush(left, heapq.heappop(taken)[1])
+        place = heapq.heappop(left) if left else len(taken)
+        heapq.heappush(taken, (float("inf") if bar["end"] is None else bar["end"], place))
+        hosts[host] = max(hosts.get(host, 0), place + 1)
+        places.append((bar, host, place))
+    lanes = [(host, place) for host, count in hosts.items() for place in range(count)]
     order = {lane: number for number, lane in enumerate(lanes)}
-    for bar in bars:
-        bar["lane"] = order[bar["lane"]]
-    return [f"{host or 'this machine'}, {place + 1}" for host, place in lanes]
+    shown = [{key: bar[key] for key in _SHOWN} | {"lane": order[host, place]} for bar, host, place in places]
+    return shown, [f"{host or 'this machine'}, {place + 1}" for host, place in lanes]

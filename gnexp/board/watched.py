@@ -16,6 +16,7 @@ from gnexp.board.folders import signature
 from gnexp.config.stored import from_json
 from gnexp.errors import DamagedError, UserError
 from gnexp.space.parse import parse_space
+from gnexp.space.space import Space
 from gnexp.workdir import files
 from gnexp.workdir.folder import read_config
 
@@ -50,14 +51,14 @@ class Watched:
       trials: each trial as it was read, by id and in order.
       complete: whether all trials were read; otherwise the next refresh goes on.
       problems: what could not be read, by the name of what is damaged.
-      bars: when each execution ran, by its folder; `timeline` fills it.
+      bars: when the executions of each trial that has ended ran, and the trial as it was then; `timeline` fills it.
       lock: held by whoever uses the sweep.
     """
 
     def __init__(self, directory: pathlib.Path):
         self.directory = directory
         self.lock = threading.RLock()
-        self.bars: dict[pathlib.Path, tuple[Any, dict[str, Any]]] = {}
+        self.bars: dict[str, tuple[Kept, list[dict[str, Any]]]] = {}
         self._birth = secrets.token_hex(4)
         self._clear()
         self._read_at = -_SECONDS
@@ -68,6 +69,7 @@ class Watched:
         self.problems: dict[str, str] = {}
         self._damaged: dict[str, Any] = {}  # the signature of what a problem is about
         self._config: ConfigDict | None = None
+        self._space: Space | None = None
         self._config_signature: Any = None
         self._number = 0
         self._swept: Swept | None = None
@@ -102,7 +104,7 @@ class Watched:
         if state != self._config_signature:
             self._clear()
             self._birth = secrets.token_hex(4)
-            self._config = _config(self.directory)
+            self._config, self._space = _config(self.directory)
             self._config_signature = state
             if state[1]:
                 swept = read_sweep(self.directory)
@@ -149,18 +151,16 @@ class Watched:
 
     def _results(self, trial_id: str, seeds: range) -> tuple:
         """Returns the signatures of what a running trial has finished, and of its checkpoints."""
+        # As text: there are thousands of these, and making a Path takes longer than looking at the file.
         trial = files.trial_folder(self.directory, trial_id)
-        return tuple(
-            signature(files.execution_folder(trial, seed) / name)
-            for seed in seeds
-            for name in (files.RESULT, files.CHECKPOINT)
-        )
+        folders = [str(files.execution_folder(trial, seed)) for seed in seeds]
+        return tuple(signature(f"{folder}/{name}") for folder in folders for name in (files.RESULT, files.CHECKPOINT))
 
     def swept(self) -> Swept:
         """Returns the sweep as `analysis` knows it, without the damaged trials and without histories."""
         if self._swept is None:
             trials = [kept.outcome for kept in self.trials.values()]
-            self._swept = swept(self.directory, self._config, parse_space(self._config), trials)
+            self._swept = swept(self.directory, self._config, self._space, trials)
         return self._swept
 
     def last_sign(self) -> float | None:
@@ -171,16 +171,15 @@ class Watched:
         return max(times, default=None)
 
 
-def _config(directory: pathlib.Path) -> ConfigDict:
+def _config(directory: pathlib.Path) -> tuple[ConfigDict, Space]:
     values = read_config(directory)
     if values is None:
         raise LookupError(f"{directory.name} was deleted or moved")
     try:
         config = from_json(values)
-        parse_space(config)
+        return config, parse_space(config)
     except (AttributeError, KeyError, TypeError, ValueError) as error:  # of a table that nothing has checked
         raise DamagedError(directory / files.CONFIG, repr(error)) from error
-    return config
 
 
 def _folders(oracle: pathlib.Path) -> list[str]:

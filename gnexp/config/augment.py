@@ -1,7 +1,7 @@
 """The section `data.augment`: Keras's layers that change images at random, by their names, with their arguments.
 
-config.data.augment.random_flip.mode = "horizontal"
-config.data.augment.random_translation.height_factor = 0.1
+config.data.augment.random_flip = {"mode": "horizontal"}
+config.data.augment.random_translation = {"height_factor": 0.1, "width_factor": 0.1}
 """
 
 import difflib

@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
 
     config.data = _data()
 
-    # Keras's layers that change training images at random: config.data.augment.random_flip.mode = "horizontal"
+    # Keras's layers that change training images at random: config.data.augment.random_flip = {"mode": "horizontal"}
     config.data.augment = ConfigDict()
 
     config.task = Named()

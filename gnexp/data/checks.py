@@ -11,6 +11,7 @@ from gnexp.terminal.words import count
 
 _MOST_SHOWN = 5
 _IMAGES = 4  # axes of images: examples, height, width, channels
+_COLORS, _MOST_CHANNELS = 3, 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,15 @@ def inputs(seen: Seen) -> None:
     """Checks the values of a split's inputs; raises UserError."""
     if seen.infinite is not None:
         raise UserError(f"{seen.where}: example {seen.infinite} holds NaN or infinity: it must hold numbers")
-    if seen.low is None or len(seen.shape) != _IMAGES:
+    if len(seen.shape) != _IMAGES:
+        return
+    channels, height, width = seen.shape[1:]
+    if width > _MOST_CHANNELS and (channels == _COLORS or (channels == 1 and height == width)):
+        raise UserError(
+            f"{seen.where}: its images have the shape {tuple(seen.shape[1:])}, channels first: they must come last, "
+            f"{height, width, channels}; np.moveaxis(images, 1, -1) brings them there"
+        )
+    if seen.low is None:
         return
     if seen.dtype == np.uint8 and 0 < seen.high <= 1:
         raise UserError(
@@ -125,7 +134,11 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
     if lacking := [number for number in range(known) if number not in train.classes]:
         shown = ", ".join(repr(names[number]) if names else str(number) for number in lacking[:_MOST_SHOWN])
         shown += f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
-        cure = "take their names out of `labels`" if names else "number the classes 0, 1, 2 and so on without gaps"
+        cure = (
+            "take their names out of `labels`"
+            if names
+            else "number the classes 0, 1, 2 and so on without gaps, or return floats if they are to be predicted"
+        )
         raise UserError(f"{train.where} has no {of} of the class {shown}, of {known} classes: {cure}")
     if known < 2:
         raise UserError(f"{train.where} has a single class: there must be two or more, or floats to predict")

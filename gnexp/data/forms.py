@@ -63,7 +63,7 @@ def as_targets(values: Any, where: str) -> np.ndarray:
     Raises:
       UserError: they are no numbers.
     """
-    array = _numbers(values, f"{where}: its targets")
+    array = _numbers(values, f"{where}: its targets", "; the names of classes go into `labels`")
     if array.dtype.kind not in "iub":
         return array.astype(np.float32, copy=False)
     if array.ndim in (2, 4) and array.shape[-1] == 1:
@@ -94,12 +94,12 @@ def as_weights(values: Any, where: str) -> np.ndarray:
     return array
 
 
-def _numbers(values: Any, what: str) -> np.ndarray:
+def _numbers(values: Any, what: str, more: str = "") -> np.ndarray:
     try:
         array = np.asarray(values)
     except ValueError as error:  # for example a list of lists of several lengths
         raise UserError(f"{what} are no array: {error}") from error
     if array.dtype.kind not in "biufc":
         kind = "text" if array.dtype.kind in "US" else f"of the type {array.dtype}"
-        raise UserError(f"{what} are {kind}: they must be numbers")
+        raise UserError(f"{what} are {kind}: they must be numbers{more}")
     return array

@@ -16,6 +16,7 @@ from gnexp.errors import UserError
 from gnexp.functions import names
 from gnexp.functions.signature import parsed
 
+KEPT = "code"  # the folder of a workdir with the copy
 _OURS = "gnexp"
 
 

@@ -193,8 +193,9 @@ def _check_together(space: Space, base: Mapping[str, Any]) -> None:
     """Checks every combination of the values that must fit together."""
     parents = {entry.when[0] for entry in space.entries if entry.when and entry.path in TOGETHER}
     entries = [entry for entry in space.entries if entry.path in TOGETHER or entry.path in parents]
+    fixed = {path: value for path, value in base.items() if not is_of_space(path)}
     for values in itertools.islice(combine(entries, Entry.checked), 100_000):
         try:
-            validate_together({path: value for path, value in {**base, **values}.items() if not is_of_space(path)})
+            validate_together({**fixed, **values})
         except UserError as error:
             raise UserError(f"config.sweep.space has combinations that are not allowed: {error}") from error

@@ -22,7 +22,7 @@ from gnexp.config.stored import from_json, make_absolute
 from gnexp.config.upgrade import upgrade
 from gnexp.config.validation import check_keys
 from gnexp.errors import UserError, first_line
-from gnexp.functions import names
+from gnexp.functions import names, sources
 from gnexp.terminal import places
 from gnexp.terminal.signals import SignalError
 
@@ -78,6 +78,7 @@ def read(path: str, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
             raise UserError(f"--config={path} is not allowed: {name} takes no argument")
         else:
             config = from_json(values)
+            _search_kept(file.absolute().parent)
         if isinstance(config, ConfigDict):
             notes = complete(config, given)
             with config.unlocked():
@@ -92,6 +93,13 @@ def read(path: str, given: Mapping[str, Any]) -> tuple[Any, list[str]]:
 def search(*folders: pathlib.Path) -> None:
     """Lets the user's modules be found in folders and in the current one, unless others may leave modules there."""
     names.search(folder for folder in (*folders, pathlib.Path.cwd()) if not places.anyone_may_add(folder))
+
+
+def _search_kept(workdir: pathlib.Path) -> None:
+    """Lets the user's modules be found in a sweep's copy of them, unless others could have left it there."""
+    kept = workdir / sources.KEPT
+    if kept.is_dir() and not places.anyone_may_add(workdir):
+        search(kept)
 
 
 def complete(config: ConfigDict, given: Mapping[str, Any]) -> list[str]:

@@ -21,7 +21,7 @@ from gnexp.tasks.task import Evaluation
 from gnexp.training import backend, optimizers
 from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate, values
-from gnexp.training.state import PLATEAU, Progress, check_arrays, checked
+from gnexp.training.state import PLATEAU, Progress, check_arrays, checked, upgraded
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
@@ -267,6 +267,8 @@ class Training:
         Raises:
           ValueError: it is not of a training of this config; nothing is changed.
         """
+        done = progress.get("step", 0) * self.config.data.batch_size
+        progress = upgraded(progress, min(done, len(self.splits.train)))
         found, plateau = checked(progress, self.steps_per_epoch, self.config.epochs, 1 + len(self.task.counted))
         kept = {**self._variables(), "best": self.model.weights if found.history else []}
         check_arrays(

@@ -42,6 +42,19 @@ class Progress:
     best_epoch: int = 0
 
 
+def upgraded(progress: Mapping[str, Any], examples: int) -> Mapping[str, Any]:
+    """Returns a saved progress as it is now; an older one counts, of a classification, the images that were right.
+
+    Args:
+      progress: as `Training.state` returned it, perhaps in an older version.
+      examples: how many the epoch has trained on so far.
+    """
+    if "sums" in progress or "correct" not in progress:
+        return progress
+    kept = {key: value for key, value in progress.items() if key != "correct"}
+    return {**kept, "sums": [examples, progress["correct"]] if progress.get("step") else []}
+
+
 def checked(progress: Mapping[str, Any], steps: int, epochs: int, sums: int) -> tuple[Progress, PlateauState]:
     """Returns a saved progress, and the saved state of the plateau rule.
 

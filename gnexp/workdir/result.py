@@ -68,8 +68,13 @@ def flat(values: dict[str, Any]) -> dict[str, Any]:
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:
     """Returns what `flat` returned as the fields of a `Result`."""
-    test = {key.removeprefix(_TEST): value for key, value in values.items() if key.startswith(_TEST)}
-    return {**{key: value for key, value in values.items() if not key.startswith(_TEST)}, "test": test}
+    found, test = {}, {}
+    for key, value in values.items():
+        if key.startswith(_TEST):
+            test[key.removeprefix(_TEST)] = value
+        else:
+            found[key] = value
+    return {**found, "test": test}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +111,7 @@ def read(directory: pathlib.Path, history: list[dict[str, Any]] | None = None) -
     values = files.read_json(path)
     if values is None:
         return None
-    if not isinstance(values, dict) or values.get("status") != SUCCESS:
+    if not _succeeded(values):
         files.checked(path, values, _Ended)
         return values
     if history is not None:
@@ -115,8 +120,12 @@ def read(directory: pathlib.Path, history: list[dict[str, Any]] | None = None) -
     return values
 
 
-def check_result(path: pathlib.Path, values: Any) -> None:
-    """Raises DamagedError unless `values`, which a file holds, are those of a `Result`."""
+def _succeeded(values: Any) -> bool:
+    return isinstance(values, dict) and values.get("status") == SUCCESS
+
+
+def check_result(path: pathlib.Path, values: Any) -> Result:
+    """Returns the `Result` of `values`, which a file holds; raises DamagedError unless they are those of one."""
     done = files.checked(path, nested(values) if isinstance(values, dict) else values, Result)
     for name in (done.objective.removeprefix("val_"), "loss"):
         if name not in done.test:
@@ -124,6 +133,7 @@ def check_result(path: pathlib.Path, values: Any) -> None:
     check_history(path, done.history, ("epoch", done.objective))
     if done.best_epoch > len(done.history):
         raise DamagedError(path, f"best_epoch is {done.best_epoch}, of {len(done.history)} epochs")
+    return done
 
 
 def check_history(path: pathlib.Path, history: Any, needed: Sequence[str] = EPOCH) -> None:
@@ -135,9 +145,10 @@ def check_history(path: pathlib.Path, history: Any, needed: Sequence[str] = EPOC
       needed: the figures that each must have.
     """
     files.checked(path, history, list[dict[str, int | float]])
-    if missing := [name for name in needed if any(name not in epoch for epoch in history)]:
+    alike = all(epoch.keys() == history[0].keys() for epoch in history)
+    if missing := [name for name in needed if any(name not in epoch for epoch in history[: 1 if alike else None])]:
         raise DamagedError(path, f"an epoch has no {missing[0]}")
-    if any(epoch.keys() != history[0].keys() for epoch in history):
+    if not alike:
         raise DamagedError(path, "its epochs have different figures")
     if [figures.get("epoch") for figures in history] != list(range(1, len(history) + 1)):
         raise DamagedError(path, "its epochs are not 1, 2 and so on")
@@ -149,8 +160,13 @@ def finished(directory: pathlib.Path) -> Result | None:
     Raises:
       UserError: the file is damaged.
     """
-    values = read(directory)
-    return Result(**nested(values)) if values and values["status"] == SUCCESS else None
+    path = directory / files.RESULT
+    values = files.read_json(path)
+    if _succeeded(values):
+        return check_result(path, values)
+    if values is not None:
+        files.checked(path, values, _Ended)
+    return None
 
 
 def failed(directory: pathlib.Path) -> str | None:

@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 
@@ -15,7 +16,7 @@ from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
 from gnexp import report
-from gnexp.board import as_json, html, watched
+from gnexp.board import as_json, board, html, watched
 from gnexp.board.plugin import ROUTES, SweepsPlugin
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
@@ -348,3 +349,31 @@ def test_every_module_of_the_page_is_short_and_in_the_bundle():
         assert text.count("\n") <= 300 and "innerHTML" not in text
         assert f'modules["{path.name}"] = (' in script
     assert "\nimport " not in script and "\nexport " not in script
+
+
+def test_a_sweep_with_more_trials_than_asked_for_has_no_time_left(logdir, ask):
+    config = json.loads((logdir / SWEEP / "config.json").read_text())
+    config["sweep"]["max_trials"] = 2
+    (logdir / SWEEP / "config.json").write_text(json.dumps(config))
+    assert ask("sweep", SWEEP)["left"] == 0
+
+
+def test_the_answer_is_worked_out_beside_the_table_and_not_for_every_trial(logdir, ask, monkeypatch):
+    go, begun = threading.Event(), threading.Event()
+
+    def answer(swept):
+        begun.set()
+        assert go.wait(30)
+        return {"trials": len(swept.trials)}
+
+    monkeypatch.setitem(board._WORKED_OUT, "answer", (answer, 10_000))
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(ask("answer", SWEEP)))
+    asking.start()
+    assert begun.wait(30)
+    version = ask("sweep", SWEEP)["version"]
+    go.set()
+    asking.join()
+    pages.trial(logdir / SWEEP, 6, {"model.groups": 2, "optimizer.name": "adam"}, [0.95, 0.95, 0.95])
+    assert ask("sweep", SWEEP, version)["version"] != version
+    assert answers == [{"trials": 6, "version": version}] == [ask("answer", SWEEP)]

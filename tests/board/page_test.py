@@ -2,145 +2,17 @@
 
 import csv
 import json
-import pathlib
 import shutil
 import time
-import urllib.parse
 
 import pytest
-from tensorboard import default
 
 from gnexp import report
-from gnexp.board.plugin import SweepsPlugin
-from tests.support.boards import TensorBoard, chromium
 from tests.support.made_up import MARKUP, add_trials, conditional_sweep
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 
-ROOT = pathlib.Path(__file__).parents[2]
 PANELS = ["answer", "progress", "curves", "slices", "parallel", "contour", "importance", "distribution", "timeline"]
-# Chromium without a graphics card says it of WebGL, and TensorBoard of its own page; its fonts ignore --path_prefix.
-HARMLESS = ("font-roboto", "GL Driver Message", "Multiple instances of Three.js", "swiftshader", "SwiftShader")
-
-
-@pytest.fixture(scope="module")
-def logdir(tmp_path_factory):
-    """Sweeps under way, and kept ones, below folders; two trainings."""
-    folder = tmp_path_factory.mktemp("logdir")
-    conditional_sweep(folder / "team" / "live", 30)
-    shutil.copytree(ROOT / "results/epsilon", folder / "kept" / "epsilon")
-    shutil.copytree(ROOT / "results/groups", folder / "kept" / "groups")
-    for run in ("bn_bs1", "gn8_bs1"):
-        shutil.copytree(ROOT / "results/original" / run, folder / "trainings" / run)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def board(logdir):
-    return TensorBoard(logdir, [*default.get_static_plugins(), SweepsPlugin], "--path_prefix=/below")
-
-
-@pytest.fixture(scope="module")
-def downloads(tmp_path_factory):
-    return tmp_path_factory.mktemp("downloads")
-
-
-@pytest.fixture(scope="module")
-def browser(downloads):
-    shown = chromium(1280, 1000, **{"download.default_directory": str(downloads)})
-    yield shown
-    shown.quit()
-
-
-class Page:
-    """The tab in the browser."""
-
-    def __init__(self, browser, url):
-        self.browser, self.url = browser, url
-
-    def open(self, **choice):
-        """Opens the tab with a choice in the address."""
-        self.browser.switch_to.default_content()
-        self.browser.get("about:blank")
-        text = urllib.parse.quote(json.dumps(choice))
-        self.browser.get(f"{self.url}#sweeps&sweeps-choice={text}")
-        self.enter()
-        return self
-
-    def enter(self):
-        """Goes into the frame of the tab."""
-        self.until(lambda: self.browser.find_elements("css selector", "iframe[src*=sweeps], iframe"))
-        self.browser.switch_to.frame(self.browser.find_elements("css selector", "iframe")[0])
-        self.until(lambda: self.all("main"))
-
-    def until(self, condition, seconds=30):
-        """Returns what a condition gives as soon as it is true."""
-        deadline = time.monotonic() + seconds
-        while not (found := condition()):
-            assert time.monotonic() < deadline, f"waited in vain; the console says {self.console()}"
-            time.sleep(0.1)
-        return found
-
-    def all(self, selector):
-        """Returns the elements of a selector."""
-        return self.browser.find_elements("css selector", selector)
-
-    def one(self, selector):
-        """Returns the first element of a selector, once there is one."""
-        return self.until(lambda: self.all(selector))[0]
-
-    def texts(self, selector):
-        """Returns the texts of a selector's elements, in view or not."""
-        return self.browser.execute_script(
-            "return [...document.querySelectorAll(arguments[0])].map((each) => each.textContent)", selector
-        )
-
-    def button(self, text):
-        """Returns the button that says this."""
-        return next(each for each in self.all("button") if each.text == text)
-
-    def trials(self):
-        """Returns the trials in the table's view, in order."""
-        return self.texts("table.trials tbody button.link")
-
-    def status(self):
-        """Returns what the table says of how many trials it shows."""
-        return self.texts("#panel-trials [role=status]")[0]
-
-    def drawn(self, panel):
-        """Scrolls a panel into view and waits until its picture is drawn."""
-        self.until(lambda: self.all(f"#panel-{panel}"))
-        script = "document.getElementById(arguments[0]).scrollIntoView()"
-        self.browser.execute_script(script, f"panel-{panel}")
-        return self.until(lambda: self.all(f"#panel-{panel} .js-plotly-plot .main-svg"))
-
-    def filter(self, label, text):
-        """Types a filter into the table's head."""
-        box = self.one(f"input[aria-label='Filter {label}']")
-        box.clear()
-        box.send_keys(text, "\n")
-
-    def choice(self):
-        """Returns what the address says is chosen."""
-        address = self.browser.execute_script("return window.parent.location.hash")
-        return json.loads(urllib.parse.unquote(address.partition("sweeps-choice=")[2]))
-
-    def console(self):
-        """Returns what the console said that is wrong, since the last call."""
-        said = [entry["message"] for entry in self.browser.get_log("browser")]
-        return [message for message in said if not any(text in message for text in HARMLESS)]
-
-
-@pytest.fixture
-def page(browser, board, caplog):
-    """The tab; afterwards, nothing may have gone wrong in the console or for TensorBoard's security checks."""
-    shown = Page(browser, board.url)
-    shown.console()
-    yield shown
-    assert shown.console() == []
-    assert not [
-        record for record in caplog.records if "security" in record.name or "will become an error" in record.message
-    ]
 
 
 def test_every_panel_is_drawn_and_markup_stays_text(page):
@@ -188,7 +60,7 @@ def test_a_brush_filters_the_table_and_a_reload_keeps_it(page):
     page.until(lambda: page.status() == "30 of 30 trials")
 
 
-def test_new_trials_appear_and_nothing_chosen_is_lost(page, logdir):
+def test_new_trials_appear_and_nothing_chosen_is_lost(page, shown):
     page.open(open=["team/live"], kind="sweep", filters={"optimizer.name": "sgd"}, picked=["0003"])
     page.until(page.trials)
     before = page.status()
@@ -196,12 +68,12 @@ def test_new_trials_appear_and_nothing_chosen_is_lost(page, logdir):
     page.drawn("slices")
     page.browser.execute_script("document.querySelector('.rows').scrollTop = 12")
     place = page.browser.execute_script("return scrollY")
-    add_trials(logdir / "team" / "live", range(30, 34))
+    add_trials(shown / "team" / "live", range(30, 34))
     page.until(lambda: page.status() == "15 of 34 trials")
     assert page.browser.execute_script("return [scrollY, document.querySelector('.rows').scrollTop]") == [place, 12]
     assert page.choice()["picked"] == ["0003"] and page.choice()["filters"] == {"optimizer.name": "sgd"}
     for number in range(30, 34):
-        shutil.rmtree(logdir / "team/live/oracle" / f"trial_{number:04}")
+        shutil.rmtree(shown / "team/live/oracle" / f"trial_{number:04}")
     page.until(lambda: page.status() == before)
 
 
@@ -270,19 +142,19 @@ def test_without_plotly_the_tab_says_what_to_install(page):
     assert all("plotly.js" in message for message in page.console())
 
 
-def test_a_sweep_that_goes_away_while_it_is_shown(page, logdir):
-    conditional_sweep(logdir / "gone", 6)
+def test_a_sweep_that_goes_away_while_it_is_shown(page, shown):
+    conditional_sweep(shown / "gone", 6)
     page.open(open=["gone"], kind="sweep")
     page.until(page.trials)
-    shutil.rmtree(logdir / "gone")
+    shutil.rmtree(shown / "gone")
     page.until(lambda: "deleted or moved" in "".join(page.texts("[role=alert]")))
     assert page.trials()  # what was shown stays
     page.open()
     assert all("404" in message for message in page.console())
 
 
-def test_the_report_opens_without_a_server(page, logdir):
-    path = report.pages(logdir / "team" / "live")[-1]
+def test_the_report_opens_without_a_server(page, shown):
+    path = report.pages(shown / "team" / "live")[-1]
     page.browser.switch_to.default_content()
     page.browser.get(path.as_uri())
     page.until(page.trials)
@@ -312,3 +184,15 @@ def test_the_table_is_sorted_filtered_and_saved(page, downloads):
     page.button("JSON").click()
     saved = page.until(lambda: list(downloads.glob("live*.json")))[0]
     assert [row["id"] for row in json.loads(saved.read_text())] == page.trials()
+
+
+def test_it_works_in_the_frame_of_a_notebook_of_another_origin(page, board, tmp_path):
+    (tmp_path / "notebook.html").write_text(f'<iframe src="{board.url}#sweeps" width="1200" height="900"></iframe>')
+    page.browser.switch_to.default_content()
+    page.browser.get((tmp_path / "notebook.html").as_uri())
+    page.browser.switch_to.frame(0)
+    page.enter()
+    page.until(lambda: "team/live" in page.texts("tbody button.link"))
+    page.button("team/live").click()
+    page.drawn("progress")
+    assert page.choice()["open"] == ["team/live"]

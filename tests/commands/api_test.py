@@ -145,6 +145,7 @@ def test_what_is_no_config_or_has_unknown_keys_is_refused(tmp_path):
         gnexp.load(tmp_path)
 
 
+@pytest.mark.any_backend
 def test_a_sweep_gives_its_best_trial_and_goes_on_where_it_stopped(tmp_path, capfd):
     done = gnexp.run(tiny(trials=1, executions=2, epochs=1), tmp_path, MLP)
     assert len(done.results()) == 2
@@ -195,6 +196,7 @@ def test_the_results_of_a_sweep_have_a_row_for_each_trial_and_seed(tmp_path):
         gnexp.load(kept)
 
 
+@pytest.mark.any_backend
 def test_a_network_that_was_edited_is_imported_anew_and_each_model_keeps_its_own(own):
     folder = own("1.0")
     config, settings = smoke.get_config(), {**SMALL, "model.name": "nets_of_api:build", "model.norm": "keep"}

@@ -30,7 +30,7 @@ VALUES = {
     "seed": ([0, 2**32 - 1], [-1, 2**32, 1.5, True, "0", None], "whole number, 0 to 4294967295"),
     "epochs": ([1, 1000], [0, -1, 1.0, True, "3", None], "whole number of 1 or more"),
     "objective": (["val_accuracy", "val_loss"], ["accuracy", "val_", "", None, 1], "such as 'val_accuracy'"),
-    "direction": (["", "max", "min"], ["up", None, 1], "'max', 'min'"),
+    "direction": (["", "max"], ["up", None, 1], "'max', 'min'"),
     "patience": ([0, 1, 10], [-1, 1.5, True, None], "whole number of 0 or more"),
     "deterministic": ([True, False], [1, "true", None], "true or false"),
     "precision": (["float32", "mixed_float16", "mixed_bfloat16"], ["float16", 16, None], "'mixed_float16'"),

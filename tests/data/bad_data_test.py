@@ -63,6 +63,7 @@ def sizes(): return changed(test=(np.zeros((3, 8, 9, 3), np.uint8), np.arange(3)
 def kinds(): return changed(test=(good()[0] / 255, good()[1]))
 def weights(): return {"train": (*good(), np.full(12, -1.0))}
 def weightless(): return {"train": (*good(), np.zeros(12))}
+def channels_first(): return changed(x=lambda x: np.moveaxis(x, -1, 1))
 def few(): return {"train": good(1)}
 def ragged(): return {"train": Lazy(lambda i: (np.zeros((8, 8 + i // 9, 3), np.uint8), i % 3))}
 def no_pair(): return {"train": Lazy(lambda i: np.zeros((8, 8, 3), np.uint8))}
@@ -78,8 +79,8 @@ _SAYS = {
     "key": "the key 'training'",
     "empty": "train has no examples",
     "counts": "12 inputs, 11 targets: there must be as many",
-    "words": "its targets are text",
-    "gap": "no example of the class 1, 3, of 5 classes",
+    "words": "its targets are text: they must be numbers; the names of classes go into `labels`",
+    "gap": "no example of the class 1, 3, of 5 classes: .* or return floats if they are to be predicted",
     "negative": "has the label -1: it must be 0 to 1",
     "beyond": "has the label 2: it must be 0 to 1, as there are 2 labels",
     "lacking": "no example of the class 'fish', of 4 classes",
@@ -94,6 +95,7 @@ _SAYS = {
     "kinds": r"test has inputs float32\[8, 8, 3\] and .*train uint8",
     "weights": "sample weights must be numbers of 0 or more",
     "weightless": "train: its sample weights are all 0",
+    "channels_first": r"shape \(3, 8, 8\), channels first: they must come last, \(8, 8, 3\)",
     "few": "config.data.test=0.2 is not allowed: of the 1 training images|a single class",
     "ragged": r"shapes \(8, 8, 3\) and \(8, 9, 3\)",
     "no_pair": r"example 0 is a ndarray: it must be \(input, target\)",

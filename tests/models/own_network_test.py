@@ -236,6 +236,7 @@ def test_it_is_trained_kept_on_record_and_loaded(mine, own, tmp_path):
     assert np.isfinite(keras.ops.convert_to_numpy(model(images))).all()
 
 
+@pytest.mark.any_backend
 def test_a_sweep_over_its_arguments_goes_on_only_with_the_same_code(mine, own, tmp_path):
     run = tmp_path / "sweep"
     done = mine("--config.sweep.max_trials=1", f"--workdir={run}", sweep=True)

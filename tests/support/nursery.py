@@ -68,6 +68,14 @@ def _children(process: int) -> list[int]:
     return found
 
 
+def _is_alive(process: int) -> bool:
+    try:
+        state = pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state not in "ZX"
+
+
 def _command(argv: Sequence[str], log: int) -> None:
     """Runs the command in a fork, and never returns."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -78,6 +86,8 @@ def _command(argv: Sequence[str], log: int) -> None:
     multiprocessing.get_context = lambda method=None: real("fork" if method == "spawn" else method)
     from gnexp import train
 
+    # The check of the networks starts TensorFlow's threads, and then no worker could be forked; it writes nothing.
+    train._check = lambda config, splits: "network: not checked"
     sys.argv = ["train", *argv]
     code = 1
     try:
@@ -104,8 +114,12 @@ def _watch(process: int, patience: float, worker_after: float | None) -> tuple[i
                 os.kill(worker, signal.SIGKILL)
                 kills += 1
         time.sleep(_SOON)
+    workers = _children(process)
     os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
+    # Unlike a spawned worker, a forked one has the workdir's lock until it notices that the sweep is dead.
+    while any(map(_is_alive, workers)):
+        time.sleep(_SOON)
     return None, kills + 1
 
 

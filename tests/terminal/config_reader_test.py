@@ -64,6 +64,16 @@ def test_best_py_is_read_and_not_run(tmp_path, monkeypatch):
         read(f"{path}:x")
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o777])
+def test_the_code_beside_best_py_is_found_unless_others_could_have_left_it(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    path = best(tmp_path / "sweep")
+    (path.parent / "code").mkdir()
+    path.parent.chmod(mode)
+    read(path)
+    assert (str(path.parent / "code") in sys.path) is (mode == 0o755)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -31,6 +31,7 @@ def changed(config, data):
     return tuple(map(keras.ops.convert_to_numpy, made(*given)))
 
 
+@pytest.mark.any_backend
 def test_masks_get_the_geometry_of_their_images(small):
     masks = RANDOM.integers(0, 2, (20, 16, 16)).astype(np.int32)
     images = np.repeat(255 * masks[..., None].astype(np.uint8), 3, axis=-1)
@@ -98,6 +99,7 @@ def test_mixed_labels_need_the_classifications_own_loss(small, layer):
         validate(small)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("layer", augment.MIXING)
 def test_labels_are_mixed_as_their_images_are(small, layer):
     labels = RANDOM.integers(0, 2, 40).astype(np.int32)
@@ -122,6 +124,7 @@ def test_the_loss_of_mixed_labels_is_that_of_keras(small):
     )
 
 
+@pytest.mark.any_backend
 def test_floats_keep_their_range(small):
     images = RANDOM.uniform(0, 1, (40, 16, 16, 3)).astype(np.float32)
     small.data.augment = {"random_brightness": {"factor": 0.9}}

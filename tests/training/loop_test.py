@@ -104,6 +104,9 @@ def test_taken_up_after_any_step_it_ends_the_same_to_the_last_bit(small, splits,
             break
         stopped_at.append((len(training.history), training.step))
         arrays, progress = training.state()
+        if len(stopped_at) % 2:  # as older versions saved it
+            _, right = progress.pop("sums") or (0, 0)
+            progress["correct"] = int(right)
         training = Training(small, splits)
         training.restore({name: array.copy() for name, array in arrays.items()}, progress)
     training.take_best_weights()

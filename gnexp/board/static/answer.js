@@ -12,16 +12,23 @@ export function answerPanel(sweep, openTrial) {
   const text = el("div");
   const place = el("div", { class: "figure", style: "height:380px", role: "img", "aria-label": "Test figure of each combination", "data-name": "answer" });
   const element = el("section", { id: "panel-answer", class: "panel wide" }, el("h2", {}, "What the sweep asks"), text, place);
+  const isBehind = () => version !== sweep.version;
   let version = null;
-
-  async function refresh() {
-    if (version !== sweep.version) {
-      const found = await ask("answer", sweep.name);
-      version = sweep.version;
-      show(found);
-    } else if (latest) await picture(latest);
-  }
   let latest = null;
+  let asked = null;
+
+  // Working it out takes seconds for a large sweep; nothing waits for it.
+  async function refresh() {
+    if (!isBehind()) return latest && picture(latest);
+    if (version === null && !asked) fill(text, el("p", { class: "note" }, "The answer is being worked out ..."));
+    if (sweep.about.complete === false) return;
+    asked ??= ask("answer", sweep.name).then((found) => {
+      asked = null;
+      const news = found.version !== version || found.problem;
+      version = found.version;
+      if (news) show(found);
+    });
+  }
 
   async function show(found) {
     latest = found.problem || found.left_out ? null : found;
@@ -88,5 +95,5 @@ export function answerPanel(sweep, openTrial) {
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }
 
-  return { element, refresh, close: () => globalThis.Plotly?.purge(place) };
+  return { element, refresh, isBehind, close: () => globalThis.Plotly?.purge(place) };
 }

@@ -50,7 +50,7 @@ export function timelinePanel(sweep, openTrial) {
       return;
     }
     place.hidden = false;
-    place.style.height = `${Math.min(900, 130 + 34 * found.lanes.length)}px`;
+    place.style.height = `${Math.min(900, 150 + 34 * found.lanes.length)}px`;
     const colors = { completed: COLORS[0], failed: FAILED, running: RUNNING };
     const traces = ["completed", "failed", "running"].map((status) => {
       const bars = found.bars.filter((bar) => bar.status === status);
@@ -73,7 +73,9 @@ export function timelinePanel(sweep, openTrial) {
     const step = Math.ceil(found.lanes.length / MOST_LANES);
     const lanes = found.lanes.map((_, index) => index).filter((index) => index % step === 0);
     const yaxis = { tickvals: lanes, ticktext: lanes.map((index) => plain(found.lanes[index])), autorange: "reversed" };
-    await draw(place, traces, { xaxis: { type: "date" }, yaxis });
+    // Beneath the axis is the date.
+    const above = { legend: { orientation: "h", x: 0, y: 1, yanchor: "bottom" }, margin: { l: 60, r: 20, t: 60, b: 40 } };
+    await draw(place, traces, { xaxis: { type: "date" }, yaxis, ...above });
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }
   return makePanel({

@@ -32,7 +32,7 @@ export function slicesPanel(sweep, openTrial) {
       const axis = makeAxis(column, rows);
       const suffix = number ? String(number + 1) : "";
       const having = rows.filter((row) => cell(row, column.path) !== undefined);
-      const x = (row, place) => (axis.asNumbers ? cell(row, column.path) : axis.place(row) + BESIDE * (((place * 7) % 11) / 5 - 1));
+      const x = (row) => (axis.asNumbers ? cell(row, column.path) : axis.place(row) + BESIDE * (((Number(row.id) * 7) % 11) / 5 - 1));
       const log = axis.log && !chosenValue("plainSlices", false);
       const names = axis.names && { tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
       layout[`xaxis${suffix}`] = { title: { text: plain(column.path) + (column.role === "scientific" ? "" : ` (${column.role})`), font: { size: 12 } }, type: log ? "log" : "linear", ...names };

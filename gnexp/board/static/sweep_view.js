@@ -74,6 +74,7 @@ export function sweepView(name, back) {
     const news = await sweep.refresh();
     sayState();
     const complete = sweep.about.complete !== false;
+    if (panels.answer?.isBehind() && complete) panels.answer.refresh();
     if ((!news && complete === wasComplete) || !sweep.about.counts) return complete;
     const first = !panels.trials;
     if (first) build();

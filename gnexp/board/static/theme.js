@@ -1,6 +1,7 @@
 // Light or dark, as TensorBoard is; colours that the colour-blind tell apart (Okabe and Ito, 2008).
 
-export const COLORS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8c6d31", "#7f7f7f"];
+const [BLUE, SKY] = ["#0072B2", "#56B4E9"];
+export const COLORS = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", SKY, "#8c6d31", "#7f7f7f"];
 export const FAILED = "#D55E00";
 export const RUNNING = "#E69F00";
 export const SCALE = "Cividis";
@@ -19,6 +20,8 @@ export function followTheme(onchange) {
     const theme = isDark() ? "dark" : "light";
     if (document.documentElement.dataset.theme === theme) return;
     document.documentElement.dataset.theme = theme;
+    // On a dark ground the light blue comes first, on a light one the deep one.
+    [COLORS[0], COLORS[5]] = theme === "dark" ? [SKY, BLUE] : [BLUE, SKY];
     onchange();
   };
   apply();
