@@ -111,12 +111,11 @@ def write_json(path: pathlib.Path, value: Any, compact: bool = False) -> None:
     Args:
       path: the file.
       value: what it will hold.
-      compact: write a dict whose keys are all text in one line, in a small part of the time: Python's json indents
-        without its C encoder.
+      compact: write a dict with keys of text in one line: Python's json indents slowly, without its C encoder.
     """
     if compact:
-        sealed = {**value, _FORMAT: FORMAT}
-        text = json.dumps({**sealed, _CHECKSUM: _checksum(sealed)}, allow_nan=False)
+        value = {**value, _FORMAT: FORMAT}
+        text = json.dumps({**value, _CHECKSUM: _checksum(value)}, allow_nan=False)
     else:
         text = json.dumps(_each_dict(_sealed, value), indent=2, allow_nan=False)
     with atomic(path) as temporary:
