@@ -7,7 +7,7 @@ PYTHON ?= python3
 CONFIG ?= configs/fmnist.py
 ARGS ?=
 
-PEERS := torch==2.13.0 flax==0.12.8 optuna==5.0.0 'ray[tune]==2.60.0'
+PEERS := torch==2.13.0 flax==0.12.8
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # Distributed by file, because the tests of one file share what they train, and TensorFlow is imported only once in each
 # of the two processes. The files that take longest come first.

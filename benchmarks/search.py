@@ -4,7 +4,8 @@ Run:      python -m benchmarks.search
           python -m benchmarks.search --contestants="gnexp bayesian;Optuna TPE" --seeds=5
 Time:     hours on 2 CPU cores, most of it keras-tuner's bayesian and Optuna's GP.
 
-Optuna, PyTorch for its GP, and Ray with its extra `tune` are installed by `make peers`; what is missing is left out.
+It needs `pip install optuna==5.0.0 'ray[tune]==2.60.0'`, and PyTorch (`make peers`) for Optuna's GP; what is missing is
+left out.
 Nothing is trained: trials are looked up in the tables. All have the same space and the same budget, the epochs of each
 combination with one seed. The regret is how much lower the objective of the best trial so far is than that of the best
 combination, both as means over the grid's seeds. A table's regrets are divided by that of a random combination. A race
