@@ -119,7 +119,7 @@ def failing_sweep(tmp_path_factory, worker_id) -> pathlib.Path:
     shared = tmp_path_factory.getbasetemp()
     shared = shared if worker_id == "master" else shared.parent
     with filelock.FileLock(shared / "failing_sweep.lock"):
-        if not (directory := shared / "failing_sweep").exists():
+        if not (directory := shared / "failing" / "sweep").exists():
             sweeps.run(sweeps.with_failures(), directory)
     return directory
 

@@ -124,6 +124,7 @@ def get_config(sweep=""):
     if sweep:
         config.sweep = base.get_sweep()
         config.sweep.tuner, config.sweep.max_trials, config.sweep.executions = "grid", 2, 1
+        config.sweep.own_first = False
         config.sweep.space.model.args.width = choice(2, 4)
     return config
 """

@@ -169,11 +169,11 @@ def test_a_full_disk_at_any_write_loses_nothing(tmp_path, monkeypatch):
     real, writes = files.write_json, []
     directory = tmp_path / "full"
 
-    def write_json(path, value):
+    def write_json(path, value, **options):
         writes.append(path)
         if len(writes) % 5 == 0:
             raise OSError(errno.ENOSPC, "No space left on device")
-        real(path, value)
+        real(path, value, **options)
 
     monkeypatch.setattr(files, "write_json", write_json)
     refused = 0
