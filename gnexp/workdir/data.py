@@ -2,10 +2,31 @@
 
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from gnexp.errors import UserError
 from gnexp.workdir import files
+
+
+class _Split(TypedDict):
+    examples: int
+    inputs: str
+    targets: str
+    classes: dict[str, int]
+    digest: str
+
+
+class _HeldOut(TypedDict):
+    examples: int
+    digest: str
+
+
+class _Fingerprint(TypedDict):
+    name: str
+    labels: list[str]
+    splits: dict[str, _Split]
+    held_out: dict[str, _HeldOut]
+    split_seed: int
 
 
 def check(directory: pathlib.Path, fingerprint: Mapping[str, Any]) -> None:
@@ -22,7 +43,7 @@ def check(directory: pathlib.Path, fingerprint: Mapping[str, Any]) -> None:
     there = files.read_json(path)
     if there is None:
         return
-    there = files.checked(path, there, dict[str, Any])
+    files.checked(path, there, _Fingerprint)
     if there != dict(fingerprint):
         found = list(_changes(there, fingerprint)) or ["it is split in another way"]
         raise UserError(
@@ -40,9 +61,9 @@ def keep(directory: pathlib.Path, fingerprint: Mapping[str, Any]) -> None:
 
 def _changes(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
     """Yields, in words, how two fingerprints differ."""
-    if there.get("labels") != here["labels"]:
-        yield f"the labels were {there.get('labels')} and are {here['labels']}"
-    before, now = there.get("splits", {}), here["splits"]
+    if there["labels"] != here["labels"]:
+        yield f"the labels were {there['labels']} and are {here['labels']}"
+    before, now = there["splits"], here["splits"]
     for split in sorted({*before, *now}):
         if split not in before or split not in now:
             yield f"{split} {'is new' if split in now else 'is gone'}"
