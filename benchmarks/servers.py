@@ -77,7 +77,7 @@ def groups(address: str, count: int, *columns: dict[str, Any]) -> tuple[float, b
 
 
 def wait_until_loaded(address: str, count: int, metric: dict[str, str], patience: float = PATIENCE) -> None:
-    """Waits until every session group is there with its metric; raises RuntimeError after so many seconds."""
+    """Waits until the dashboard has all session groups with their metrics; raises RuntimeError when time runs out."""
     deadline = time.perf_counter() + patience
     while not _loaded(address, count, metric):
         if time.perf_counter() > deadline:

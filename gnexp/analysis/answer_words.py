@@ -133,12 +133,8 @@ def _fit(found: "Response", goal: str) -> str:
 
 def expected(sweep: Swept) -> int:
     """Returns how many trials the sweep will have."""
-    tuner = sweep.config.sweep.tuner
-    if tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
-        return sweep.config.sweep.max_trials
-    if tuner == "racing":  # How many steps it takes depends on what it finds.
-        return len(sweep.trials)
-    return sweep.space.trials(sweep.config)
+    # How many trainings a race takes depends on what it finds.
+    return len(sweep.trials) if sweep.config.sweep.tuner == "racing" else sweep.space.trials(sweep.config)
 
 
 def _how(sweep: Swept, found: Sequence[Answer]) -> str:

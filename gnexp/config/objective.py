@@ -10,6 +10,7 @@ from gnexp.errors import UserError
 _Item = TypeVar("_Item")
 MAX, MIN = "max", "min"
 DIRECTIONS = (MAX, MIN)
+_BETTER = {MAX: "higher", MIN: "lower"}
 _PREFIX = "val_"
 _GIVEN = ("loss", "epoch", "learning_rate", "seconds")  # what the history of a training holds besides figures
 
@@ -193,8 +194,8 @@ def check_directions(flat: Mapping[str, Any], figures: Mapping[str, str]) -> Non
             )
         if _direction(figure) not in (None, direction):
             raise UserError(
-                f"{flat['task.name']!r} has the direction {direction!r} for {figure!r}, of which gnexp knows that it "
-                f"is to be the {_direction(figure)}: give the figure another name"
+                f"{flat['task.name']!r} has the direction {direction!r} for {figure!r}, of which "
+                f"{_BETTER[_direction(figure)]} is better: give the figure another name"
             )
     for key, name in _named(flat).items():
         direction = figures.get(name.removeprefix(_PREFIX))
@@ -222,7 +223,7 @@ def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
     if direction and None not in theirs and direction != theirs[0]:
         raise UserError(
             f"config.direction={direction!r} is not allowed with config.objective={flat['objective']!r}, of which "
-            f"gnexp knows that it is to be the {theirs[0]}; it must be ''"
+            f"{_BETTER[theirs[0]]} is better; it must be ''"
         )
     for figure in known or ():
         if figure in _GIVEN or figure.startswith(_PREFIX) or known.count(figure) > 1:

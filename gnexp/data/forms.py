@@ -30,7 +30,7 @@ def stacked(values: Sequence[Any], where: str) -> np.ndarray:
 def as_inputs(values: Any, where: str) -> np.ndarray:
     """Returns inputs as a training takes them.
 
-    uint8 images keep their dtype, and get a channel axis if they have none; everything else becomes float32.
+    uint8 images stay uint8, with a channel axis added where it is missing. All other inputs are converted to float32.
 
     Args:
       values: array of shape (n, ...).

@@ -107,11 +107,13 @@ class Space:
         return int(not self.contains(first))
 
     def trials(self, config: ConfigDict) -> int:
-        """Returns how many trials a sweep has that tries each combination at most once.
+        """Returns how many trials a sweep has; a race, in which each training is one, has others.
 
         A grid that `sweep.max_trials` allows is tried whole, and the config's own values are one more if it lacks them.
         """
         most, beside = config.sweep.max_trials, self.beside(config)
+        if config.sweep.tuner == "hyperband":  # The space does not limit it: it trains a configuration more than once.
+            return most
         if config.sweep.tuner != "grid":
             return int(min(most, self.size() + beside))
         return self.grid_size() + beside if self.grid_size() <= most else most

@@ -39,7 +39,7 @@ def evaluate(
       finite: refuse figures that are NaN or infinite, as those of a few examples may well be.
 
     Returns:
-      The evaluation; without further figures if the loss is NaN or infinite.
+      The evaluation; without figures if the loss is NaN or infinite.
 
     Raises:
       FunctionError: the task or a further figure fails, or a figure is no finite number.

@@ -267,8 +267,7 @@ class Training:
         Raises:
           ValueError: it is not of a training of this config; nothing is changed.
         """
-        done = progress.get("step", 0) * self.config.data.batch_size
-        progress = upgraded(progress, min(done, len(self.splits.train)))
+        progress = upgraded(progress, self.config.data.batch_size)
         found, plateau = checked(progress, self.steps_per_epoch, self.config.epochs, 1 + len(self.task.counted))
         kept = {**self._variables(), "best": self.model.weights if found.history else []}
         check_arrays(

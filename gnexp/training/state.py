@@ -42,17 +42,18 @@ class Progress:
     best_epoch: int = 0
 
 
-def upgraded(progress: Mapping[str, Any], examples: int) -> Mapping[str, Any]:
-    """Returns a saved progress as it is now; an older one counts, of a classification, the images that were right.
+def upgraded(progress: Mapping[str, Any], batch: int) -> Mapping[str, Any]:
+    """Returns a saved progress in today's form. Older versions only counted the correct images of a classification.
 
     Args:
       progress: as `Training.state` returned it, perhaps in an older version.
-      examples: how many the epoch has trained on so far.
+      batch: how many examples a step trains on. Only the last step may have fewer, and nothing is saved right after it.
     """
-    if "sums" in progress or "correct" not in progress:
+    step = progress.get("step")
+    if "sums" in progress or "correct" not in progress or not isinstance(step, int):
         return progress
     kept = {key: value for key, value in progress.items() if key != "correct"}
-    return {**kept, "sums": [examples, progress["correct"]] if progress.get("step") else []}
+    return {**kept, "sums": [step * batch, progress["correct"]] if step else []}
 
 
 def checked(progress: Mapping[str, Any], steps: int, epochs: int, sums: int) -> tuple[Progress, PlateauState]:

@@ -119,6 +119,14 @@ def test_taken_up_after_any_step_it_ends_the_same_to_the_last_bit(small, splits,
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("step", [None, "3", 1.5])
+def test_a_step_that_is_no_number_is_damage(small, splits, step):
+    training = Training(small, splits)
+    arrays, progress = training.state()
+    with pytest.raises(ValueError, match=r"step|int"):
+        training.restore(arrays, {**progress, "step": step})
+
+
 def test_the_state_is_a_snapshot_that_further_training_leaves_alone(small, splits):
     training = Training(small, splits)
     epochs = training.epochs()

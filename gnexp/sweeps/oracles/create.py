@@ -48,12 +48,7 @@ def create(config: ConfigDict, space: Space) -> Durable:
 
 def count(config: ConfigDict, space: Space) -> int:
     """Returns how many trials a sweep will have, or about how many in a race."""
-    match config.sweep.tuner:
-        case "hyperband":  # The space does not limit it: it trains a configuration more than once.
-            return config.sweep.max_trials
-        case "racing":
-            return race_plan.expected(space, config).trials
-    return space.trials(config)
+    return race_plan.expected(space, config).trials if config.sweep.tuner == "racing" else space.trials(config)
 
 
 def first_trials(config: ConfigDict, space: Space, count: int) -> list[dict[str, Any]]:
