@@ -10,9 +10,10 @@ ARGS ?=
 PEERS := torch==2.13.0 flax==0.12.8
 PIP := .venv/bin/python -m pip --disable-pip-version-check -qq
 # Distributed by file, because the tests of one file share what they train, and TensorFlow is imported only once in each
-# of the two processes. The files that take longest come first.
-PYTEST := .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder tests/sweeps tests/commands tests/training \
-	tests/models tests
+# of the two processes. The files that take longest come first. Hundreds of processes import gnexp: its bytecode is
+# written even where the environment asks for none.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder \
+	tests/sweeps tests/commands tests/training tests/models tests
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 # What the fast tests compile runs for a moment, so that optimizing it fully would take longer.

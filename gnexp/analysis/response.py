@@ -20,7 +20,8 @@ from gnexp.analysis.sweep import Swept
 
 _FEWEST = 10  # completed trials, for a model to be fitted
 _LOWEST_R2 = 0.2  # of trials that it was not fitted to, below which the model does not hold
-_FOLDS, _TREES, _MOST = 5, 200, 500
+_FOLDS, _TREES, _TREES_OF_A_FOLD = 5, 200, 50
+_MOST = 500  # trials that a tree is fitted to, and that it is asked about: more cost seconds and say nothing new
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,11 +79,11 @@ def response(sweep: Swept) -> Response:
     columns = np.column_stack([ranks([trial.values.get(path) for trial in trials]) for path in paths])
     # The trials are ranked: in that order, a part of them is always one of the best, or of the worst.
     folds = KFold(_FOLDS, shuffle=True, random_state=0)
-    guessed = cross_val_predict(_forest(), columns, scores, cv=folds)
+    guessed = cross_val_predict(_forest(_TREES_OF_A_FOLD, len(scores)), columns, scores, cv=folds)
     r2 = float(1 - np.mean((scores - guessed) ** 2) / np.var(scores))
     if r2 < _LOWEST_R2:
         return dataclasses.replace(alone, r2=r2)
-    forest = _forest().fit(columns, scores)
+    forest = _forest(_TREES, len(scores)).fit(columns, scores)
     rows: list[Row] = []
     for path in asked:
         values = [trial.values.get(path) for trial in trials]
@@ -90,8 +91,9 @@ def response(sweep: Swept) -> Response:
     return Response(rows, len(trials), r2)
 
 
-def _forest() -> RandomForestRegressor:
-    return RandomForestRegressor(n_estimators=_TREES, min_samples_leaf=2, random_state=0)
+def _forest(trees: int, trials: int) -> RandomForestRegressor:
+    share = min(1.0, _MOST / trials)
+    return RandomForestRegressor(n_estimators=trees, min_samples_leaf=2, max_samples=share, random_state=0)
 
 
 def _rows(
