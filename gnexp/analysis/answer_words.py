@@ -15,7 +15,7 @@ from gnexp.space.space import Space
 from gnexp.terminal.words import count, in_words, short
 
 if TYPE_CHECKING:
-    from gnexp.analysis.response import Response
+    from gnexp.analysis.response import Curve, Response
 
 HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
 # The other tuners look where they expect good scores, so that they may hardly have tried a combination.
@@ -34,6 +34,7 @@ class Told:
       headers, rows: the table, a row for each of `found`.
       compared: what `differences` are.
       differences: a row with `HEADERS_OF_DIFFERENCES` for each comparison.
+      curves: for a picture, where a model answers instead of comparisons.
     """
 
     left_out: str = ""
@@ -44,6 +45,7 @@ class Told:
     rows: Sequence[Sequence[Any]] = ()
     compared: str = ""
     differences: Sequence[Sequence[str]] = ()
+    curves: Sequence["Curve"] = ()
 
 
 def tell(sweep: Swept) -> Told:
@@ -107,7 +109,7 @@ def _by_model(sweep: Swept, why: str) -> Told:
         ]
         for row in found.rows
     ]
-    return Told(how=text, headers=headers, rows=rows)
+    return Told(how=text, headers=headers, rows=rows, curves=found.curves)
 
 
 def _fit(found: "Response", goal: str) -> str:

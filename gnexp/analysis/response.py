@@ -21,6 +21,7 @@ from gnexp.analysis.sweep import Swept
 _FEWEST = 10  # completed trials, for a model to be fitted
 _LOWEST_R2 = 0.2  # of trials that it was not fitted to, below which the model does not hold
 _FOLDS, _TREES, _TREES_OF_A_FOLD = 5, 200, 50
+_POINTS = 24  # of a curve
 _MOST = 500  # trials that a tree is fitted to, and that it is asked about: more cost seconds and say nothing new
 
 
@@ -44,6 +45,24 @@ class Row:
 
 
 @dataclasses.dataclass(frozen=True)
+class Curve:
+    """What the model expects of the objective over the values of a hyperparameter.
+
+    Attributes:
+      path: the hyperparameter.
+      values: some of those that trials had, in order.
+      means: what is expected if all trials had a value.
+      lows, highs: the 95% intervals.
+    """
+
+    path: str
+    values: Sequence[Any]
+    means: Sequence[float]
+    lows: Sequence[float]
+    highs: Sequence[float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Response:
     """The rows, and how far the model holds.
 
@@ -51,6 +70,7 @@ class Response:
       rows: of every scientific hyperparameter.
       trials: how many completed.
       r2: the share of the variance that the model explains of trials that it was not fitted to; None without a model.
+      curves: for every scientific hyperparameter, if the model holds.
       fewest: how many trials a model takes.
       lowest: the lowest `r2` at which it holds.
     """
@@ -58,6 +78,7 @@ class Response:
     rows: Sequence[Row]
     trials: int
     r2: float | None
+    curves: Sequence[Curve] = ()
     fewest: int = _FEWEST
     lowest: float = _LOWEST_R2
 
@@ -85,10 +106,12 @@ def response(sweep: Swept) -> Response:
         return dataclasses.replace(alone, r2=r2)
     forest = _forest(_TREES, len(scores)).fit(columns, scores)
     rows: list[Row] = []
+    curves = []
     for path in asked:
         values = [trial.values.get(path) for trial in trials]
         rows += _rows(path, found[path], forest, columns, paths.index(path), values)
-    return Response(rows, len(trials), r2)
+        curves.append(_curve(path, forest, columns, paths.index(path), values))
+    return Response(rows, len(trials), r2, curves)
 
 
 def _forest(trees: int, trials: int) -> RandomForestRegressor:
@@ -105,13 +128,12 @@ def _rows(
     values: Sequence[Any],
 ) -> list[Row]:
     numbers = columns[:, place]
-    having = columns[numbers >= 0][:_MOST]
     means = []
     for level in levels:
         # What the model knows of a level is what it was fitted to: the places of the level's trials.
         inside = sorted({number for number, value in zip(numbers, values, strict=True) if value in level.values})
-        drawn = [inside[index] for index in np.linspace(0, len(inside) - 1, min(3, len(inside))).astype(int)]
-        means.append(np.mean([_by_tree(forest, having, place, number) for number in drawn], axis=0) if drawn else None)
+        drawn = _spread(inside, 3)
+        means.append(np.mean(_by_tree(forest, columns, place, drawn), axis=0) if drawn else None)
     rows = []
     for level, mean in zip(levels, means, strict=True):
         if mean is None or means[0] is None or level is levels[0]:
@@ -123,8 +145,23 @@ def _rows(
     return rows
 
 
-def _by_tree(forest: RandomForestRegressor, columns: np.ndarray, place: int, number: float) -> np.ndarray:
-    """Returns what each tree expects on average if all trials had one value."""
-    changed = columns.copy()
-    changed[:, place] = number
-    return np.array([tree.predict(changed).mean() for tree in forest.estimators_])
+def _curve(path: str, forest: RandomForestRegressor, columns: np.ndarray, place: int, values: Sequence[Any]) -> Curve:
+    had = {number: value for number, value in zip(columns[:, place], values, strict=True) if value is not None}
+    numbers = _spread(sorted(had), _POINTS)
+    by_tree = _by_tree(forest, columns, place, numbers)
+    low, high = np.percentile(by_tree, [2.5, 97.5], axis=1)
+    return Curve(path, [had[number] for number in numbers], by_tree.mean(axis=1).tolist(), low.tolist(), high.tolist())
+
+
+def _spread(found: Sequence[Any], most: int) -> list[Any]:
+    """Returns at most so many of what is in order, with both ends."""
+    return [found[index] for index in np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]
+
+
+def _by_tree(forest: RandomForestRegressor, columns: np.ndarray, place: int, numbers: Sequence[float]) -> np.ndarray:
+    """Returns what each tree expects on average if all trials had a value, of shape (len(numbers), trees)."""
+    having = columns[columns[:, place] >= 0][:_MOST]
+    changed = np.tile(having, (len(numbers), 1))
+    changed[:, place] = np.repeat(numbers, len(having))
+    guessed = [tree.predict(changed).reshape(len(numbers), len(having)).mean(axis=1) for tree in forest.estimators_]
+    return np.transpose(guessed)

@@ -2,7 +2,7 @@
 
 from gnexp.analysis import answer_words
 from gnexp.analysis.sweep import Swept
-from gnexp.reports import answer_plots, page
+from gnexp.reports import answer_plots, page, sweep_plots
 from gnexp.reports.page import Section
 
 _HEADING = "What the sweep asks"
@@ -16,6 +16,8 @@ def section(sweep: Swept) -> Section:
     paragraphs = [told.how, page.table(told.rows, told.headers), *([told.compared] if told.compared else [])]
     if told.differences:
         paragraphs.append(page.table(told.differences, answer_words.HEADERS_OF_DIFFERENCES))
-    if not told.found:  # by a model
+    if told.curves:
+        return Section(_HEADING, paragraphs, "answer", sweep_plots.responses(sweep, told.curves))
+    if not told.found:
         return Section(_HEADING, paragraphs)
     return Section(_HEADING, paragraphs, "answer", answer_plots.error(told.found, told.axis))

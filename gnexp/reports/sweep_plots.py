@@ -2,7 +2,8 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,11 +13,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from gnexp.analysis import intervals, outcomes
 from gnexp.analysis.effects import Effect
+from gnexp.analysis.response import Curve
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import Objective, bounds
 from gnexp.reports import limits
 from gnexp.space.domain import Entry, in_order
-from gnexp.terminal.words import count
+from gnexp.terminal.words import count, short
+
+_Shown = TypeVar("_Shown")
 
 
 def curves(sweep: Swept) -> Figure:
@@ -91,55 +95,82 @@ def _label_logarithmic(axis: Axis, low: float, high: float) -> None:
 
 def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
     """Returns a panel for each hyperparameter; at least one trial must have completed."""
+    return _panels(sweep, found, _effect)
+
+
+def responses(sweep: Swept, curves: Sequence[Curve]) -> Figure:
+    """Returns a panel for each scientific hyperparameter, with what a model expects over its values."""
+    return _panels(sweep, curves, _response)
+
+
+def _panels(sweep: Swept, found: Sequence[_Shown], draw: Callable[[Axes, _Shown, Swept], None]) -> Figure:
     columns = min(3, len(found))
     rows = math.ceil(len(found) / columns)
     figure = Figure(figsize=(max(5, 4 * columns), 3.5 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
     for axes in grid.flat[len(found) :]:
         axes.set_axis_off()
-    for axes, effect in zip(grid.flat, found, strict=False):
-        _effect(axes, effect, sweep)
+    for axes, each in zip(grid.flat, found, strict=False):
+        draw(axes, each, sweep)
+        axes.tick_params(axis="x", which="both", labelsize=8)
     for axes in grid[:, 0]:
         axes.set_ylabel(sweep.config.objective)
     _fit_scores(grid[0, 0], sweep.objective, [trial.mean for trial in sweep.best])
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
     return figure
 
 
-def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
-    path, levels = effect.path, effect.levels
+def _trials(axes: Axes, path: str, sweep: Swept) -> list:
+    """Draws the trials over a hyperparameter; returns the values of a choice, which have the places 0, 1, ..."""
     ended = [trial for trial in sweep.counted if trial.status != outcomes.RUNNING and path in trial.values]
     completed = [trial for trial in ended if trial.mean is not None]
     entries = [entry for entry in sweep.space.entries if entry.path == path]
+    values = []
     if sweep.space.listed(path):
         # The values of a choice, often powers of two, stand side by side, with their trials spread a little.
         spread = np.random.default_rng(0).uniform(-0.15, 0.15, len(completed))
         values = sorted({trial.values[path] for trial in ended}, key=in_order)
         dots = [values.index(trial.values[path]) for trial in completed] + spread
-        places = range(len(levels))
-        names = [level.name for level in levels]
+        names = list(map(short, values))
         slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > 28 else {}
-        axes.set_xticks(places, names, **slanted)
-        axes.set_xlim(-0.5, len(levels) - 0.5)
+        axes.set_xticks(range(len(values)), names, **slanted)
+        axes.set_xlim(-0.5, len(values) - 0.5)
     else:
         dots = [trial.values[path] for trial in completed]
-        places = [level.center for level in levels]
         _span(axes, entries, sweep.space.logarithmic(path))
     axes.plot(
         dots, _drawable([trial.mean for trial in completed]), "o", color="C0", markersize=4, alpha=0.35, label="a trial"
     )
+    return values
+
+
+def _response(axes: Axes, curve: Curve, sweep: Swept) -> None:
+    label = "by the model, 95% of its trees"
+    if values := _trials(axes, curve.path, sweep):
+        places = [values.index(value) for value in curve.values]
+        reach = np.abs(np.array([curve.lows, curve.highs]) - curve.means)
+        axes.errorbar(places, curve.means, reach, fmt="_", color="C1", markersize=9, capsize=3, label=label)
+    else:
+        axes.fill_between(curve.values, curve.lows, curve.highs, color="C1", alpha=0.25, linewidth=0)
+        axes.plot(curve.values, curve.means, "-", color="C1", label=label)
+    axes.set_title(curve.path, fontsize=10)
+
+
+def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
+    path, levels = effect.path, effect.levels
+    listed = bool(_trials(axes, path, sweep))
+    places = range(len(levels)) if listed else [level.center for level in levels]
     means, halves = _drawable([level.mean for level in levels]), _drawable([level.interval for level in levels])
     known = not all(map(math.isnan, halves))
     within = bounds(sweep.objective.name)
     reach = [intervals.ends(mean, half, within) for mean, half in zip(means, halves, strict=True)]
     bars = np.abs(np.transpose(reach) - means)
-    if len(levels) == 1 and not sweep.space.listed(path):
+    if len(levels) == 1 and not listed:
         # The mean of all trials says nothing about the point of the range at which it would be drawn.
         places, means, bars = [math.nan], [math.nan], [[math.nan]] * 2
     label = "mean over trials" + (", 95% interval" if known else "")
     axes.errorbar(places, means, bars if known else None, fmt="_", color="black", markersize=9, capsize=3, label=label)
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
-    axes.tick_params(axis="x", which="both", labelsize=8)
 
 
 def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool) -> None:

@@ -251,8 +251,8 @@ def test_where_it_would_be_unfair_it_is_left_out(tmp_path, space, tuner, why):
 
 
 @pytest.mark.parametrize("tuner", ["random", "bayesian", "hyperband"])
-def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, tuner):
-    rng, lines = np.random.default_rng(0), {}
+def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, figures, tuner):
+    rng, lines, pictures = np.random.default_rng(0), {}, {}
     for name, slope in (("holds", 0.05), ("noise", 0.0)):
         space = {"model.epsilon": floats(1e-7, 1e-2, sampling="log"), "optimizer.name": choice("adam", "sgd")}
         directory = sweep(tmp_path / name, space, tuner=tuner)
@@ -262,8 +262,10 @@ def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, 
             score = 0.8 - slope * (math.log10(epsilon) + 7) / 5 - (0.1 if slope else 0) * sgd + rng.normal(0, 0.005)
             values = {"model.epsilon": epsilon, "optimizer.name": ("adam", "sgd")[sgd]}
             trial(directory, number, values, (score,))
+        drawn = len(figures)
         text = page(directory)
-        lines[name] = table(text, HEADING)
+        lines[name], pictures[name] = table(text, HEADING), figures[drawn:]
+        assert (directory / "report" / "answer.png").exists() is (name == "holds")
         assert ("No model holds" in section(text, HEADING)) is (name == "noise")
     found = [row["difference, by the model"] for row in lines["holds"]]
     sgd = next(row for row in lines["holds"] if row["value"] == "sgd")["difference, by the model"]
@@ -272,6 +274,19 @@ def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, 
     highest = [row for row in lines["holds"] if row["hyperparameter"] == "model.epsilon"][-1]
     assert float(highest["difference, by the model"].split()[0]) == pytest.approx(-0.0375, abs=0.015)
     assert len(found) == 6 and not any(row["difference, by the model"] for row in lines["noise"])
+
+    epsilons, names = pictures["holds"][0].axes
+    assert [axes.get_title() for axes in (epsilons, names)] == ["model.epsilon", "optimizer.name"]
+    dots, curve = epsilons.lines
+    assert epsilons.get_xscale() == "log" and len(dots.get_xdata()) == 40 and len(curve.get_xdata()) == 24
+    assert {curve.get_xdata()[0], curve.get_xdata()[-1]} == {dots.get_xdata().min(), dots.get_xdata().max()}
+    truth = 0.75 - 0.01 * (np.log10(curve.get_xdata()) + 7)  # on average over the optimizers
+    np.testing.assert_allclose(curve.get_ydata(), truth, atol=0.012)
+    band = epsilons.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() < curve.get_ydata().min() and band.max() > curve.get_ydata().max()
+    adam, sgd = names.containers[0].lines[0].get_ydata()
+    assert sgd - adam == pytest.approx(mean, abs=1e-4)  # rounded in the table
+    assert len(pictures["noise"]) == len(pictures["holds"]) - 2  # no importance, either
 
 
 def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):

@@ -3,13 +3,17 @@
 import json
 import math
 import re
+import shutil
 import statistics
 
+import numpy as np
 import pytest
 from scipy import stats
 
 from gnexp.analysis.importance import importance
 from gnexp.analysis.sweep import read_sweep
+from gnexp.space import choice, floats
+from tests.support import pages
 from tests.support.made_up import add_trials
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
@@ -104,10 +108,32 @@ def test_slices_have_every_trial_that_has_the_value(picture, trials):
     assert done["x"][done["customdata"].index(top.id)] == ring["x"][0]  # Names are spread, the ring with its point.
 
 
+def test_a_range_has_the_curve_of_its_model_over_the_trials(page, shown):
+    space = {"model.epsilon": floats(1e-7, 1e-2, sampling="log"), "model.groups": choice(1, 4)}
+    directory, rng = pages.sweep(shown / "team" / "ranges", space, tuner="bayesian"), np.random.default_rng(0)
+    try:
+        for number in range(40):
+            values = {"model.epsilon": 10 ** rng.uniform(-7, -2), "model.groups": (1, 4)[number % 2]}
+            score = 0.7 - 0.01 * math.log10(values["model.epsilon"]) + 0.01 * values["model.groups"]
+            pages.trial(directory, number, values, (score + rng.normal(0, 0.002),))
+        page.until(lambda: page.open(open=["team/ranges"], kind="sweep").all("#panel-answer"))
+        page.drawn("answer")
+        figure = "const figure = document.querySelector('#panel-answer .figure');"
+        script = f"{figure} return [figure.data, figure._fullLayout.xaxis.type, figure._fullLayout.xaxis2.ticktext]"
+        (low, high, points, line, places, model), kind, names = page.browser.execute_script(script)
+    finally:
+        shutil.rmtree(directory)
+    assert (kind, names) == ("log", ["1", "4"]) and len(points["x"]) == len(places["x"]) == 40
+    assert len(line["x"]) == 24 and (line["x"][0], line["x"][-1]) == (min(points["x"]), max(points["x"]))
+    assert line["y"] == pytest.approx([0.725 - 0.01 * math.log10(value) for value in line["x"]], abs=0.008)
+    assert all(a < b < c for a, b, c in zip(low["y"], line["y"], high["y"], strict=True))
+    assert model["y"][1] - model["y"][0] == pytest.approx(0.03, abs=0.005)
+
+
 @pytest.mark.parametrize("ranks", [False, True])
 def test_a_contour_has_the_scores_or_the_ranks(picture, trials, ranks):
-    choice = {"contourX": "optimizer.learning_rate", "contourY": "optimizer.momentum", "contourRanks": ranks or None}
-    (field, points), _ = picture("contour", **choice)
+    chosen = {"contourX": "optimizer.learning_rate", "contourY": "optimizer.momentum", "contourRanks": ranks or None}
+    (field, points), _ = picture("contour", **chosen)
     having = [trial for trial in trials.values() if "optimizer.momentum" in trial.values and trial.mean is not None]
     having.sort(key=lambda trial: -trial.mean)
     assert points["customdata"] == [trial.id for trial in having]

@@ -139,7 +139,7 @@ def test_a_second_report_takes_the_place_of_the_first(drawn, known):
         return {path.name: path.read_bytes() for path in folder.iterdir() if "tfevents" not in path.name}
 
     before = made()
-    assert set(before) == {"README.md", "curves.png", "effects.png", "importance.png"}
+    assert set(before) == {"README.md", "answer.png", "curves.png", "effects.png", "importance.png"}
     page(known[0])
     assert made() == before
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
@@ -148,7 +148,7 @@ def test_a_second_report_takes_the_place_of_the_first(drawn, known):
 def test_tensorboard_has_the_pictures(known):
     read = EventMultiplexer().AddRunsFromDirectory(str(known[0])).Reload()
     tensors = read.Runs()["report"]["tensors"]
-    assert tensors == ["curves", "effects", "importance"]
+    assert tensors == ["answer", "curves", "effects", "importance"]
     for tag in tensors:
         (event,) = read.Tensors("report", tag)
         width, height, png = event.tensor_proto.string_val
@@ -157,7 +157,7 @@ def test_tensorboard_has_the_pictures(known):
 
 
 def test_the_pictures_show_the_numbers(known):
-    _, _, trials, (curves, effects, _) = known
+    _, _, trials, (_, curves, effects, _) = known
     means = np.array([np.mean(scores) for _, scores in trials])
     over_epochs, over_trials = curves.axes
     lines = {line.get_label(): line for line in (*over_epochs.lines, *over_trials.lines)}

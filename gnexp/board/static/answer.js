@@ -2,6 +2,7 @@
 
 import { el, fill, important, simpleTable } from "./dom.js";
 import { draw, loadPlotly, onPlot } from "./plot.js";
+import { drawResponse } from "./response.js";
 import { ask } from "./source.js";
 import { axisLayout } from "./slices.js";
 import { makeAxis } from "./sweep_data.js";
@@ -40,9 +41,9 @@ export function answerPanel(sweep, openTrial) {
       return;
     }
     if (!found.points.length) {
-      latest = null;
-      place.hidden = true;
+      place.hidden = !found.curves.length;
       fill(text, el("p", {}, important(found.how)), simpleTable(found.headers, found.rows, "Each hyperparameter, by all trials"));
+      await picture(found);
       return;
     }
     const cost = found.points.map((point) => duration(point.seconds));
@@ -64,6 +65,10 @@ export function answerPanel(sweep, openTrial) {
   async function picture(found) {
     if (!(await loadPlotly())) {
       place.hidden = true;
+      return;
+    }
+    if (!found.points.length) {
+      if (found.curves.length) await drawResponse(place, sweep, found.curves, openTrial);
       return;
     }
     const known = found.points.filter((each) => each.tests.length && found.axis in each.values);

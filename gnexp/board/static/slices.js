@@ -5,12 +5,11 @@ import { select, tick } from "./dom.js";
 import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
 import { fit } from "./progress.js";
-import { cell, makeAxis } from "./sweep_data.js";
+import { beside, cell, makeAxis } from "./sweep_data.js";
 import { COLORS, FAILED, SCALE } from "./theme.js";
 import { errorBars, plain, short, withSpread } from "./words.js";
 
 const ACROSS = 3;
-const BESIDE = 0.12; // how far trials with the same name are spread
 const CELLS = 36;
 
 export function slicesPanel(sweep, openTrial) {
@@ -32,7 +31,7 @@ export function slicesPanel(sweep, openTrial) {
       const axis = makeAxis(column, rows);
       const suffix = number ? String(number + 1) : "";
       const having = rows.filter((row) => cell(row, column.path) !== undefined);
-      const x = (row) => (axis.asNumbers ? cell(row, column.path) : axis.place(row) + BESIDE * (((Number(row.id) * 7) % 11) / 5 - 1));
+      const x = (row) => beside(axis, row);
       const log = axis.log && !chosenValue("plainSlices", false);
       const names = axis.names && { tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
       layout[`xaxis${suffix}`] = { title: { text: plain(column.path) + (column.role === "scientific" ? "" : ` (${column.role})`), font: { size: 12 } }, type: log ? "log" : "linear", ...names };

@@ -15,6 +15,8 @@ export const FIGURES = [
   { path: "message", numeric: false, figure: true },
 ];
 
+const BESIDE = 0.12;
+
 export class SweepData {
   constructor(name) {
     this.name = name;
@@ -153,6 +155,11 @@ export function makeAxis(column, rows) {
   const index = new Map(names.map((name, place) => [name, place]));
   const place = (row) => index.get(cell(row, column.path)) ?? -1;
   return { ...column, asNumbers, place, absent: -1, missing, range: [missing ? -1 : 0, Math.max(names.length - 1, 1)], names, log: false };
+}
+
+// Where a row is drawn on an axis of Plotly's: trials with the same name are spread a little.
+export function beside(axis, row) {
+  return axis.asNumbers ? cell(row, axis.path) : axis.place(row) + BESIDE * (((Number(row.id) * 7) % 11) / 5 - 1);
 }
 
 function extent(values) {
