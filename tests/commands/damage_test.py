@@ -29,8 +29,8 @@ _FAST, _ALL = 40, 500
 _TINY = (
     "--config.data.train_size=96",
     "--config.data.validation=48",
-    "--config.model.filters=4",
-    "--config.model.units=8",
+    "--config.model.args.filters=4",
+    "--config.model.args.units=8",
 )
 _SWEEP = (
     *_TINY,

@@ -29,7 +29,7 @@ def _compiled(config, seed: int = 3) -> keras.Model:
 @pytest.fixture
 def small(small):
     """With few and narrow layers, which compile sooner."""
-    small.model.filters, small.model.units, small.model.groups = (4,), 8, 2
+    small.model.args.filters, small.model.args.units, small.model.groups = (4,), 8, 2
     return small
 
 

@@ -20,7 +20,7 @@ from gnexp.training.loop import StoppedError, Training
 @pytest.fixture
 def small(small):
     """With one convolution, which compiles in half the time."""
-    small.model.filters, small.model.units = (4,), 8
+    small.model.args.filters, small.model.args.units = (4,), 8
     return small
 
 

@@ -21,7 +21,7 @@ from tests.support.pictures import not_drawn
 @pytest.fixture
 def small(small):
     """With one convolution and with batches of one size, so that only one step is compiled."""
-    small.model.filters, small.model.units = (4,), 8
+    small.model.args.filters, small.model.args.units = (4,), 8
     small.data.train_size, small.data.validation, small.data.batch_size = 96, 48, 48
     return small
 
@@ -54,7 +54,7 @@ def done(tmp_path_factory):
     from configs import smoke
 
     config, directory = smoke.get_config(), tmp_path_factory.mktemp("done")
-    config.model.filters, config.model.units = (4, 4), 8
+    config.model.args.filters, config.model.args.units = (4, 4), 8
     config.epochs, config.data.batch_size, config.data.train_size = 2, 64, 256
     return config, directory, _run(config, directory)
 
