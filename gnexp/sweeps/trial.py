@@ -1,6 +1,7 @@
 """One trial of a sweep: all its executions, one training for each seed, as a task that any process can run."""
 
 import dataclasses
+import gc
 import pathlib
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -93,7 +94,12 @@ def run(task: Task, splits: Splits, console: Console) -> Done:
             # Otherwise the graphs and compiled functions of every trial stay until the process ends.
             backend.forget()
 
-    return _each(task, attempt)
+    # The garbage collections need not walk over what was there before, such as all of TensorFlow.
+    gc.freeze()
+    try:
+        return _each(task, attempt)
+    finally:
+        gc.unfreeze()
 
 
 def fail(task: Task, error: Exception) -> Done:
