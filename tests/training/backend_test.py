@@ -26,13 +26,6 @@ def _compiled(config, seed: int = 3) -> keras.Model:
     return model
 
 
-@pytest.fixture
-def small(small):
-    """With few and narrow layers, which compile sooner."""
-    small.model.args.filters, small.model.args.units, small.model.groups = (4,), 8, 2
-    return small
-
-
 @pytest.fixture(scope="module")
 def images_and_labels():
     random = np.random.default_rng(0)

@@ -17,13 +17,6 @@ from gnexp.training import backend
 from gnexp.training.loop import StoppedError, Training
 
 
-@pytest.fixture
-def small(small):
-    """With one convolution, which compiles in half the time."""
-    small.model.args.filters, small.model.args.units = (4,), 8
-    return small
-
-
 @pytest.fixture(scope="module")
 def splits() -> Splits:
     from configs import smoke

@@ -20,8 +20,7 @@ from tests.support.pictures import not_drawn
 
 @pytest.fixture
 def small(small):
-    """With one convolution and with batches of one size, so that only one step is compiled."""
-    small.model.args.filters, small.model.args.units = (4,), 8
+    """With batches of one size, so that only one step is compiled."""
     small.data.train_size, small.data.validation, small.data.batch_size = 96, 48, 48
     return small
 
