@@ -7,7 +7,12 @@ import textwrap
 
 ROOT = pathlib.Path(__file__).parents[2]
 _SINGLE = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "launch/README.md", "benchmarks/README.md")
-PAGES = (*_SINGLE, "results/README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
+_SEVERAL = ("docs/*.md", "results/*/README.md")
+PAGES = (
+    *_SINGLE,
+    "results/README.md",
+    *sorted(path.relative_to(ROOT).as_posix() for pattern in _SEVERAL for path in ROOT.glob(pattern)),
+)
 
 _FENCED = re.compile(r"^( *)```(.*?)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`((?:KERAS_BACKEND=\w+ )?(?:python -m|make|tensorboard) [^`]+)`")
