@@ -21,7 +21,7 @@ pytestmark = pytest.mark.any_backend
 OURS = {"gnexp.train": train, "gnexp.report": report, "gnexp.launch.slurm": slurm, "gnexp.launch.kuberay": kuberay}
 OTHERS = {".", "chmod", "cp", "kubectl", "pip", "python3", "ruff", "sbatch"}
 # What the page has the reader write, or a sweep.
-OF_THE_READER = ("configs/mine.py", "runs/sweep/best.py", "C")
+OF_THE_READER = ("configs/mine.py", "mine.py", "runs/sweep/best.py", "C")
 MAKEFILE = (ROOT / "Makefile").read_text()
 MOST_LINES = {"README.md": 120, **{page: 150 for page in PAGES if page.startswith("docs/")}}
 

@@ -8,6 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from gnexp.config import base
@@ -16,6 +17,7 @@ from gnexp.models import saved
 from gnexp.models.build import build
 from gnexp.training.loop import Training
 from gnexp.workdir import code, files
+from tests.support import pages_of_docs
 
 _NETS = """
 import keras
@@ -109,6 +111,16 @@ def block(x, width):
     y = layers.BatchNormalization(epsilon=0.01)(layers.Conv2D(width, 3, padding="same")(x))
     return layers.Add()([x, layers.ReLU()(y)])
 """
+_OF_THE_README = """
+import keras
+from keras import layers
+
+
+def unet(inputs, outputs, norm):
+    x = layers.GlobalAveragePooling2D()(norm()(layers.Conv2D(8, 3, 4)(inputs)))
+    return keras.Model(inputs, layers.Dense(outputs)(x))
+"""
+
 _CONFIG = """
 from gnexp.config import base
 from gnexp.space import choice
@@ -299,3 +311,18 @@ def test_the_fast_paths_serve_a_nested_network(own, monkeypatch):
     assert len(norms) == 2
     assert all(norm.kernel is native.load() for norm in norms)
     assert type(training.model.optimizer).__module__ == "gnexp.training.fused_optimizers"
+
+
+def test_the_readme_asks_of_ones_own_network_and_images(train_here, tmp_path):
+    (text,) = pages_of_docs.blocks("README.md", "python notest")
+    (tmp_path / "mine.py").write_text(text)
+    (tmp_path / "nets.py").write_text(_OF_THE_README)
+    random = np.random.default_rng(0)
+    for number in range(20):
+        path = tmp_path / "flowers" / ("rose", "tulip")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (120, 100, 3), np.uint8)).save(path)
+    done = train_here("--dry_run", config=f"{tmp_path}/mine.py", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "The report will compare the combinations of model.norm on test figures" in done.stdout
+    assert "About " in done.stdout and not (tmp_path / "runs").exists()

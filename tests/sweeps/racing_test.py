@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from benchmarks import replays
 from configs import fmnist_sweep, smoke_sweep
-from gnexp.analysis import comparisons
+from gnexp.analysis import comparisons, rows
 from gnexp.analysis.comparisons import Family
 from gnexp.analysis.sweep import read_sweep
 from gnexp.config.paths import flatten
@@ -20,6 +20,7 @@ from gnexp.sweeps.oracles import race, race_looks, race_plan
 from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.oracles.race import Race, Setting
 from gnexp.training.run import train
+from gnexp.workdir import files, result
 from gnexp.workdir.folder import opened
 from tests.support.sweeps import TOO_FAST, run, tiny
 
@@ -236,6 +237,12 @@ def test_a_race_trains_what_plain_trainings_do_and_counts_each_setting_once(tmp_
             epoch["val_accuracy"] for epoch in straight.history
         ]
         assert done.test["accuracy"] == straight.test["accuracy"]
+
+    best, name = rows.best_training(tmp_path)
+    assert name == sweep.best[0].trial_id and (best / files.MODEL).is_file()
+    for row in rows.read(tmp_path):
+        trial, seed = row.which["trial"], row.which["seed"]
+        assert seed is None or result.finished(files.execution_folder(files.trial_folder(tmp_path, trial), seed))
     assert run(config, tmp_path) == found
 
 
