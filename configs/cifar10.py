@@ -33,12 +33,18 @@ def get_config() -> ConfigDict:
     return config
 
 
-def get_question() -> ConfigDict:
+def get_question(norm: str) -> ConfigDict:
     """Returns a race without its space, over a training that is short enough to be repeated a hundred times.
 
-    ResNet-8 has 8 epochs of 10,240 images in batches of 64, or 1,280 steps, and is only flipped.
+    ResNet-8 has 8 epochs of 10,240 images in batches of 64, or 1,280 steps; the images are only flipped.
+
+    Args:
+      norm: "group" or "batch".
     """
+    if norm not in ("group", "batch"):
+        raise ValueError(f"{norm!r} is not asked about: it must be group or batch")
     config = get_config()
+    config.model.norm = norm
     config.epochs = 8
     config.data.train_size = 10240
     config.data.batch_size = 64

@@ -6,9 +6,9 @@ Time:     82 minutes on 2 CPU cores, two trials side by side: 6 trials of 3 seed
 Accuracy: on the test set, 87.4 ± 0.7 % with Adam, 86.9 ± 1.1 % with AMSGrad (results/README.md).
 
 One epoch of all images except the 2,048 held out, with 8 groups. The original compared the two at one learning rate,
-1e-3. Here each has the best of three rates on held-out images; results/optimizers/README.md has the others. A shorter sweep, with
-its command there too, found 1e-4 to be the best of four for both. The rate is constant, as the original's was in the
-epochs in which the two diverged; this is only the first of those.
+1e-3. Here each has the best of three rates on held-out images; results/optimizers/README.md has the others. A shorter
+sweep, with its command there too, found 1e-4 to be the best of four for both. The rate is constant, as the original's
+was in the epochs in which the two diverged; this is only the first of those.
 """
 
 from ml_collections import ConfigDict

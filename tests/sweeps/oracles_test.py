@@ -57,6 +57,7 @@ class _Driver:
 
     def __init__(self, config, folder, score=_score):
         self.config, self.folder, self.score = config, folder / "oracle", score
+        self.leaders = []
         self.open()
 
     def open(self):
@@ -84,6 +85,8 @@ class _Driver:
             self.end(trial)
             if reopen:
                 self.open()
+            best = self.oracle.best()
+            self.leaders.append(best and (best.trial.trial_id, best.score, best.seeds))
         return ran
 
 
@@ -115,10 +118,13 @@ def test_a_sweep_that_is_reopened_at_every_turn_makes_the_same_trials(sweep, tmp
     def score(values):
         return None if values["model.epsilon"] > 3e-3 else _score(values) + values.get("tuner/epochs", 0) / 100
 
-    unbroken = _Driver(sweep, tmp_path / "a", score).run()
+    driver = _Driver(sweep, tmp_path / "a", score)
+    unbroken = driver.run()
     anew = [values for values in unbroken if tuner != "racing" or "tuner/trial_id" not in values]
     assert len(anew) == sweep.sweep.max_trials
-    assert _Driver(sweep, tmp_path / "b", score).run(reopen=True) == unbroken
+    again = _Driver(sweep, tmp_path / "b", score)
+    assert again.run(reopen=True) == unbroken
+    assert again.leaders == driver.leaders and driver.leaders[-1]
 
 
 @pytest.mark.parametrize("tuner", TUNERS)

@@ -106,6 +106,8 @@ class Durable:
         self.verbose = 0
         self._folder: pathlib.Path | None = None
         self._continued: set[str | None] = set()  # the trials that completed ones have continued
+        self._leading: Trial | None = None  # the best of those that ended, as far as `_is_leading` says so
+        self._is_leading = False
 
     def create_trial(self, tuner_id: str) -> Trial:
         """Returns the running trial of a tuner id, or a new one.
@@ -156,7 +158,7 @@ class Durable:
         """
         if trial.status == TrialStatus.COMPLETED:
             self.score_trial(trial)
-            self._continued.add(trial.hyperparameters.values.get(PROMOTED_FROM))
+            self._follow(trial)
         self._run_times[trial.trial_id] = 1
         self.end_order.append(trial.trial_id)
         self.ongoing_trials = {
@@ -165,15 +167,28 @@ class Durable:
         self._save_trial(trial)
         self.save()
 
+    def _follow(self, trial: Trial) -> None:
+        """Takes a completed trial into account for the best one, without a look at all the others."""
+        continued = trial.hyperparameters.values.get(PROMOTED_FROM)
+        self._continued.add(continued)
+        if self._is_leading and self._leading and self._leading.trial_id == continued:
+            self._is_leading = False
+        elif self._is_leading:
+            both = sorted(filter(None, [self._leading, trial]), key=lambda each: each.trial_id)
+            self._leading = self.asked.best(both, key=lambda each: each.score)
+
     def promotable(self) -> set[str]:
         """Returns the ids of the trials whose checkpoints other trials may still resume."""
         return set()
 
     def best(self) -> Best | None:
         """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
-        completed = (trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED)
-        final = (trial for trial in completed if trial.trial_id not in self._continued)
-        found = self.asked.best(final, key=lambda trial: trial.score)
+        if not self._is_leading:
+            completed = (trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED)
+            final = (trial for trial in completed if trial.trial_id not in self._continued)
+            self._leading = self.asked.best(final, key=lambda trial: trial.score)
+            self._is_leading = True
+        found = self._leading
         return found and Best(found, found.score, len(found.metrics.get_history(self.objective.name)[0].value))
 
     def _record_values(self, trial: Trial) -> None:
@@ -242,6 +257,7 @@ class Durable:
         if sorted(state["ongoing_trials"].values()) != sorted({*started} - {*ended}):
             raise DamagedError(path, "ongoing_trials are not the trials without an end")
         self.trials = {trial_id: self._load_trial(trial_id) for trial_id in started}
+        self._is_leading = False
         for trial_id, trial in self.trials.items():
             former = trial.hyperparameters.values.get(PROMOTED_FROM)
             if former not in (None, *started):
