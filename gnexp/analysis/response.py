@@ -110,7 +110,8 @@ def response(sweep: Swept) -> Response:
     for path in asked:
         values = [trial.values.get(path) for trial in trials]
         rows += _rows(path, found[path], forest, columns, paths.index(path), values)
-        curves.append(_curve(path, forest, columns, paths.index(path), values))
+        if any(value is not None for value in values):  # Those that have it may all have failed.
+            curves.append(_curve(path, forest, columns, paths.index(path), values))
     return Response(rows, len(trials), r2, curves)
 
 
@@ -160,7 +161,8 @@ def _spread(found: Sequence[Any], most: int) -> list[Any]:
 
 def _by_tree(forest: RandomForestRegressor, columns: np.ndarray, place: int, numbers: Sequence[float]) -> np.ndarray:
     """Returns what each tree expects on average if all trials had a value, of shape (len(numbers), trees)."""
-    having = columns[columns[:, place] >= 0][:_MOST]
+    # The trials are ranked, so that the first ones would be the best.
+    having = np.array(_spread(columns[columns[:, place] >= 0], _MOST))
     changed = np.tile(having, (len(numbers), 1))
     changed[:, place] = np.repeat(numbers, len(having))
     guessed = [tree.predict(changed).reshape(len(numbers), len(having)).mean(axis=1) for tree in forest.estimators_]

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import traceback
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -26,6 +27,7 @@ from gnexp.norms.weight_standardization import standardize
 
 _KEEP = "keep"
 _INPUTS, _SHAPE, _OUTPUTS = ("inputs", "input_tensor"), "input_shape", ("outputs", "classes", "num_classes")
+_given: weakref.WeakValueDictionary[int, keras.Variable] = weakref.WeakValueDictionary()  # by id
 _PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)
 
 
@@ -54,6 +56,7 @@ def build(
     model = with_norm(config, input_shape, outputs, dtype, norm, input_dtype)
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         table.check(table.rows(model), model.name)
+    _refuse_given_before(model, config.name)
     return model
 
 
@@ -130,9 +133,23 @@ def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: b
             with warnings.catch_warnings(action="ignore"):  # A training says by itself what `swapped` warns of.
                 # The layers that are replaced have their own dtype policy.
                 model = swapped(model, dataclasses.replace(norm, dtype=None))
-        if config.weight_standardization:
+    if config.weight_standardization:
+        with _failures(config.name, "cannot have config.model.weight_standardization=True"):
             model = standardize(model)
     return model
+
+
+def _refuse_given_before(model: keras.Model, name: str) -> None:
+    """Refuses layers that an earlier call returned, such as those of a network that the module keeps.
+
+    Each training would begin with the weights that the one before it has left.
+    """
+    if any(_given.get(id(weight)) is weight for weight in model.variables):
+        raise FunctionError(
+            f"config.model.name={name!r} returned layers that an earlier call of it had returned: it must make new "
+            "ones at each call, and load trained weights inside of the function"
+        )
+    _given.update((id(weight), weight) for weight in model.variables)
 
 
 @contextlib.contextmanager
@@ -140,7 +157,7 @@ def _failures(name: str, what: str) -> Iterator[None]:
     """Raises what the user's code or Keras raises as a `FunctionError` of one line."""
     try:
         yield
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         why = load.cause(error)
         if any("tf_keras" in frame.filename.split("/") for frame in traceback.extract_tb(error.__traceback__)):
             why = (

@@ -153,3 +153,5 @@ def _carry(model: keras.Model, copy: keras.Model, replaced: set[int]) -> None:
             if value.shape == weight.shape:
                 weight.assign(value)
                 weight.trainable = weight.trainable if other else value.trainable
+        if isinstance(new, layers.Normalization) and old.built:
+            new.finalize_state()  # It computes with what it derives from its weights.

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +13,14 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 
 from gnexp.analysis import intervals, outcomes
 from gnexp.analysis.effects import Effect
-from gnexp.analysis.response import Curve
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import Objective, bounds
 from gnexp.reports import limits
 from gnexp.space.domain import Entry, in_order
 from gnexp.terminal.words import count, short
+
+if TYPE_CHECKING:
+    from gnexp.analysis.response import Curve  # scikit-learn takes a second to import
 
 _Shown = TypeVar("_Shown")
 
@@ -98,7 +100,7 @@ def effects(sweep: Swept, found: Sequence[Effect]) -> Figure:
     return _panels(sweep, found, _effect)
 
 
-def responses(sweep: Swept, curves: Sequence[Curve]) -> Figure:
+def responses(sweep: Swept, curves: Sequence["Curve"]) -> Figure:
     """Returns a panel for each scientific hyperparameter, with what a model expects over its values."""
     return _panels(sweep, curves, _response)
 
@@ -137,14 +139,14 @@ def _trials(axes: Axes, path: str, sweep: Swept) -> list:
         axes.set_xlim(-0.5, len(values) - 0.5)
     else:
         dots = [trial.values[path] for trial in completed]
-        _span(axes, entries, sweep.space.logarithmic(path))
+        _span(axes, entries, sweep.space.logarithmic(path), dots)
     axes.plot(
         dots, _drawable([trial.mean for trial in completed]), "o", color="C0", markersize=4, alpha=0.35, label="a trial"
     )
     return values
 
 
-def _response(axes: Axes, curve: Curve, sweep: Swept) -> None:
+def _response(axes: Axes, curve: "Curve", sweep: Swept) -> None:
     label = "by the model, 95% of its trees"
     if values := _trials(axes, curve.path, sweep):
         places = [values.index(value) for value in curve.values]
@@ -152,7 +154,7 @@ def _response(axes: Axes, curve: Curve, sweep: Swept) -> None:
         axes.errorbar(places, curve.means, reach, fmt="_", color="C1", markersize=9, capsize=3, label=label)
     else:
         axes.fill_between(curve.values, curve.lows, curve.highs, color="C1", alpha=0.25, linewidth=0)
-        axes.plot(curve.values, curve.means, "-", color="C1", label=label)
+        axes.plot(curve.values, curve.means, "-" if len(curve.values) > 1 else "_", color="C1", label=label)
     axes.set_title(curve.path, fontsize=10)
 
 
@@ -173,9 +175,9 @@ def _effect(axes: Axes, effect: Effect, sweep: Swept) -> None:
     axes.set_title(f"{path} ({effect.role})", fontsize=10)
 
 
-def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool) -> None:
-    """Fits the horizontal axis to the whole range that is searched."""
-    ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
+def _span(axes: Axes, entries: Sequence[Entry], logarithmic: bool, tried: Sequence[float]) -> None:
+    """Fits the horizontal axis to the whole range that is searched, and to the config's own value beside it."""
+    ends = [*(end for entry in entries for end in (entry.values or (entry.low, entry.high))), *tried]
     low, high = min(ends), max(ends)
     if logarithmic and low > 0:
         axes.set_xscale("log")

@@ -1,6 +1,7 @@
 """One trial of a sweep: all its executions, one training for each seed, as a task that any process can run."""
 
 import dataclasses
+import functools
 import gc
 import pathlib
 import traceback
@@ -94,12 +95,15 @@ def run(task: Task, splits: Splits, console: Console) -> Done:
             # Otherwise the graphs and compiled functions of every trial stay until the process ends.
             backend.forget()
 
-    # The garbage collections need not walk over what was there before, such as all of TensorFlow.
+    _spare_what_is_imported()
+    return _each(task, attempt)
+
+
+@functools.cache
+def _spare_what_is_imported() -> None:
+    """Spares the garbage collections a walk over what there is before the first training, such as all of TensorFlow."""
+    gc.collect()
     gc.freeze()
-    try:
-        return _each(task, attempt)
-    finally:
-        gc.unfreeze()
 
 
 def fail(task: Task, error: Exception) -> Done:

@@ -10,11 +10,12 @@ import keras
 import numpy as np
 from ml_collections import ConfigDict
 
-from gnexp.config import groups
+from gnexp.config import groups, open_sections
 from gnexp.config.paths import SPACE, flatten
 from gnexp.data import stream
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
+from gnexp.functions import load
 from gnexp.functions.load import cause
 from gnexp.models.build import build, with_norm
 from gnexp.norms import table, weight_standardization
@@ -138,6 +139,8 @@ def _networks(
 def _channels(config: ConfigDict, splits: Splits, task: Task) -> list[_Channels]:
     """Builds a network without its weights, with a norm that fits any channels, and returns its norms."""
     probe = None if config.model.norm == "keep" else Norm("layer")
+    # A module may load weights as it is imported, which the scope would lose.
+    load.load(open_sections.function("model", config.model.name))
     with keras.StatelessScope(initialize_variables=False):
         shape, dtype = splits.input_shape, splits.input_dtype
         model = with_norm(config.model, shape, task.outputs, config.precision, probe, dtype)

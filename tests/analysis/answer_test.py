@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gnexp.analysis import answer
+from gnexp.analysis import answer, response
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import holm
 from gnexp.analysis.sweep import read_sweep
@@ -287,6 +287,43 @@ def test_a_range_and_any_tuner_are_answered_by_a_model_where_it_holds(tmp_path, 
     adam, sgd = names.containers[0].lines[0].get_ydata()
     assert sgd - adam == pytest.approx(mean, abs=1e-4)  # rounded in the table
     assert len(pictures["noise"]) == len(pictures["holds"]) - 2  # no importance, either
+
+
+def test_a_model_of_many_trials_is_asked_about_all_of_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(response, "_MOST", 40)
+    space = {"model.epsilon": floats(1e-7, 1e-2, sampling="log"), "optimizer.name": choice("adam", "sgd")}
+    directory, rng = sweep(tmp_path / "sweep", space, tuner="random"), np.random.default_rng(0)
+    for number in range(200):  # Only with sgd does epsilon matter, and sgd is always worse.
+        epsilon, name = 10 ** rng.uniform(-7, -2), ("adam", "sgd")[number % 2]
+        score = 0.9 if name == "adam" else 0.6 - 0.05 * (math.log10(epsilon) + 7)
+        trial(directory, number, {"model.epsilon": epsilon, "optimizer.name": name}, (score + rng.normal(0, 0.005),))
+    found = response.response(read_sweep(directory))
+    (epsilons, _) = found.curves
+    assert np.mean(epsilons.means) == pytest.approx((0.9 + 0.6 - 0.125) / 2, abs=0.02)
+    assert epsilons.means[-1] - epsilons.means[0] == pytest.approx(-0.125, abs=0.04)
+
+
+@pytest.mark.parametrize("entry", [choice(0.5, 0.9), floats(0.5, 0.9)])
+def test_what_no_completed_trial_has_leaves_no_curve(tmp_path, entry):
+    space = {
+        "optimizer.learning_rate": floats(1e-4, 1e-1, sampling="log"),
+        "optimizer.name": choice("adam", "sgd"),
+        "optimizer.momentum": by("optimizer.name", sgd=entry),
+    }
+    directory, rng = sweep(tmp_path / "sweep", space, tuner="random"), np.random.default_rng(0)
+    for number in range(40):
+        values = {"optimizer.learning_rate": 10 ** rng.uniform(-4, -1), "optimizer.name": "adam"}
+        if number % 4:
+            score = 0.9 - 0.1 * math.log10(values["optimizer.learning_rate"])
+            trial(directory, number, values, (score + rng.normal(0, 0.01),))
+        else:
+            values |= {"optimizer.name": "sgd", "optimizer.momentum": 0.5}
+            trial(directory, number, values, status="FAILED", message="DivergedError: the loss is NaN")
+    assert "optimizer.momentum" in section(page(directory), HEADING)
+    assert [curve.path for curve in response.response(read_sweep(directory)).curves] == [
+        "optimizer.learning_rate",
+        "optimizer.name",
+    ]
 
 
 def test_one_seed_says_nothing_of_differences_and_minus_one_group_comes_last(tmp_path, figures):

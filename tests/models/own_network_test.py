@@ -326,3 +326,33 @@ def test_the_readme_asks_of_ones_own_network_and_images(train_here, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     assert "The report will compare the combinations of model.norm on test figures" in done.stdout
     assert "About " in done.stdout and not (tmp_path / "runs").exists()
+
+
+_KEPT_BY_ITS_MODULE = """
+import keras
+
+inside = keras.Input((28, 28, 1))
+half = keras.initializers.Constant(0.5)
+BASE = keras.Model(inside, keras.layers.Conv2D(4, 3, 4, kernel_initializer=half, name="kept")(inside))
+
+
+def transfer(inputs, outputs):
+    return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(BASE(inputs))))
+
+
+def afresh(inputs, outputs):
+    x = keras.layers.BatchNormalization()(BASE(inputs))
+    return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(x)))
+"""
+
+
+def test_weights_that_a_module_loads_are_trained_and_not_shared_between_trainings(mine, own, tmp_path):
+    (own / "keeps_of_own.py").write_text(_KEPT_BY_ITS_MODULE)
+    slow = ["--config.optimizer.learning_rate=1e-8", "--config.schedule.name=constant", "--config.epochs=1"]
+    done = mine("--config.model.name=keeps_of_own:afresh", *slow, f"--workdir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    (kernel,) = [each.kernel for each in saved.load(tmp_path / "run")._flatten_layers() if each.name == "kept"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 0.5, atol=1e-4)
+    done = mine("--config.model.name=keeps_of_own:transfer", "--config.model.norm=keep", f"--workdir={tmp_path}/no")
+    assert done.returncode == 2 and not (tmp_path / "no").exists()
+    assert "'keeps_of_own:transfer' returned layers that an earlier call of it had returned" in done.stderr

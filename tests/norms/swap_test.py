@@ -436,3 +436,11 @@ def test_mobilenet_is_swapped_whole():
         np.testing.assert_array_equal(as_array(weight), kept[weight.path])
     if keras.backend.backend() == "tensorflow":  # JAX compiles each operation at each size; applications_test.py does
         assert np.isfinite(as_array(after(images(2, (32, 32, 3))))).all()
+
+
+def test_an_adapted_normalization_goes_on_as_it_was_adapted():
+    adapted = layers.Normalization()
+    adapted.adapt(10 + 3 * images(8))
+    inputs = keras.Input(SIZE)
+    model = keras.Model(inputs, layers.BatchNormalization()(layers.Conv2D(4, 3)(adapted(inputs))))
+    np.testing.assert_array_equal(as_array(swap(model, "batch")(images())), as_array(model(images())))

@@ -168,6 +168,12 @@ def test_writers_of_one_file_at_once_do_not_take_each_others(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["result.json"]
 
 
+def _whole(path):
+    found = files.read_json(path)
+    assert len(found["padding"]) == 300_000
+    return found["number"]
+
+
 def test_a_reader_sees_a_whole_file_at_every_moment_and_after_kill_9(tmp_path):
     path = tmp_path / "result.json"
     code = (
@@ -181,14 +187,12 @@ def test_a_reader_sees_a_whole_file_at_every_moment_and_after_kill_9(tmp_path):
     for _ in range(3):
         with child(code, path) as process:
             assert process.stdout.readline() == "begun\n"
-            seen = [files.read_json(path)]
+            numbers = []
             # A disk may take long over a write, so that a count of reads alone may see a single one.
-            while len(seen) < 100 or seen[-1]["number"] < 5:
+            while len(numbers) < 100 or numbers[-1] < 5:
                 assert process.poll() is None, "the writer ended by itself"
-                seen.append(files.read_json(path))
-        seen.append(files.read_json(path))
-        assert {len(value["padding"]) for value in seen} == {300_000}
-        numbers = [value["number"] for value in seen]
+                numbers.append(_whole(path))
+        numbers.append(_whole(path))
         assert numbers == sorted(numbers)
 
 
