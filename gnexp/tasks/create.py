@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.config import objective, open_sections
@@ -14,6 +15,7 @@ from gnexp.data.splits import Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
 from gnexp.models.outputs import Outputs
+from gnexp.tasks.multilabel import Multilabel
 from gnexp.tasks.task import Task
 
 
@@ -39,7 +41,7 @@ def create(config: ConfigDict, splits: Splits) -> Task:
         task = function(splits, **options)
     except UserError:
         raise
-    except Exception as error:  # whatever the user's code may raise
+    except (Exception, SystemExit) as error:  # whatever the user's code may raise
         raise FunctionError(f"config.task.name={section.name!r} fails: {load.cause(error)}") from error
     if not isinstance(task, Task):
         raise FunctionError(
@@ -47,7 +49,7 @@ def create(config: ConfigDict, splits: Splits) -> Task:
         )
     _check_attributes(task, section.name)
     if section.loss:
-        task.replace_loss(_loss(section.loss))
+        task.replace_loss(_loss(section.loss, task))
     flat = flatten(config)
     objective.check(flat, [*task.figures, *map(objective.snake, section.figures)])
     objective.check_directions(flat, task.figures)
@@ -86,21 +88,46 @@ def _check_targets(name: str, splits: Splits) -> None:
             f"config.task.name={name!r} is not allowed: the targets of the dataset are {dtype} of the shape {shape} "
             f"for each example, and it needs {words}"
         )
+    for split in (splits.train, splits.validation, splits.test) if name == "multilabel" else ():
+        if split.in_memory and (strange := split.targets[~np.isin(split.targets, (0, 1))]).size:
+            raise UserError(
+                f"config.task.name={name!r} is not allowed: the targets of the dataset hold {strange[0]:g}, and it "
+                f"needs {words}"
+            )
 
 
-def _loss(name: str) -> Callable[[Any, Any], Any]:
+# Losses of Keras that take probabilities and no `from_logits`, without underscores.
+_OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
+
+
+def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
     """Returns the loss of a name, Keras's or the user's, as a function of targets and outputs; Keras's takes logits."""
     if ":" in name:
-        return load.load(name)
+        try:
+            return load.load(name)
+        except UserError as error:
+            raise UserError(f"config.task.loss={name!r}: {error}") from error
+    found = _of_keras(name)
+    probable = isinstance(task, Multilabel) and name.lower().replace("_", "") in _OF_PROBABILITIES
+
+    def loss(targets: Any, outputs: Any) -> Any:
+        if len(targets.shape) + 1 == len(outputs.shape) and outputs.shape[-1] == 1:
+            targets = keras.ops.expand_dims(targets, -1)  # Otherwise (n,) and (n, 1) would become (n, n).
+        return found(targets, keras.ops.sigmoid(outputs) if probable else outputs)
+
+    return loss
+
+
+def _of_keras(name: str) -> Callable[[Any, Any], Any]:
     try:
         found = keras.losses.get(name)
-    except ValueError as error:
+        if isinstance(found, keras.losses.Loss):
+            takes = inspect.signature(type(found)).parameters
+            given = {"from_logits": True} if "from_logits" in takes else {}
+            return type(found)(reduction=None, **given)
+    except (TypeError, ValueError) as error:
         raise UserError(
             f"config.task.loss={name!r} is not allowed: it must be a loss of Keras, such as 'mean_absolute_error', "
             "or 'package.module:function'"
         ) from error
-    if isinstance(found, keras.losses.Loss):
-        takes = inspect.signature(type(found)).parameters
-        given = {"from_logits": True} if "from_logits" in takes else {}
-        return type(found)(reduction=None, **given)
     return functools.partial(found, from_logits=True) if "from_logits" in inspect.signature(found).parameters else found

@@ -33,17 +33,17 @@ class Regression(Task):
         each = range(self.outputs.count)
         return ("mae", *(f"{what}_{target}" for what in ("error", "place", "square") for target in each))
 
-    def _columns(self, targets: Any, outputs: Any) -> tuple[Any, Any]:
-        return keras.ops.reshape(keras.ops.cast(targets, "float32"), (-1, self.outputs.count)), outputs
+    def _columns(self, targets: Any) -> Any:
+        return keras.ops.reshape(keras.ops.cast(targets, "float32"), (-1, self.outputs.count))
 
     def loss(self, targets: Any, outputs: Any) -> Any:
         """Returns the squared error of each example, the mean over its targets."""
-        targets, outputs = self._columns(targets, outputs)
+        targets = self._columns(targets)
         return keras.ops.mean(keras.ops.square(targets - outputs), axis=-1)
 
     def numbers(self, targets: Any, outputs: Any) -> Mapping[str, Any]:
         """Returns the errors of each example, and its targets."""
-        targets, outputs = self._columns(targets, outputs)
+        targets = self._columns(targets)
         errors, places = keras.ops.square(targets - outputs), targets - self._near
         numbers = {"mae": keras.ops.mean(keras.ops.abs(targets - outputs), axis=-1)}
         for what, values in (("error", errors), ("place", places), ("square", keras.ops.square(places))):
@@ -57,6 +57,10 @@ class Regression(Task):
         spreads = [means[f"square_{target}"] - means[f"place_{target}"] ** 2 for target in each]
         r2 = [1 - error / spread if spread > 0 else 0.0 for error, spread in zip(errors, spreads, strict=True)]
         return {"mae": means["mae"], "mse": float(np.mean(errors)), "r2": float(np.mean(r2))}
+
+    def predictions(self, outputs: np.ndarray) -> np.ndarray:
+        """Returns the predicted numbers, of the shape of the targets."""
+        return outputs[:, 0] if self.splits.train.targets.ndim == 1 else outputs
 
     def pictures(self, split: Split, outputs: np.ndarray) -> Iterator[tuple[str, Picture]]:
         """Yields the predicted against the true numbers."""

@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -66,10 +66,11 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _forget_names()
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
-    few = _few(splits.train)
+    few = _few(splits.train, task.outputs.count)
     try:
+        model(few.inputs, training=False)
         outputs = model(few.inputs, training=True)
-    except Exception as error:  # whatever the user's layers or Keras may raise
+    except (Exception, SystemExit) as error:  # whatever the user's layers or Keras may raise
         raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
     finally:
         _forget_names()
@@ -78,28 +79,65 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     return model
 
 
-def _few(split: Split) -> Split:
-    """Returns two examples, with different targets if that is easily seen: some figures need two classes."""
+def _few(split: Split, outputs: int) -> Split:
+    """Returns two examples, with different targets if that is easily seen: some figures need two classes.
+
+    Of two outputs, they are three: two examples might be taken for what they are not.
+    """
     second = min(1, len(split) - 1)
     if isinstance(split.targets, np.ndarray) and split.targets.ndim == 1:
         second = int((split.targets != split.targets[0]).argmax()) or second
-    return next(stream.batches(split, np.array([list(dict.fromkeys((0, second)))], np.int32)))
+    others = range(len(split)) if outputs == 2 else ()
+    rows = list(dict.fromkeys((0, second, *others[:3])))[: 3 if outputs == 2 else 2]
+    return next(stream.batches(split, np.array([rows], np.int32)))
 
 
 def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> None:
     """Computes loss and figures of a few examples; raises FunctionError where they are not as they must be."""
     what = f"config.task.loss={config.task.loss!r}" if config.task.loss else f"config.task.name={config.task.name!r}"
     try:
-        shape = tuple(each_loss(task.loss(few.targets, outputs), len(few)).shape)
-        if shape != (len(few),):
-            raise ValueError(f"the loss has the shape {shape}, not ({len(few)},), one for each example")
+        _check_shape(tuple(task.loss(few.targets, outputs).shape), len(few), tuple(outputs.shape))
         numbers = task.numbers(few.targets, outputs)
+        _trace(lambda *each: each_loss(task.loss(*each), len(few)), few.targets, outputs)
         if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
-    except Exception as error:  # whatever the user's code or Keras may raise
+    except (Exception, SystemExit) as error:  # whatever the user's code or Keras may raise
         raise FunctionError(f"{what} cannot take a batch: {cause(error)}") from error
     unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
     evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), unweighted, config.task.figures, finite=False)
+
+
+def _check_shape(loss: tuple[int, ...], count: int, outputs: tuple[int, ...]) -> None:
+    """Refuses a loss that is not one for each example, or for each of its parts, or one for the batch."""
+    if loss and loss[0] != count:
+        raise ValueError(f"the loss has the shape {loss}, not ({count},), one for each example")
+    if len(loss) > len(outputs) or (count in loss[1:] and count not in outputs[1:]):
+        raise ValueError(
+            f"the loss has the shape {loss} for {count} examples: targets and outputs of other shapes were spread over "
+            "each other; write targets[:, None], or outputs[:, 0]"
+        )
+
+
+def _trace(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: Any) -> None:
+    """Traces a loss and its gradient, as a compiled step does; raises what the loss raises, and if there is none."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        jax.eval_shape(jax.grad(lambda given: keras.ops.mean(loss(targets, given))), outputs)
+        return
+    import tensorflow as tf
+
+    @tf.function(autograph=False)
+    def gradient(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(outputs)
+            mean = tf.reduce_mean(loss(targets, outputs))
+        found = tape.gradient(mean, outputs)
+        if found is None:
+            raise ValueError("the loss has no gradient with respect to the network's outputs")
+        return found
+
+    gradient.get_concrete_function(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs))
 
 
 def _forget_names() -> None:

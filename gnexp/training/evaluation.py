@@ -101,7 +101,7 @@ def _of_the_task(task: Task) -> Iterator[None]:
         yield
     except (FunctionError, MemoryError):
         raise
-    except Exception as error:  # whatever the user's code may raise
+    except (Exception, SystemExit) as error:  # whatever the user's code may raise
         raise FunctionError(f"{_named(task)} fails: {load.cause(error)}") from error
 
 
@@ -113,6 +113,8 @@ class _Keras:
         self._metric = metric if isinstance(metric, keras.Metric) else keras.metrics.MeanMetricWrapper(metric, name)
 
     def add(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None) -> None:
+        if predictions.ndim == 1:  # Keras's functions take the mean over the last axis.
+            targets, predictions = targets[:, np.newaxis], predictions[:, np.newaxis]
         try:
             self._metric.update_state(targets, predictions, sample_weight=weights)
         except Exception as error:  # of a metric that is for other targets or outputs
@@ -136,14 +138,17 @@ class _Own:
     def value(self, finite: bool) -> float:
         try:
             value = self._function(*(np.concatenate(parts) for parts in zip(*self._parts, strict=True)))
-        except Exception as error:  # whatever the user's code may raise
+        except (Exception, SystemExit) as error:  # whatever the user's code may raise
             raise FunctionError(f"config.task.figures: {self._name} fails: {load.cause(error)}") from error
         return _number(f"config.task.figures: {self._name}", value, finite)
 
 
 def _meter(name: str) -> _Keras | _Own:
-    if ":" in name:
-        return _Own(name, load.load(name))
+    try:
+        if ":" in name:
+            return _Own(name, load.load(name))
+    except UserError as error:
+        raise UserError(f"config.task.figures={name!r}: {error}") from error
     try:
         found = keras.metrics.get(name)
         return _Keras(name, found() if inspect.isclass(found) else found)

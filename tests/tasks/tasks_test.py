@@ -205,6 +205,7 @@ def test_patience_is_on_record_only_where_it_ended_a_training(table, tmp_path, m
 
 _OWN = """
 import keras
+import numpy as np
 from gnexp.models.outputs import Outputs
 from gnexp.tasks.task import Task
 
@@ -268,6 +269,11 @@ def not_finite(targets, predictions): return float("nan")
 def needs_two(targets, predictions): return {2: 1.0}[len(set(targets))]
 def off(targets, predictions): return 0.0
 def text(targets, predictions): return "good"
+def alike(targets, predictions): return float(targets.shape == predictions.shape)
+def spread(targets, outputs): return keras.ops.abs(targets - outputs)
+def eager(targets, outputs): return keras.ops.convert_to_tensor(abs(np.asarray(outputs)[:, 0]))
+def decides(targets, outputs): return outputs[:, 0] if keras.ops.mean(outputs) > 0 else -outputs[:, 0]
+def leaves(targets, outputs): raise SystemExit(3)
 """
 
 
@@ -305,6 +311,16 @@ def test_a_task_of_ones_own_trains(own):
         ({"task.figures": ("mean_error",)}, "config.task.figures='mean_error' is not allowed: it must be a metric"),
         ({"task.figures": ("tasks_of_a_test:text",)}, "text is 'good': it must be a number"),
         ({"task.figures": ("tasks_of_a_test:off",)}, "cannot have a figure 'off': two figures have that name"),
+        (
+            {"task.figures": ("tasks_of_a_test:of",)},
+            "config.task.figures='tasks_of_a_test:of': .* has no function 'of'",
+        ),
+        ({"task.loss": "tasks_of_a_test:lost"}, "config.task.loss='tasks_of_a_test:lost': .* has no function 'lost'"),
+        ({"task.loss": "LossFunctionWrapper"}, "config.task.loss='LossFunctionWrapper' is not allowed: it must be a"),
+        ({"task.loss": "tasks_of_a_test:spread"}, r"loss has the shape \(2, 2\) for 2 examples: .*write targets"),
+        ({"task.loss": "tasks_of_a_test:eager"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: "),
+        ({"task.loss": "tasks_of_a_test:decides"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: "),
+        ({"task.loss": "tasks_of_a_test:leaves"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: SystemExit"),
         ({"task.name": "tasks_of_a_test:Lossy"}, "cannot have a figure 'loss': gnexp itself uses that name"),
         ({"task.name": "tasks_of_a_test:Lacks"}, r"values\(\) returned nothing: it must return off"),
         ({"task.name": "tasks_of_a_test:Breaks"}, r"Breaks fails: .*tasks_of_a_test.py, line \d+: ZeroDivisionError"),
@@ -431,3 +447,63 @@ def test_a_network_that_gives_nan_is_told_apart_from_a_failing_figure(own):
     config.task.figures = ("tasks_of_a_test:not_finite",)
     task = create(config, data)
     assert np.isnan(evaluate(task, lambda inputs: np.full((len(inputs), 1), np.nan, np.float32), data.test).loss)
+
+
+@pytest.mark.parametrize("name", ["poisson", "hinge", "kl_divergence", "mean_squared_error", "Huber"])
+def test_keras_losses_and_metrics_are_the_same_of_flat_targets_and_of_a_column(table, name):
+    config, data = table
+    targets = np.abs(data.train.targets) + 0.5
+    outputs = np.random.default_rng(0).uniform(0.5, 2, (len(targets), 1)).astype(np.float32)
+    config.update(task={"name": "regression", "loss": name}, objective="val_mae")
+    figures = () if name == "Huber" else (name,)
+    found = []
+    for shape in ((-1,), (-1, 1)):
+        split = Split(data.train.inputs, targets.reshape(shape).astype(np.float32))
+        task = create(config, dataclasses.replace(data, train=split, validation=split, test=split))
+        found.append(evaluate(task, lambda _: outputs, split, figures))
+    wanted = keras.losses.get(name)
+    wanted = type(wanted)(reduction=None) if isinstance(wanted, keras.losses.Loss) else wanted
+    reference = keras.ops.convert_to_numpy(wanted(targets[:, None].astype(np.float32), outputs)).mean()
+    for each in found:
+        assert each.loss == pytest.approx(reference, rel=1e-4)
+        assert not figures or each.figures[name] == pytest.approx(reference, rel=1e-4)
+
+
+def test_an_own_figure_of_one_number_gets_predictions_like_its_targets(own):
+    config, data = own
+    config.update(task={"name": "regression", "figures": ("tasks_of_a_test:alike",)}, objective="val_mae", direction="")
+    found = evaluate(create(config, data), lambda _: np.zeros((300, 1), np.float32), data.train, config.task.figures)
+    assert found.figures["alike"] == 1
+
+
+@pytest.mark.parametrize("name", ["dice", "Tversky", "kl_divergence"])
+def test_a_loss_of_probabilities_gets_probabilities(table, name):
+    config, data = table
+    split = Split(data.train.inputs, (RANDOM.random((300, 4)) < 0.5).astype(np.float32))
+    config.update(task={"name": "multilabel", "loss": name}, objective="val_f1")
+    task = create(config, dataclasses.replace(data, train=split, validation=split, test=split))
+    logits = RANDOM.normal(size=(300, 4)).astype(np.float32)
+    wanted = keras.losses.get(name)
+    probabilities = 1 / (1 + np.exp(-logits))
+    mean = keras.ops.convert_to_numpy(wanted(split.targets, probabilities)).mean()
+    assert evaluate(task, lambda _: logits, split).loss == pytest.approx(mean, rel=1e-4)
+
+
+def test_labels_other_than_0_and_1_are_refused(table):
+    config, data = table
+    split = Split(data.train.inputs, np.where(RANDOM.random((300, 4)) < 0.5, -1, 1).astype(np.float32))
+    config.update(task={"name": "multilabel"}, objective="val_f1")
+    with pytest.raises(
+        UserError, match="'multilabel' is not allowed: the targets of the dataset hold -1, and it needs 0"
+    ):
+        create(config, dataclasses.replace(data, train=split, validation=split, test=split))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_loss_for_other_targets_is_refused_whatever_the_number_of_classes(table, count):
+    config, data = table
+    split = Split(data.train.inputs, (np.arange(300) % count).astype(np.int32))
+    data = dataclasses.replace(data, train=split, validation=split, test=split, labels=tuple("abc"[:count]))
+    config.update(task={"name": "classification", "loss": "mse"}, objective="val_accuracy")
+    with pytest.raises(FunctionError, match=r"config.task.loss=.mse. cannot take a batch: "):
+        check(config, data)
