@@ -1,6 +1,7 @@
 """Checks of a dataset before the first step: each mistake is one line that names the split, and what must be."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -126,16 +127,17 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
             raise UserError(f"there are {count(len(names), 'label')}, and {count(width, 'target')} for each example")
         return tuple(names)
     of = "pixel" if train.masked else "example"
-    known = len(names) or 1 + max(max(each.classes) for each in splits)
+    known = len(names) or 1 + max(0, *(max(each.classes) for each in splits))
     for each in splits:
         if strange := sorted(number for number in each.classes if not 0 <= number < known):
             what = f"there are {known} labels" if names else "the first class is 0"
             raise UserError(f"{each.where} has the label {strange[0]}: it must be 0 to {known - 1}, as {what}")
-    if lacking := [number for number in range(known) if number not in train.classes]:
-        shown = ", ".join(repr(names[number]) if names else str(number) for number in lacking[:_MOST_SHOWN])
-        shown += f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
+    if lacks := known - len(train.classes):  # What was taken for a class may be a price, of millions.
+        lacking = itertools.islice((number for number in range(known) if number not in train.classes), _MOST_SHOWN)
+        shown = ", ".join(repr(names[number]) if names else str(number) for number in lacking)
+        shown += f" and {lacks - _MOST_SHOWN} more" if lacks > _MOST_SHOWN else ""
         cure = (
-            "take their names out of `labels`"
+            "there must be one, or take the name out of `labels` (for a folder of images, the folder away)"
             if names
             else "number the classes 0, 1, 2 and so on without gaps, or return floats if they are to be predicted"
         )

@@ -51,6 +51,13 @@ def example(source: Source, index: int, where: str) -> tuple:
     return tuple(found)
 
 
+def part(found: tuple, number: int, index: int, where: str) -> Any:
+    """Returns a part of an example; raises UserError if it has no weight and the first one has."""
+    if number >= len(found):
+        raise UserError(f"{where}: example {index} has no weight, and the first one has: all must be alike")
+    return found[number]
+
+
 def converted(values: Sequence[Any], number: int, where: str, like: Like | None = None) -> np.ndarray:
     """Returns one part of some examples as an array.
 
@@ -108,8 +115,11 @@ class Column:
         """Reads some of the examples: one, those of a slice, or those with the given indices."""
         if isinstance(which, (int, np.integer)):
             return self[[which]][0]
-        read = (example(self.source, int(row), self.where) for row in self.rows[which])
-        return converted([each[self.number] for each in read], self.number, self.where, self.like)
+        read = [
+            part(example(self.source, int(row), self.where), self.number, int(row), self.where)
+            for row in self.rows[which]
+        ]
+        return converted(read, self.number, self.where, self.like)
 
     @property
     def like(self) -> Like:

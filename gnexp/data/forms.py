@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from gnexp.errors import UserError
+from gnexp.errors import UserError, first_line
 
 
 def stacked(values: Sequence[Any], where: str) -> np.ndarray:
@@ -18,7 +18,7 @@ def stacked(values: Sequence[Any], where: str) -> np.ndarray:
     Raises:
       UserError: their shapes differ.
     """
-    arrays = [np.asarray(value) for value in values]
+    arrays = [as_array(value, where) for value in values]
     for array in arrays:
         if array.shape != arrays[0].shape:
             raise UserError(
@@ -41,15 +41,13 @@ def as_inputs(values: Any, where: str) -> np.ndarray:
     """
     array = _numbers(values, f"{where}: its inputs")
     if array.dtype == np.uint8:
-        return array[..., np.newaxis] if array.ndim == 3 else array
+        return array[..., np.newaxis] if array.ndim in (1, 3) else array
     if array.dtype.kind in "iu" and array.ndim > 2:
         raise UserError(
             f"{where}: its inputs are {array.dtype} of the shape {array.shape}: images must be uint8, from 0 to 255, "
             "or floats from 0 to 1"
         )
-    if array.dtype.kind == "c":
-        raise UserError(f"{where}: its inputs are complex numbers: they must be uint8 or floats")
-    array = array.astype(np.float32, copy=False)
+    array = _float32(array, f"{where}: its inputs")
     return array[:, np.newaxis] if array.ndim == 1 else array
 
 
@@ -65,7 +63,7 @@ def as_targets(values: Any, where: str) -> np.ndarray:
     """
     array = _numbers(values, f"{where}: its targets", "; the names of classes go into `labels`")
     if array.dtype.kind not in "iub":
-        return array.astype(np.float32, copy=False)
+        return _float32(array, f"{where}: its targets")
     if array.ndim in (2, 4) and array.shape[-1] == 1:
         array = array[..., 0]
     if array.dtype.itemsize > 4 or array.dtype == np.uint32:
@@ -85,7 +83,7 @@ def as_weights(values: Any, where: str) -> np.ndarray:
     Raises:
       UserError: they are no number of 0 or more for each example.
     """
-    array = _numbers(values, f"{where}: its sample weights").astype(np.float32, copy=False)
+    array = _float32(_numbers(values, f"{where}: its sample weights"), f"{where}: its sample weights")
     array = array[:, 0] if array.shape[1:] == (1,) else array
     if array.ndim != 1:
         raise UserError(f"{where}: its sample weights have the shape {array.shape}: it must be ({len(array)},)")
@@ -94,11 +92,23 @@ def as_weights(values: Any, where: str) -> np.ndarray:
     return array
 
 
-def _numbers(values: Any, what: str, more: str = "") -> np.ndarray:
+def as_array(values: Any, what: str) -> np.ndarray:
+    """Returns values as an array; raises UserError for what is none, such as a list of lists of several lengths."""
     try:
-        array = np.asarray(values)
-    except ValueError as error:  # for example a list of lists of several lengths
-        raise UserError(f"{what} are no array: {error}") from error
+        return np.asarray(values)
+    except Exception as error:  # of NumPy, or of the user's class
+        raise UserError(f"{what} are no array: {first_line(error)}") from error
+
+
+def _float32(array: np.ndarray, what: str) -> np.ndarray:
+    if array.dtype.kind == "c":
+        raise UserError(f"{what} are complex numbers: they must be real")
+    with np.errstate(over="ignore"):  # What is too large becomes infinity, which is refused.
+        return array.astype(np.float32, copy=False)
+
+
+def _numbers(values: Any, what: str, more: str = "") -> np.ndarray:
+    array = as_array(values, what)
     if array.dtype.kind not in "biufc":
         kind = "text" if array.dtype.kind in "US" else f"of the type {array.dtype}"
         raise UserError(f"{what} are {kind}: they must be numbers{more}")

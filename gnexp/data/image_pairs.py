@@ -60,9 +60,7 @@ def _surveyed(
     of_images: pathlib.Path, of_masks: pathlib.Path, skip: bool
 ) -> tuple[list[tuple[Surveyed, Surveyed]], tuple[str, ...]]:
     """Returns the pairs of two folders, and what to say of those that are left out."""
-    here, there = (
-        {path.relative_to(folder).with_suffix(""): path for path in files(folder)} for folder in (of_images, of_masks)
-    )
+    here, there = _by_name(of_images), _by_name(of_masks)
     if not here:
         raise UserError(f"{of_images} holds no images")
     if lone := sorted(here.keys() ^ there.keys()):
@@ -87,6 +85,17 @@ def _surveyed(
                 f"{mask.size[0]}x{mask.size[1]}: they must be alike"
             )
     return pairs, said
+
+
+def _by_name(folder: pathlib.Path) -> dict[pathlib.Path, pathlib.Path]:
+    """Returns the files of a folder by their names without the endings, by which images find their masks."""
+    found: dict[pathlib.Path, pathlib.Path] = {}
+    for path in files(folder):
+        name = path.relative_to(folder).with_suffix("")
+        if name in found:
+            raise UserError(f"{found[name]} and {path} have one name: an image and its mask are found by it")
+        found[name] = path
+    return found
 
 
 def _values(masks: Sequence[Surveyed], asked: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from gnexp.config import open_sections
 from gnexp.data import digests, stream
 from gnexp.data.checks import Seen
 from gnexp.data.columns import INPUTS, TARGETS, WEIGHTS, Column, example
-from gnexp.data.forms import as_inputs, as_targets, as_weights
+from gnexp.data.forms import as_array, as_inputs, as_targets, as_weights
 from gnexp.data.readers import Processes
 from gnexp.data.rows import Arrays, is_mapped
 from gnexp.data.splits import Split
@@ -44,23 +44,28 @@ def call(config: ConfigDict, arguments: Mapping[str, Any]) -> dict[str, Any]:
         found = function(**arguments)
     except GnexpError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise FunctionError(f"{key} cannot be read: {cause(error)}") from error
     if not isinstance(found, Mapping):
         raise UserError(f"{key} returned {_kind(found)}: {_MUST}")
     if unknown := [name for name in found if name not in (*SPLITS, *_OTHERS)]:
         raise UserError(f"{key} returned the key {unknown[0]!r}: {_MUST}, and perhaps `labels`")
-    if "train" not in found:
-        raise UserError(f"{key} returned {', '.join(found) or 'an empty mapping'}, and no `train`: {_MUST}")
-    labels = found.get("labels")
-    if isinstance(labels, str) or (labels is not None and not all(isinstance(label, str) for label in labels)):
-        raise UserError(
-            f"{key} returned labels={labels!r}: it must be the names of the classes, such as ('cat', 'dog')"
-        )
-    if labels is not None and len(set(labels)) != len(labels):
-        raise UserError(f"{key} returned labels={list(labels)!r}: each name must be there once")
     present = {name: value for name, value in found.items() if value is not None}
-    return {**present, "labels": tuple(labels or ())}
+    if "train" not in present:
+        raise UserError(f"{key} returned {', '.join(present) or 'an empty mapping'}, and no `train`: {_MUST}")
+    for name, what in (("labels", "the names of the classes, such as ('cat', 'dog')"), ("remarks", "lines of text")):
+        present[name] = _texts(f"{key} returned {name}", present.get(name, ()), what)
+    if len(set(present["labels"])) != len(present["labels"]):
+        raise UserError(f"{key} returned labels={list(present['labels'])!r}: each name must be there once")
+    return present
+
+
+def _texts(key: str, value: Any, what: str) -> tuple[str, ...]:
+    # An array of text is what scikit-learn has; a set has no order.
+    texts = tuple(value) if isinstance(value, (list, tuple, np.ndarray)) else (None,)
+    if not all(isinstance(each, str) for each in texts):
+        raise UserError(f"{key}={value!r}: it must be {what}, as a list")
+    return tuple(map(str, texts))
 
 
 def _kind(value: Any) -> str:
@@ -101,15 +106,17 @@ def _split(value: Any, name: str) -> Split:
             f"{name} is {_kind(value)}: it must be a tuple (inputs, targets) of arrays, or have __len__ and __getitem__"
             f"{hint}"
         )
-    if not len(value):
+    try:
+        length, known = len(value), getattr(value, "targets", None)
+    except Exception as error:  # whatever the user's code may raise
+        raise FunctionError(f"{name} cannot be read: {cause(error)}") from error
+    if not length:
         raise UserError(f"{name} has no examples")
     weighted = len(example(value, 0, name)) > WEIGHTS
-    known = getattr(value, "targets", None)
-    return Split(
-        Column(value, INPUTS, name),
-        Column(value, TARGETS, name) if known is None else as_targets(known, name),
-        Column(value, WEIGHTS, name) if weighted else None,
-    )
+    targets = Column(value, TARGETS, name) if known is None else as_targets(known, name)
+    if len(targets) != length:
+        raise UserError(f"{name} has {length} examples and {len(targets)} `targets`: there must be as many of each")
+    return Split(Column(value, INPUTS, name), targets, Column(value, WEIGHTS, name) if weighted else None)
 
 
 def _arrays(values: tuple, name: str) -> Arrays:
@@ -117,14 +124,17 @@ def _arrays(values: tuple, name: str) -> Arrays:
         raise UserError(
             f"{name} is a tuple of {len(values)}: it must be (inputs, targets), or (inputs, targets, weights)"
         )
-    arrays = [each if isinstance(each, np.ndarray) else np.asarray(each) for each in values]
+    words = ("inputs", "targets", "sample weights")
+    arrays = [
+        each if isinstance(each, np.ndarray) else as_array(each, f"{name}: its {word}")  # `asarray` would unmap it
+        for each, word in zip(values, words, strict=False)
+    ]
     counts = [len(array) if array.ndim else 0 for array in arrays]
     if len(set(counts)) > 1:
-        words = ("inputs", "targets", "sample weights")
         shown = ", ".join(f"{number} {word}" for number, word in zip(counts, words, strict=False))
         raise UserError(f"{name} has {shown}: there must be as many of each")
-    if not counts[0]:
-        raise UserError(f"{name} has no examples")
+    if not counts[0] or not arrays[0].size:
+        raise UserError(f"{name} has no examples" if not counts[0] else f"{name} has inputs without a single number")
     # Only the inputs, and targets such as masks, may be too large for memory.
     return Arrays([arrays[0], *(each if each[:1].nbytes > _SMALL else np.array(each) for each in arrays[1:])])
 

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gnexp.data.columns import Column, Source, converted, example
-from gnexp.errors import KilledError, UserError, first_line
+from gnexp.data.columns import Column, Source, converted, example, part
+from gnexp.errors import FunctionError, KilledError, UserError, first_line
+from gnexp.functions.load import cause
 from gnexp.terminal import script
 
 _PATIENCE = 5  # seconds
@@ -103,12 +104,18 @@ def _asked(columns: Sequence[Column], rows: np.ndarray) -> tuple:
 _sources: list[Source] = []  # of a process that reads
 
 
+_failure: list[str] = []  # why the sources cannot be unpickled
+
+
 def _begin(sources: bytes) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Signals often reach every process of a command. The training decides what to do, and may need another batch.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda *_: threading.Timer(_PATIENCE, os._exit, (0,)).start())
-    _sources[:] = pickle.loads(sources)
+    try:
+        _sources[:] = pickle.loads(sources)
+    except Exception as error:  # of the user's class
+        _failure.append(cause(error))
 
 
 def _end_with_parent() -> None:
@@ -117,6 +124,13 @@ def _end_with_parent() -> None:
 
 
 def _read(source: Source | int, rows: np.ndarray, where: str, parts: Sequence[tuple]) -> Read:
+    if _failure:
+        raise FunctionError(f"{where} cannot be unpickled by the processes that read it: {_failure[0]}")
     source = _sources[source] if isinstance(source, int) else source
     examples = [example(source, int(row), where) for row in rows]
-    return [converted([each[number] for each in examples], number, where, like) for number, like in parts]
+    return [
+        converted(
+            [part(each, number, int(row), where) for each, row in zip(examples, rows, strict=True)], number, where, like
+        )
+        for number, like in parts
+    ]

@@ -29,6 +29,11 @@ def _render(figure: Figure) -> Picture:
     return Picture(buffer.getvalue(), *Image.open(buffer).size)
 
 
+def _plain(names: Sequence[str]) -> list[str]:
+    """Returns names of the user's as matplotlib shows them as they are: between two `$` it expects a formula."""
+    return [name.replace("$", r"\$") for name in names]
+
+
 def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Sequence[str]) -> Picture:
     """Draws how often each class (a row) was taken for each class (a column), as counts.
 
@@ -37,6 +42,7 @@ def confusion_matrix(labels: np.ndarray, probabilities: np.ndarray, names: Seque
       probabilities: floats of shape (n, classes).
       names: the names of the classes.
     """
+    names = _plain(names)
     counts = np.zeros((len(names), len(names)), int)
     np.add.at(counts, (labels, probabilities.argmax(axis=1)), 1)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -76,6 +82,7 @@ def most_wrong(images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray
       probabilities: floats of shape (n, classes).
       names: the names of the classes.
     """
+    names = _plain(names)
     predicted = probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][: 3 * _COLUMNS]
@@ -144,6 +151,7 @@ def labels(targets: np.ndarray, found: np.ndarray, names: Sequence[str]) -> Pict
       found: booleans of the same shape.
       names: the names of the labels.
     """
+    names = _plain(names)
     true = targets.astype(bool)
     parts = {"found": true & found, "missed": true & ~found, "seen where it is not": ~true & found}
     figure = Figure(figsize=(6.4, 1.5 + 0.3 * len(names)), layout="constrained")

@@ -70,6 +70,45 @@ def no_pair(): return {"train": Lazy(lambda i: np.zeros((8, 8, 3), np.uint8))}
 def raises(): return {"train": Lazy(lambda i: (np.zeros((8, 8, 3), np.uint8), i % 3) if i < 5 else {}["five"])}
 def fails(): raise KeyError("the disk")
 def twice(): return changed(labels=("cat", "dog", "cat"))
+def number(): return changed(labels=3)
+def unordered(): return changed(labels={"cat", "dog", "bird"})
+def once(): return changed(labels=map(str, range(3)))
+def remark(): return changed(remarks=5)
+def none(): return {"train": None, "test": good()}
+def lists(): return {"train": ([[1, 2], [3]], [0, 1])}
+def targets(): return {"train": (np.zeros((2, 3)), [[0, 1], [1]])}
+def uneven(): return {"train": Lazy(lambda i: ([[1, 2], [3]], i % 3))}
+def some_weigh(): return {"train": Lazy(lambda i: (np.zeros((8, 8, 3), np.uint8), i % 3, 1.0)[: 3 - i // 9])}
+def no_numbers(): return {"train": (np.zeros((12, 0)), np.arange(12) % 3)}
+def prices(): return changed(y=lambda y: y * 1_000_000_000)
+def imaginary(): return changed(y=lambda y: y * 1j)
+def exits(): raise SystemExit(3)
+
+
+class Short(Lazy):
+    targets = [0, 1, 2]
+
+
+class NoLength(Lazy):
+    def __len__(self):
+        raise OSError("unplugged")
+
+
+class Fragile(Lazy):
+    def __init__(self):
+        super().__init__(None)
+
+    def __getitem__(self, index):
+        return np.zeros((8, 8, 3), np.uint8), index % 3
+
+    def __setstate__(self, state):
+        raise OSError("another machine")
+
+
+def short(): return {"train": Short(lambda i: (np.zeros((8, 8, 3), np.uint8), i % 3))}
+def no_length(): return {"train": NoLength(None)}
+def fragile(): return {"train": Fragile()}
+def as_names(): return changed(labels=np.array(["cat", "dog", "bird"]))
 """
 
 _SAYS = {
@@ -102,6 +141,21 @@ _SAYS = {
     "raises": r"example 5 cannot be read: .*bad_data.py, line \d+: KeyError: 'five'",
     "fails": r"cannot be read: .*bad_data.py, line \d+: KeyError: 'the disk'",
     "twice": "each name must be there once",
+    "number": "returned labels=3: it must be the names of the classes, .*as a list",
+    "unordered": "returned labels={.*}: it must be the names of the classes",
+    "once": "returned labels=<map .*>: it must be the names of the classes",
+    "remark": "returned remarks=5: it must be lines of text",
+    "none": "returned test.* and no `train`",
+    "lists": "train: its inputs are no array: ",
+    "targets": "train: its targets are no array: ",
+    "uneven": "train are no array: ",
+    "some_weigh": "train: example 9 has no weight, and the first one has",
+    "no_numbers": "train has inputs without a single number",
+    "prices": "no example of the class 1, 2, 3, 4, 5 and 1999999993 more, of 2000000001 classes",
+    "imaginary": "its targets are complex numbers",
+    "exits": r"cannot be read: .*bad_data.py, line \d+: SystemExit: 3",
+    "short": "train has 12 examples and 3 `targets`",
+    "no_length": r"train cannot be read: .*bad_data.py, line \d+: OSError: unplugged",
 }
 
 
@@ -138,6 +192,18 @@ def test_a_bad_dataset_is_refused(name):
     message = refusal(section(f"bad_data:{name}"))
     assert f"config.data.name='bad_data:{name}'" in message or "config.data.test=" in message
     assert re.search(_SAYS[name], message)
+
+
+def test_names_of_classes_may_be_an_array():
+    assert load(section("bad_data:as_names")).labels == ("cat", "dog", "bird")
+
+
+def test_what_cannot_be_unpickled_where_it_is_read_is_said_with_its_cause(capfd):
+    data = section("bad_data:fragile")
+    data.memory = "1"
+    message = refusal(data)
+    assert re.search(r"cannot be unpickled .*: .*bad_data.py, line \d+: OSError: another machine", message)
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_dataset_that_the_bad_ones_are_made_from_is_good():
@@ -191,6 +257,14 @@ def test_a_file_that_cannot_be_decoded_is_named_or_left_out_and_counted(folder, 
     splits = load(section("image_folder", directory=str(folder), skip_broken=True))
     assert len(splits.train) + len(splits.validation) + len(splits.test) == 7
     assert any(f"1 of 8 files are left out, which cannot be decoded: {broken}" in line for line in splits.remarks)
+
+
+def test_two_images_of_one_name_are_refused(tmp_path):
+    for name in ("1.png", "2.png", "2.jpg"):
+        picture(tmp_path / "x" / name)
+        picture(tmp_path / "y" / name.replace("jpg", "png"), value=0)
+    message = refusal(section("image_pairs", images=str(tmp_path / "x"), masks=str(tmp_path / "y")))
+    assert f"{tmp_path}/x/2.jpg and {tmp_path}/x/2.png have one name" in message
 
 
 def test_pairs_must_be_pairs(tmp_path):

@@ -162,3 +162,11 @@ def test_the_same_predictions_give_the_same_bytes():
         lambda: pictures.most_wrong(images, labels, probabilities, NAMES),
     ):
         assert draw() == draw()
+
+
+def test_names_with_dollars_are_no_formulas():
+    names = ["$20_$30", "$", r"\frac{$1$}"]
+    probabilities = np.eye(3)[[1, 0, 2]]
+    assert pictures.confusion_matrix(np.arange(3), probabilities, names).png
+    assert pictures.most_wrong(np.zeros((3, 8, 8, 1), np.uint8), np.arange(3), probabilities, names).png
+    assert pictures.labels(np.eye(3), np.eye(3) > 0, names).png
