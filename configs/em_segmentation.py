@@ -4,7 +4,9 @@ Run:      GNEXP_DATA_DIR=FOLDER python -m gnexp.train --config=configs/em_segmen
           python -m gnexp.report --workdir=runs/em_segmentation
 Data:     the 30 images with masks of the ISBI challenge of 2012 (Arganda-Carreras et al., Frontiers in Neuroanatomy
           9:142) in FOLDER/segmentation/train/image and FOLDER/segmentation/train/label, in files of the same names.
-Time:     about 2 hours of one CPU core: 36 trials of 3 seeds.
+Time:     some 70 minutes on 2 CPU cores, two trials side by side: 36 trials of 3 seeds.
+Accuracy: mean IoU on the test sections at batch size 1, 0.767 ± 0.006 with GroupNorm, 0.717 ± 0.038 with BatchNorm
+          (results/em_segmentation/README.md).
 
 The sections follow each other, so that neighbours are nearly alike: the last ones are held out, 5 to choose by and 5
 to test on. The images are halved to 256 pixels a side. All batch sizes see the same images, 40 times, so that small

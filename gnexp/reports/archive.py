@@ -84,7 +84,7 @@ def _copy_remarks(directory: pathlib.Path, out: pathlib.Path) -> None:
 
 
 def _write_config(directory: pathlib.Path, out: pathlib.Path) -> dict[str, Any]:
-    config = read_config(directory)
+    config = _without_folders(read_config(directory))
     config["data"]["directory"] = ""
     files.write_json(out / files.CONFIG, config)
     return config

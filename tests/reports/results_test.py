@@ -1,6 +1,5 @@
 """results/ keeps what the commands on its pages ask for, and its pages hold no more than that."""
 
-import json
 import pathlib
 import re
 import shlex
@@ -16,6 +15,7 @@ from gnexp.config.defaults import fill_in
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.space.parse import parse_space
+from gnexp.workdir import files
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
@@ -31,7 +31,7 @@ EPOCHS = dict(re.findall(r"\b(\w+_bs\d+):(\d+)\b", _TEXT))  # of the seeds after
 
 def stored(folder: pathlib.Path) -> dict:
     """Returns the config, as one level, with which a kept sweep or training was made; keys that it lacks are added."""
-    return filled_in(json.loads((folder / "config.json").read_text()))
+    return filled_in(files.read_json(folder / files.CONFIG))
 
 
 def filled_in(values: dict) -> dict:
@@ -58,6 +58,11 @@ def test_a_sweep_is_that_of_its_command(command, name, monkeypatch):
     space = parse_space(values.config)
     assert space.first(values.config) in space.grid()
     asked["sweep"]["own_first"] = False
+    # What is kept names no folder of the machine.
+    asked["data"]["args"] = {
+        key: value.rpartition("/")[2] if isinstance(value, str) else value
+        for key, value in asked["data"].get("args", {}).items()
+    }
     assert filled_in(asked) == stored(RESULTS / name)
 
 
