@@ -57,7 +57,10 @@ def create(config: ConfigDict, splits: Splits) -> Task:
 
 
 def _check_attributes(task: Task, name: str) -> None:
-    outputs, figures = getattr(task, "outputs", None), getattr(task, "figures", None)
+    try:
+        outputs, figures = getattr(task, "outputs", None), getattr(task, "figures", None)
+    except Exception as error:  # of a property of the user's
+        raise FunctionError(f"config.task.name={name!r} fails: {load.cause(error)}") from error
     if not isinstance(outputs, Outputs):
         raise UserError(
             f"config.task.name={name!r} has the outputs {outputs!r}: they must be a gnexp.models.outputs.Outputs"

@@ -23,6 +23,7 @@ from gnexp.norms.by_name import Norm
 from gnexp.space.domain import Entry
 from gnexp.space.space import Space, combine
 from gnexp.tasks.create import create
+from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task, each_loss
 from gnexp.training import backend, memory
 from gnexp.training.augment import Augment
@@ -74,7 +75,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
     finally:
         _forget_names()
-    _check_task(config, task, few, outputs)
+    _check_task(config, task, splits, few, outputs)
     Augment(first, splits, task)
     return model
 
@@ -92,7 +93,7 @@ def _few(split: Split, outputs: int) -> Split:
     return next(stream.batches(split, np.array([rows], np.int32)))
 
 
-def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> None:
+def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: Any) -> None:
     """Computes loss and figures of a few examples; raises FunctionError where they are not as they must be."""
     what = f"config.task.loss={config.task.loss!r}" if config.task.loss else f"config.task.name={config.task.name!r}"
     try:
@@ -103,8 +104,30 @@ def _check_task(config: ConfigDict, task: Task, few: Split, outputs: Any) -> Non
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
     except (Exception, SystemExit) as error:  # whatever the user's code or Keras may raise
         raise FunctionError(f"{what} cannot take a batch: {cause(error)}") from error
+    if ":" in config.task.name:
+        _check_own(config, task, splits, few, keras.ops.convert_to_numpy(outputs))
     unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
     evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), unweighted, config.task.figures, finite=False)
+
+
+def _check_own(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: np.ndarray) -> None:
+    """Asks a task of the user's for its weights and pictures; raises FunctionError where they cannot be used."""
+    what, count = f"config.task.name={config.task.name!r}", len(splits.train)
+    try:
+        weights, pictures = task.weights(splits.train), list(task.pictures(few, outputs))
+    except (Exception, SystemExit) as error:  # whatever the user's code may raise
+        raise FunctionError(f"{what} fails: {cause(error)}") from error
+    if weights is not None and (np.shape(weights) != (count,) or getattr(weights, "dtype", None) != np.float32):
+        kind = getattr(weights, "dtype", type(weights).__name__)
+        raise FunctionError(
+            f"{what}: weights() returned {kind} of the shape {np.shape(weights)}: it must be None, or float32 of the "
+            f"shape ({count},)"
+        )
+    for each in pictures:
+        if not isinstance(each, tuple) or len(each) != 2 or not isinstance(each[1], Picture):
+            raise FunctionError(
+                f"{what}: pictures() yielded {each!r:.80}: it must yield a tag and a gnexp.tasks.pictures.Picture"
+            )
 
 
 def _check_shape(loss: tuple[int, ...], count: int, outputs: tuple[int, ...]) -> None:

@@ -261,6 +261,19 @@ class Fails(Good):
     def loss(self, targets, outputs):
         raise KeyError("no such target")
 
+class Heavy(Good):
+    def weights(self, split): return np.ones(len(split))
+
+class Draws(Good):
+    def pictures(self, split, outputs): yield "a", b"png"
+
+class Smudges(Good):
+    def pictures(self, split, outputs): raise OSError("no ink")
+
+class Reads(Good):
+    @property
+    def figures(self): raise OSError("no book")
+
 class Nothing:
     def __init__(self, splits): pass
 
@@ -328,6 +341,13 @@ def test_a_task_of_ones_own_trains(own):
             {"task.name": "tasks_of_a_test:Predicts", "task.figures": ("tasks_of_a_test:not_finite",)},
             r"Predicts fails: .*tasks_of_a_test.py, line \d+: IndexError",
         ),
+        (
+            {"task.name": "tasks_of_a_test:Heavy"},
+            r"weights\(\) returned float64 of the shape \(\d+,\): it must be None",
+        ),
+        ({"task.name": "tasks_of_a_test:Draws"}, r"pictures\(\) yielded \('a', b'png'\): it must yield a tag and a"),
+        ({"task.name": "tasks_of_a_test:Smudges"}, r"Smudges' fails: .*tasks_of_a_test.py, line \d+: OSError: no ink"),
+        ({"task.name": "tasks_of_a_test:Reads"}, r"Reads' fails: .*tasks_of_a_test.py, line \d+: OSError: no book"),
         ({"task.name": "tasks_of_a_test:Without"}, "has the figures None: they must be a dict from names"),
         ({"task.name": "tasks_of_a_test:Shapeless"}, "has the outputs 1: they must be a gnexp.models.outputs.Outputs"),
         ({"direction": "max"}, "config.direction='max' is not allowed with .*'val_off': .*Good' says 'min'"),

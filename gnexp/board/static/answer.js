@@ -42,6 +42,7 @@ export function answerPanel(sweep, openTrial) {
     }
     if (!found.points.length) {
       place.hidden = !found.curves.length;
+      place.setAttribute("aria-label", "What the model expects over each hyperparameter, over the trials");
       fill(text, el("p", {}, important(found.how)), simpleTable(found.headers, found.rows, "Each hyperparameter, by all trials"));
       await picture(found);
       return;
