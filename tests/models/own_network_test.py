@@ -313,6 +313,7 @@ def test_the_fast_paths_serve_a_nested_network(own, monkeypatch):
     assert type(training.model.optimizer).__module__ == "gnexp.training.fused_optimizers"
 
 
+@pytest.mark.any_backend
 def test_the_readme_asks_of_ones_own_network_and_images(train_here, tmp_path):
     (text,) = pages_of_docs.blocks("README.md", "python notest")
     (tmp_path / "mine.py").write_text(text)
