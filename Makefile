@@ -17,7 +17,7 @@ PYTEST := env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m pytest -n 2 --dist 
 # Each training is a process of its own, and JAX would compile the same network in every one of them.
 JAX_CACHE := JAX_COMPILATION_CACHE_DIR="$(CURDIR)/build/jax" JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0.1
 # What the fast tests compile runs for a moment, so that optimizing it fully would take longer.
-JAX_QUICK := XLA_FLAGS="--xla_backend_optimization_level=1"
+JAX_QUICK := XLA_FLAGS="--xla_backend_optimization_level=0"
 
 .PHONY: help train test test-slow docs peers lock
 .DELETE_ON_ERROR:
