@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+from keras.src.backend.common.stateless_scope import in_stateless_scope
 from keras.src.models.functional import Functional
 from ml_collections import ConfigDict
 
@@ -56,7 +57,8 @@ def build(
     model = with_norm(config, input_shape, outputs, dtype, norm, input_dtype)
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         table.check(table.rows(model), model.name)
-    _refuse_given_before(model, config.name)
+    if not in_stateless_scope():  # in which a network is only counted
+        _refuse_given_before(model, config.name)
     return model
 
 
@@ -142,14 +144,20 @@ def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: b
 def _refuse_given_before(model: keras.Model, name: str) -> None:
     """Refuses layers that an earlier call returned, such as those of a network that the module keeps.
 
-    Each training would begin with the weights that the one before it has left.
+    Each training would begin with the weights that the one before it has left. What is frozen may be shared.
     """
-    if any(_given.get(id(weight)) is weight for weight in model.variables):
+    given = any(_given.get(id(weight)) is weight for weight in model.trainable_variables)
+    if given or any(weight._value is None for weight in model.variables):  # of a call that only counted them
         raise FunctionError(
             f"config.model.name={name!r} returned layers that an earlier call of it had returned: it must make new "
             "ones at each call, and load trained weights inside of the function"
         )
-    _given.update((id(weight), weight) for weight in model.variables)
+    remember(model)
+
+
+def remember(model: keras.Model) -> None:
+    """Takes note of the weights of a model that a function returned, so that `build` refuses them later."""
+    _given.update((id(weight), weight) for weight in model.trainable_variables)
 
 
 @contextlib.contextmanager

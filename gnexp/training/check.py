@@ -17,7 +17,7 @@ from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
 from gnexp.functions.load import cause
-from gnexp.models.build import build, with_norm
+from gnexp.models.build import build, remember, with_norm
 from gnexp.norms import table, weight_standardization
 from gnexp.norms.by_name import Norm
 from gnexp.space.domain import Entry
@@ -206,6 +206,7 @@ def _channels(config: ConfigDict, splits: Splits, task: Task) -> list[_Channels]
         shape, dtype = splits.input_shape, splits.input_dtype
         model = with_norm(config.model, shape, task.outputs, config.precision, probe, dtype)
         found = table.rows(model)
+    remember(model)
     return [
         _Channels(row.path, row.channels, row.values_per_group and row.values_per_group // row.channels)
         for row in found

@@ -341,6 +341,22 @@ def transfer(inputs, outputs):
     return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(BASE(inputs))))
 
 
+frozen = keras.layers.Conv2D(4, 3, 4, name="frozen")
+frozen.build((None, 28, 28, 1))
+frozen.trainable = False
+kept = []
+
+
+def on_frozen(inputs, outputs):
+    return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(frozen(inputs))))
+
+
+def once(inputs, outputs):
+    if not kept:
+        kept.append(keras.Sequential([inputs, keras.layers.Flatten(), keras.layers.Dense(outputs)]))
+    return kept[0]
+
+
 def afresh(inputs, outputs):
     x = keras.layers.BatchNormalization()(BASE(inputs))
     return keras.Model(inputs, keras.layers.Dense(outputs)(keras.layers.Flatten()(x)))
@@ -354,6 +370,9 @@ def test_weights_that_a_module_loads_are_trained_and_not_shared_between_training
     assert done.returncode == 0, done.stderr
     (kernel,) = [each.kernel for each in saved.load(tmp_path / "run")._flatten_layers() if each.name == "kept"]
     np.testing.assert_allclose(keras.ops.convert_to_numpy(kernel), 0.5, atol=1e-4)
-    done = mine("--config.model.name=keeps_of_own:transfer", "--config.model.norm=keep", f"--workdir={tmp_path}/no")
-    assert done.returncode == 2 and not (tmp_path / "no").exists()
-    assert "'keeps_of_own:transfer' returned layers that an earlier call of it had returned" in done.stderr
+    for name in ("transfer", "once"):
+        done = mine(f"--config.model.name=keeps_of_own:{name}", "--config.model.norm=keep", f"--workdir={tmp_path}/no")
+        assert done.returncode == 2 and not (tmp_path / "no").exists()
+        assert f"'keeps_of_own:{name}' returned layers that an earlier call of it had returned" in done.stderr
+    done = mine("--config.model.name=keeps_of_own:on_frozen", "--config.model.norm=keep", *slow)
+    assert done.returncode == 0, done.stderr
