@@ -15,34 +15,24 @@ more steps, and the learning rate is tuned for each.
 
 from ml_collections import ConfigDict
 
+from configs import cifar10
 from gnexp.config import base
 from gnexp.space import by, choice
 
 
 def get_config(question: str = "norm") -> ConfigDict:
-    """Returns a race over the base config.
+    """Returns a race over the config of cifar10.py, shortened.
 
     Args:
       question: "norm" or "sgd".
     """
     if question not in ("norm", "sgd"):
         raise ValueError(f"there is no question {question!r} in configs/cifar10_batch.py: it must be norm or sgd")
-    config = base.get_config()
+    config = cifar10.get_config()
     config.epochs = 6
-    config.data.name = "cifar10"
-    config.data.fallback = ""
     config.data.batch_size = 32
     config.data.train_size = 20480
-    config.data.validation = 5000
-    config.data.augment.random_flip = {"mode": "horizontal"}
-    config.model.name = "resnet"
-    config.model.args.depth = 20
-    config.model.args.l2 = 1e-4
-    config.model.epsilon = 1e-5
-    config.model.momentum = 0.9
-    config.optimizer.name = "sgd"
-    config.optimizer.learning_rate = 0.1
-    config.schedule.name = "cosine"
+    del config.data.augment.random_translation
 
     config.sweep = base.get_sweep()
     config.sweep.tuner = "racing"

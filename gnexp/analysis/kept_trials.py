@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, SEED, Outcome
+from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome, own_seed
 from gnexp.config.upgrade import renamed
 from gnexp.errors import DamagedError
 from gnexp.workdir import files, result
@@ -35,7 +35,7 @@ def write(directory: pathlib.Path, outcomes: Sequence[Outcome], first_seed: int)
         writer.writerow(["trial", "status", "message", *paths, *columns])
         for outcome in outcomes:
             values = [_cell(outcome.values[path]) if path in outcome.values else "" for path in paths]
-            for seed, done in enumerate(outcome.results or [None], first_seed + outcome.values.get(SEED, 0)):
+            for seed, done in enumerate(outcome.results or [None], own_seed(outcome.values, first_seed)):
                 figures = [seed, *_figures(done, tests)] if done else [""] * len(columns)
                 writer.writerow([outcome.trial_id, outcome.status, outcome.message or "", *values, *figures])
 

@@ -56,6 +56,11 @@ def seeds(values: Mapping[str, Any], executions: int) -> range:
     return range(executions)[values[SEED] :][:1] if SEED in values else range(executions)
 
 
+def own_seed(values: Mapping[str, Any], seed: int) -> int:
+    """Returns the seed of a trial's own first training, where `seed` is that of a sweep; in a race it may be later."""
+    return seed + values.get(SEED, 0)
+
+
 def standing(values: Mapping[str, Any], seeds: int) -> tuple[int, ...]:
     """Returns how far a trial has come in a race: its epochs, and whether it has more than one seed; () without one."""
     return (values[EPOCHS], min(seeds, 2)) if SEED in values else ()

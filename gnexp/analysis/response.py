@@ -155,7 +155,7 @@ def _curve(path: str, forest: RandomForestRegressor, columns: np.ndarray, place:
 
 
 def _spread(found: Sequence[Any], most: int) -> list[Any]:
-    """Returns at most so many of what is in order, with both ends."""
+    """Returns up to `most` items of a sequence, evenly spaced, the first and the last included."""
     return [found[index] for index in np.linspace(0, len(found) - 1, min(most, len(found))).astype(int)]
 
 

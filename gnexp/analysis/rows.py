@@ -5,8 +5,8 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gnexp.analysis import trainings
-from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, SEED, Outcome
+from gnexp.analysis import outcomes, trainings
+from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
 from gnexp.analysis.sweep import is_sweep, read_sweep, read_trials
 from gnexp.analysis.trainings import Record
 from gnexp.config.defaults import fill_in
@@ -62,7 +62,7 @@ def read(directory: pathlib.Path) -> list[Row]:
 
 def _of_trial(trial: Outcome, first_seed: int) -> list[Row]:
     # A trial without a result has one row.
-    seeds = enumerate(trial.results, _first_seed(trial, first_seed)) if trial.results else [(None, None)]
+    seeds = enumerate(trial.results, outcomes.own_seed(trial.values, first_seed)) if trial.results else [(None, None)]
     return [
         Row(
             {"trial": trial.trial_id, "seed": seed, "status": trial.status, "message": trial.message},
@@ -71,11 +71,6 @@ def _of_trial(trial: Outcome, first_seed: int) -> list[Row]:
         )
         for seed, done in seeds
     ]
-
-
-def _first_seed(trial: Outcome, seed: int) -> int:
-    """Returns the first seed that a trial was trained with itself; in a race it continues those with earlier ones."""
-    return seed + trial.values.get(SEED, 0)
 
 
 def _of_training(record: Record) -> Row:
@@ -111,4 +106,4 @@ def best_training(directory: pathlib.Path) -> tuple[pathlib.Path, str | None]:
         raise UserError(f"--workdir={directory} holds no trial that has completed")
     best = swept.best[0]
     folder = files.trial_folder(directory, best.trial_id)
-    return files.execution_folder(folder, _first_seed(best, swept.config.seed)), best.trial_id
+    return files.execution_folder(folder, outcomes.own_seed(best.values, swept.config.seed)), best.trial_id

@@ -137,7 +137,7 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
         shown = ", ".join(repr(names[number]) if names else str(number) for number in lacking)
         shown += f" and {lacks - _MOST_SHOWN} more" if lacks > _MOST_SHOWN else ""
         cure = (
-            "there must be one, or take the name out of `labels` (for a folder of images, the folder away)"
+            "add one, or take the name out of `labels`, or its folder away"
             if names
             else "number the classes 0, 1, 2 and so on without gaps, or return floats if they are to be predicted"
         )

@@ -88,8 +88,8 @@ def _few(split: Split, outputs: int) -> Split:
     second = min(1, len(split) - 1)
     if isinstance(split.targets, np.ndarray) and split.targets.ndim == 1:
         second = int((split.targets != split.targets[0]).argmax()) or second
-    others = range(len(split)) if outputs == 2 else ()
-    rows = list(dict.fromkeys((0, second, *others[:3])))[: 3 if outputs == 2 else 2]
+    most = 3 if outputs == 2 else 2
+    rows = list(dict.fromkeys((0, second, *range(min(most, len(split))))))[:most]
     return next(stream.batches(split, np.array([rows], np.int32)))
 
 

@@ -144,11 +144,11 @@ class _Own:
 
 
 def _meter(name: str) -> _Keras | _Own:
-    try:
-        if ":" in name:
+    if ":" in name:
+        try:
             return _Own(name, load.load(name))
-    except UserError as error:
-        raise UserError(f"config.task.figures={name!r}: {error}") from error
+        except UserError as error:
+            raise UserError(f"config.task.figures={name!r}: {error}") from error
     try:
         found = keras.metrics.get(name)
         return _Keras(name, found() if inspect.isclass(found) else found)

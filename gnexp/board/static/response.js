@@ -2,6 +2,7 @@
 
 import { draw, onPlot } from "./plot.js";
 import { fit } from "./progress.js";
+import { nameTicks } from "./slices.js";
 import { beside, cell, makeAxis } from "./sweep_data.js";
 import { COLORS } from "./theme.js";
 import { plain, short, withSpread } from "./words.js";
@@ -19,8 +20,7 @@ export async function drawResponse(place, sweep, curves, openTrial) {
   const traces = curves.flatMap((curve, number) => {
     const axis = makeAxis(sweep.columns.find(({ path }) => path === curve.path), done);
     const suffix = number ? String(number + 1) : "";
-    const names = axis.names && { tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
-    layout[`xaxis${suffix}`] = { title: { text: plain(curve.path), font: { size: 12 } }, type: axis.log ? "log" : "linear", ...names };
+    layout[`xaxis${suffix}`] = { title: { text: plain(curve.path), font: { size: 12 } }, type: axis.log ? "log" : "linear", ...nameTicks(axis) };
     layout[`yaxis${suffix}`] = { range, title: number % across ? undefined : { text: plain(sweep.about.objective) } };
     const common = { type: "scatter", xaxis: `x${suffix}`, yaxis: `y${suffix}`, hoverinfo: "text", showlegend: !number };
     const having = done.filter((row) => cell(row, curve.path) !== undefined);

@@ -33,8 +33,7 @@ export function slicesPanel(sweep, openTrial) {
       const having = rows.filter((row) => cell(row, column.path) !== undefined);
       const x = (row) => beside(axis, row);
       const log = axis.log && !chosenValue("plainSlices", false);
-      const names = axis.names && { tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
-      layout[`xaxis${suffix}`] = { title: { text: plain(column.path) + (column.role === "scientific" ? "" : ` (${column.role})`), font: { size: 12 } }, type: log ? "log" : "linear", ...names };
+      layout[`xaxis${suffix}`] = { title: { text: plain(column.path) + (column.role === "scientific" ? "" : ` (${column.role})`), font: { size: 12 } }, type: log ? "log" : "linear", ...nameTicks(axis) };
       layout[`yaxis${suffix}`] = { range, title: number % across ? undefined : { text: plain(sweep.about.objective) } };
       const common = { xaxis: `x${suffix}`, yaxis: `y${suffix}`, mode: "markers", hoverinfo: "text" };
       const done = having.filter((row) => row.mean !== undefined);
@@ -113,9 +112,14 @@ export function contourPanel(sweep, openTrial) {
   });
 }
 
+// The ticks of an axis on which names stand side by side; nothing for one of numbers.
+export function nameTicks(axis) {
+  return axis.names && { tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
+}
+
 export function axisLayout(axis) {
   const title = { text: plain(axis.path) };
-  if (axis.names) return { title, tickvals: axis.names.map((_, index) => index), ticktext: axis.names.map((name) => plain(short(name))), range: [-0.5, axis.names.length - 0.5] };
+  if (axis.names) return { title, ...nameTicks(axis) };
   if (!axis.log) return { title };
   return { title, ...powers(axis.range) };
 }

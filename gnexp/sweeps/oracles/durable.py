@@ -106,8 +106,7 @@ class Durable:
         self.verbose = 0
         self._folder: pathlib.Path | None = None
         self._continued: set[str | None] = set()  # the trials that completed ones have continued
-        self._leading: Trial | None = None  # the best of those that ended, as far as `_is_leading` says so
-        self._is_leading = False
+        self._leading: Trial | None = None  # the best of those that ended; None while it is not known
 
     def create_trial(self, tuner_id: str) -> Trial:
         """Returns the running trial of a tuner id, or a new one.
@@ -171,10 +170,10 @@ class Durable:
         """Takes a completed trial into account for the best one, without a look at all the others."""
         continued = trial.hyperparameters.values.get(PROMOTED_FROM)
         self._continued.add(continued)
-        if self._is_leading and self._leading and self._leading.trial_id == continued:
-            self._is_leading = False
-        elif self._is_leading:
-            both = sorted(filter(None, [self._leading, trial]), key=lambda each: each.trial_id)
+        if self._leading and self._leading.trial_id == continued:
+            self._leading = None
+        elif self._leading:
+            both = sorted([self._leading, trial], key=lambda each: each.trial_id)
             self._leading = self.asked.best(both, key=lambda each: each.score)
 
     def promotable(self) -> set[str]:
@@ -183,11 +182,10 @@ class Durable:
 
     def best(self) -> Best | None:
         """Returns the first of `outcomes.ranked(outcomes.final(...))`, from memory: no file is read."""
-        if not self._is_leading:
+        if not self._leading:
             completed = (trial for trial in self.trials.values() if trial.status == TrialStatus.COMPLETED)
             final = (trial for trial in completed if trial.trial_id not in self._continued)
             self._leading = self.asked.best(final, key=lambda trial: trial.score)
-            self._is_leading = True
         found = self._leading
         return found and Best(found, found.score, len(found.metrics.get_history(self.objective.name)[0].value))
 
@@ -257,7 +255,7 @@ class Durable:
         if sorted(state["ongoing_trials"].values()) != sorted({*started} - {*ended}):
             raise DamagedError(path, "ongoing_trials are not the trials without an end")
         self.trials = {trial_id: self._load_trial(trial_id) for trial_id in started}
-        self._is_leading = False
+        self._leading = None
         for trial_id, trial in self.trials.items():
             former = trial.hyperparameters.values.get(PROMOTED_FROM)
             if former not in (None, *started):
