@@ -3,7 +3,7 @@
 Run:      python -m gnexp.train --config=configs/cifar10_batch.py:norm --workdir=runs/cifar10_batch/norm
           python -m gnexp.train --config=configs/cifar10_batch.py:sgd --workdir=runs/cifar10_batch/sgd
           python -m gnexp.report --workdir=runs/cifar10_batch/norm
-Time:     races of 27 and of 48 settings; `--dry_run` estimates it, on 2 CPU cores some 3 hours each.
+Time:     races of 27 and of 48 settings; `--dry_run` estimates it, on 2 CPU cores up to 9 hours for `sgd`.
 
 norm: the optimizer's batch is always 32, and only the images that share their statistics are fewer: ghost batches of 2,
 4, 8 and 16. That is what the paper varies, whose batch is spread over 8 GPUs.
