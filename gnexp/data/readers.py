@@ -7,11 +7,13 @@ import pickle
 import signal
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from gnexp.data.columns import Column, Source, converted, example, part
+from gnexp.data.slots import Placed, Slots
 from gnexp.errors import FunctionError, KilledError, UserError, first_line
 from gnexp.functions.load import cause
 from gnexp.terminal import script
@@ -27,6 +29,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class Reading(Protocol):
+    """Examples that are being read."""
+
+    def result(self) -> Read:
+        """Waits for them, and returns them; raises what reading raised."""
+
+    def cancel(self) -> object:
+        """Gives them up."""
+
+
 class Threads:
     """Reads in threads of this process, which suits what lets other threads run: files, and decoding images."""
 
@@ -34,13 +46,9 @@ class Threads:
         self.count = cores()
         self._pool = concurrent.futures.ThreadPoolExecutor(self.count)
 
-    def submit(self, columns: Sequence[Column], rows: np.ndarray) -> concurrent.futures.Future:
+    def submit(self, columns: Sequence[Column], rows: np.ndarray) -> Reading:
         """Begins to read the columns of some rows."""
         return self._pool.submit(_read, columns[0].source, *_asked(columns, rows))
-
-    def result(self, future: concurrent.futures.Future) -> Read:
-        """Returns what a future has read; raises what reading raised."""
-        return future.result()
 
     def close(self) -> None:
         """Ends the threads."""
@@ -69,32 +77,49 @@ class Processes:
         self._numbers = {id(source): number for number, source in enumerate(sources)}
         self._kept = list(sources)  # so that no other object gets the id of one
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
+        self._slots: Slots | None = None
 
-    def submit(self, columns: Sequence[Column], rows: np.ndarray) -> concurrent.futures.Future:
-        """Begins to read the columns of some rows."""
+    def submit(self, columns: Sequence[Column], rows: np.ndarray) -> Reading:
+        """Begins to read the columns of some rows; their result raises KilledError if a process was killed."""
         if self._pool is None:
+            self._slots = Slots(2 * self.count + 1)
             # A process that has used TensorFlow or JAX must not be forked.
             self._pool = concurrent.futures.ProcessPoolExecutor(
-                self.count, multiprocessing.get_context("spawn"), _begin, (self._sources,)
+                self.count, multiprocessing.get_context("spawn"), _begin, (self._sources, self._slots)
             )
             weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
+        slot = self._slots.take(len(rows) * sum(column.nbytes // len(column) for column in columns))
         with script.not_run_again():
-            return self._pool.submit(_read, self._numbers[id(columns[0].source)], *_asked(columns, rows))
+            future = self._pool.submit(_hand_over, slot, self._numbers[id(columns[0].source)], *_asked(columns, rows))
+        return _Handed(future, self._slots, slot, self._end)
 
-    def result(self, future: concurrent.futures.Future) -> Read:
-        """Returns what a future has read.
+    def _end(self) -> None:
+        self._pool = None
 
-        Raises:
-          KilledError: a process was killed.
-          GnexpError: whatever reading raised.
-        """
+
+class _Handed:
+    """What one of the processes reads; see `Reading`."""
+
+    def __init__(self, future: concurrent.futures.Future, slots: Slots, slot: int | None, broken: Callable[[], None]):
+        self._future, self._slots, self._slot, self._broken = future, slots, slot, broken
+
+    def result(self) -> Read:
         try:
-            return future.result()
+            found = self._future.result()
+            return found if self._slot is None else self._slots.read(self._slot, found)
         except concurrent.futures.process.BrokenProcessPool as error:
-            self._pool = None
+            self._broken()
             raise KilledError(
                 "a process that reads the data was killed, perhaps because memory ran out: lower config.data.batch_size"
             ) from error
+        finally:
+            if self._slot is not None:
+                self._slots.give_back(self._slot)
+
+    def cancel(self) -> None:
+        self._future.cancel()
+        if self._slot is not None:  # The process may still be writing to it.
+            self._future.add_done_callback(lambda _: self._slots.give_back(self._slot))
 
 
 def _asked(columns: Sequence[Column], rows: np.ndarray) -> tuple:
@@ -102,12 +127,12 @@ def _asked(columns: Sequence[Column], rows: np.ndarray) -> tuple:
 
 
 _sources: list[Source] = []  # of a process that reads
-
-
+_shared: list[Slots] = []
 _failure: list[str] = []  # why the sources cannot be unpickled
 
 
-def _begin(sources: bytes) -> None:
+def _begin(sources: bytes, slots: Slots) -> None:
+    _shared[:] = [slots]
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Signals often reach every process of a command. The training decides what to do, and may need another batch.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -123,10 +148,14 @@ def _end_with_parent() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _read(source: Source | int, rows: np.ndarray, where: str, parts: Sequence[tuple]) -> Read:
+def _hand_over(slot: int | None, source: int, rows: np.ndarray, where: str, parts: Sequence[tuple]) -> Read | Placed:
     if _failure:
         raise FunctionError(f"{where} cannot be unpickled by the processes that read it: {_failure[0]}")
-    source = _sources[source] if isinstance(source, int) else source
+    arrays = _read(_sources[source], rows, where, parts)
+    return arrays if slot is None else _shared[0].write(slot, arrays)
+
+
+def _read(source: Source, rows: np.ndarray, where: str, parts: Sequence[tuple]) -> Read:
     examples = [example(source, int(row), where) for row in rows]
     return [
         converted(

@@ -7,9 +7,10 @@ import numpy as np
 
 from gnexp.data.columns import Column
 from gnexp.data.readers import Processes, Threads
+from gnexp.data.slots import SIZE
 from gnexp.data.splits import Split
 
-_CHUNK = 1 << 24  # bytes that are looked at together
+_CHUNK = SIZE // 2  # bytes that are looked at together
 _AHEAD = 1 << 28  # bytes that are read ahead
 
 
@@ -77,8 +78,8 @@ def _read(split: Split, order: np.ndarray, readers: Threads | Processes) -> Iter
     waiting: collections.deque = collections.deque()
 
     def first() -> Split:
-        rows, future = waiting.popleft()
-        found = iter(readers.result(future))
+        rows, reading = waiting.popleft()
+        found = iter(reading.result())
         each = (next(found) if isinstance(part, Column) else part is not None and part[rows] for part in parts(split))
         return Split(*(None if part is False else part for part in each))
 
@@ -90,5 +91,5 @@ def _read(split: Split, order: np.ndarray, readers: Threads | Processes) -> Iter
         while waiting:
             yield first()
     finally:
-        for _, future in waiting:
-            future.cancel()
+        for _, reading in waiting:
+            reading.cancel()
