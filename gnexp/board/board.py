@@ -79,12 +79,12 @@ class Board:
         found, deadline = self.folders.found(), time.monotonic() + _SECONDS_OF_A_LIST
         self._watched = {name: watched for name, watched in self._watched.items() if found.get(name) == SWEEP}
         self._kept = {key: made for key, made in self._kept.items() if key[1] in found}
-        entries = {}
+        entries, complete = {}, all(map(self._lists.knows, found))
         # While some were never read, those that were stay as they are.
         for name in sorted(found, key=self._lists.knows):
             path, kind = self.folders.root / name, found[name]
             watch = (lambda name=name: self._watch(name)) if kind == SWEEP else None
-            late = time.monotonic() > deadline or (self._lists.knows(name) and not all(map(self._lists.knows, entries)))
+            late = time.monotonic() > deadline or (self._lists.knows(name) and not complete)
             entries[name] = self._lists.entry(name, path, watch, late)
         return {
             "root": str(self.folders.root),

@@ -152,7 +152,8 @@ def parsed(content: bytes) -> Any:
         odd = _LONG in content.translate(_ZEROS)
     except (msgspec.MsgspecError, UnicodeDecodeError):  # Python's parser knows better what is wrong, or it is right.
         value, odd = json.loads(content.decode()), True
-    _check_depth(value)
+    if content.count(b"[") + content.count(b"{") > _DEEPEST:  # With fewer brackets it cannot be deep.
+        _check_depth(value)
     if odd:
         _check_numbers(value)
     return value
