@@ -5,21 +5,27 @@ with another contestant. A ratio is the median, over the rounds, of the ratio of
 is half the interquartile range over the rounds.
 """
 
+import contextlib
 import datetime
 import importlib
 import importlib.metadata
+import multiprocessing
 import pathlib
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.connection import Connection
 from typing import Any
 
+from absl import flags
 from tabulate import tabulate
 
 from gnexp.workdir import files
 from gnexp.workdir.provenance import provenance
 
+_SPAWN = multiprocessing.get_context("spawn")
 _FEWEST = 3  # rounds for a spread to be shown
 _PACKAGES = ("tensorflow", "keras", "jax", "keras-tuner", "tensorboard", "flax", "torch", "numpy")
 
@@ -45,6 +51,41 @@ def turns_of(
         except ModuleNotFoundError as error:
             print(f"{name} is left out: {error} (make peers installs it)")
     return turns
+
+
+def elsewhere(make: Callable[[], Callable[[int], Any]]) -> Callable[[], Callable[[int], Any]]:
+    """Returns a maker like `make`, which must be picklable, whose runs are done in a process of their own.
+
+    What a contestant sets for all of a process, such as the number of its threads, is then its own.
+    """
+
+    def made() -> Callable[[int], Any]:
+        ours, theirs = _SPAWN.Pipe()
+        _SPAWN.Process(target=_runs, args=(theirs, make), daemon=True).start()
+        if missing := ours.recv():
+            raise ModuleNotFoundError(missing)
+
+        def run(steps: int) -> None:
+            ours.send(steps)
+            ours.recv()
+
+        return run
+
+    return made
+
+
+def _runs(connection: Connection, make: Callable[[], Callable[[int], Any]]) -> None:
+    flags.FLAGS(sys.argv)
+    try:
+        run = make()
+    except ModuleNotFoundError as error:
+        connection.send(str(error))
+        return
+    connection.send("")
+    with contextlib.suppress(EOFError):  # The benchmark has ended.
+        while True:
+            run(connection.recv())
+            connection.send("")
 
 
 def _turn(run: Callable[[int], Any], seconds: float) -> Callable[[], float]:

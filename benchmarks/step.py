@@ -9,7 +9,7 @@ The network is that of configs/fmnist.py, or another of gnexp's with its own def
 `fit` with keras.layers.GroupNormalization, keras.optimizers.Adam and the metric accuracy, all with their defaults; the
 second line lets Keras do many steps per call. PyTorch is eager, in each of two memory layouts, with its native group
 norm and fused Adam, on data in memory. Images are random, because what they show does not change the speed; every step
-counts its loss and hits.
+counts its loss and hits. Each contestant has a process of its own, with the threads that it has by default.
 """
 
 import functools
@@ -88,16 +88,17 @@ def _gnexp(batch: int, kernel: bool, precision: str = "float32") -> Run:
     from gnexp.models.build import build
     from gnexp.norms import native
     from gnexp.tasks.classification import Classification
-    from gnexp.training import backend, optimizers
+    from gnexp.training import backend, optimizers, steps
 
     config, most = _config(batch), _MOST[batch]
+    backend.prepare(config, _SHAPES[_NETWORK.value])
     model = build(config.model, _SHAPES[_NETWORK.value], 10, precision)
     if kernel:
         native.use(model)
     model.compile(optimizers.build(config.optimizer, config.schedule, most, config.epochs))
     model.optimizer.build(model.trainable_variables)
     train, order = (
-        backend.train_steps(
+        steps.train_steps(
             model,
             Classification(Splits(None, None, None, tuple("0123456789"))),
             Split(*_data(most, batch)),
@@ -159,21 +160,19 @@ def _pytorch(batch: int, channels_last: bool) -> Run:
 def _contestants(batch: int) -> dict[str, Callable[[], Run]]:
     import keras
 
-    theirs = {
-        _KERAS: lambda: _keras(batch),
-        f"{_KERAS}, steps_per_execution=16": lambda: _keras(batch, 16),
+    found = {
+        _KERAS: functools.partial(_keras, batch),
+        f"{_KERAS}, steps_per_execution=16": functools.partial(_keras, batch, 16),
+        "gnexp": functools.partial(_gnexp, batch, True),
     }
-    ours = {"gnexp": lambda: _gnexp(batch, True)}
-    if keras.backend.backend() == "jax":
-        return {**theirs, **ours}
-    return {
-        **theirs,
-        **ours,
-        "gnexp, native=False": lambda: _gnexp(batch, False),
-        "gnexp, mixed_bfloat16": lambda: _gnexp(batch, True, "mixed_bfloat16"),
-        "PyTorch": lambda: _pytorch(batch, False),
-        "PyTorch, channels last": lambda: _pytorch(batch, True),
-    }
+    if keras.backend.backend() != "jax":
+        found |= {
+            "gnexp, native=False": functools.partial(_gnexp, batch, False),
+            "gnexp, mixed_bfloat16": functools.partial(_gnexp, batch, True, "mixed_bfloat16"),
+            "PyTorch": functools.partial(_pytorch, batch, False),
+            "PyTorch, channels last": functools.partial(_pytorch, batch, True),
+        }
+    return {name: measure.elsewhere(make) for name, make in found.items()}
 
 
 def main(argv: list[str]) -> None:

@@ -51,7 +51,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
       UserError: a number of groups does not fit the channels of a norm.
       MemoryTooSmallError: a training would not fit into memory.
     """
-    backend.prepare(config.deterministic)
+    backend.prepare(config, splits.input_shape)
     task = create(config, splits)
     first = None
     try:

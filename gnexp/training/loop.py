@@ -18,7 +18,7 @@ from gnexp.models.build import build
 from gnexp.norms import native
 from gnexp.tasks.create import create
 from gnexp.tasks.task import Evaluation
-from gnexp.training import backend, optimizers
+from gnexp.training import backend, optimizers, steps
 from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate, values
 from gnexp.training.state import PLATEAU, Progress, check_arrays, checked, upgraded
@@ -56,7 +56,7 @@ class Training:
     def __init__(self, config: ConfigDict, splits: Splits):
         self.config = config
         self.splits = splits
-        backend.prepare(config.deterministic)
+        backend.prepare(config, splits.input_shape)
         backend.seed(config.seed)
         self.task = create(config, splits)
         self.objective = objective.of(flatten(config))
@@ -79,8 +79,8 @@ class Training:
         self.model.compile(optimizer)  # only to attach the optimizer to the model
         weighted = dataclasses.replace(splits.train, weights=self.task.weights(splits.train))
         self.augment = Augment(config, splits, self.task)
-        self._train = backend.train_steps(self.model, self.task, weighted, config.jit_compile, self.augment)
-        self._predict = backend.predict(self.model, config.jit_compile)
+        self._train = steps.train_steps(self.model, self.task, weighted, config.jit_compile, self.augment)
+        self._predict = steps.predict(self.model, config.jit_compile)
         watched = objective.of_figure(config.schedule.watch, config.direction)
         self._plateau = optimizers.plateau(config.schedule, watched)
         self._plateau.set_model(self.model)

@@ -127,6 +127,7 @@ def _main(connection: Connection, config: dict[str, Any], directory: pathlib.Pat
 def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -> None:
     from gnexp.data.load import load
     from gnexp.sweeps import trial
+    from gnexp.training import backend
     from gnexp.training.signals import stop_signals
     from gnexp.workdir import code, data
 
@@ -137,6 +138,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
         code.use(directory, config)
         splits = load(config.data)
         data.check(directory, splits.fingerprint)
+        backend.prepare(config, splits.input_shape)
         while True:
             task = connection.recv()
             connection.send(trial.run(task, splits, TrialConsole(connection.send, task.epochs)))
