@@ -3,7 +3,7 @@
 Run:      python -m benchmarks.step
           python -m benchmarks.step --network=resnet       # or unet, on images of 32x32x3
           KERAS_BACKEND=jax python -m benchmarks.step      # on a GPU where JAX has one
-Time:     6 minutes on 2 CPU cores.
+Time:     9 minutes on 2 CPU cores.
 
 The network is that of configs/fmnist.py, or another of gnexp's with its own defaults and 8 groups. Plain Keras is
 `fit` with keras.layers.GroupNormalization, keras.optimizers.Adam and the metric accuracy, all with their defaults; the

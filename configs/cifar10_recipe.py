@@ -4,10 +4,10 @@ Run:      python -m gnexp.train --config=configs/cifar10_recipe.py --workdir=run
           python -m gnexp.report --workdir=runs/cifar10_recipe
 Time:     a race of 16 settings; `--dry_run` estimates it.
 
-Weight standardization (Qiao et al., arXiv 1903.10520), a last gamma of 0 in each block (Goyal et al., arXiv 1706.02677),
-and gamma, beta and biases without weight decay, each with and without the others. ResNet-8 for 1,280 steps of batch
-size 64, on 10,240 images, with AdamW, whose decay is the only one here. The learning rate is tuned for each, on
-held-out images.
+Weight standardization (Qiao et al., arXiv 1903.10520), a last gamma of 0 in each block (Goyal et al., arXiv
+1706.02677), and gamma, beta and biases without weight decay, each with and without the others. ResNet-8 for 1,280 steps
+of batch size 64, on 10,240 images, with AdamW, whose decay is the only one here. The learning rate is tuned for each,
+on held-out images.
 """
 
 from ml_collections import ConfigDict

@@ -7,7 +7,7 @@ Run:      for part in before after anew; do
 Time:     a training, and races of 12 and of 4 settings; `--dry_run` estimates it.
 
 before: ResNet-8 with BatchNorm for 10 epochs of 10,240 images of CIFAR-10.
-after: the same network with its weights for 10 more epochs: with its own BatchNorm (`keep`), with GroupNorm of 2 or of 8
+after: the same network with its weights for 10 more epochs: with its own BatchNorm (`keep`), with GroupNorm of 2 or 8
 groups in its place, or without norms. The learning rate is tuned for each. What 1 and 3 epochs bring is in the history.
 anew: GroupNorm and BatchNorm from the beginning, with as many epochs as `before`.
 """

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from gnexp.data.forms import as_inputs, as_targets, as_weights, stacked
-from gnexp.errors import FunctionError, GnexpError, UserError
-from gnexp.functions.load import cause
+from gnexp.errors import UserError
+from gnexp.functions.load import users_code
 
 INPUTS, TARGETS, WEIGHTS = 0, 1, 2  # the parts of an example
 _FORMS = {INPUTS: as_inputs, TARGETS: as_targets, WEIGHTS: as_weights}
@@ -38,12 +38,8 @@ def example(source: Source, index: int, where: str) -> tuple:
       FunctionError: the source fails; with the first cause, its file and its line.
       UserError: it is no pair (input, target), and no triple with a weight.
     """
-    try:
+    with users_code(f"{where}: example {index} cannot be read"):
         found = source[index]
-    except GnexpError:
-        raise
-    except Exception as error:
-        raise FunctionError(f"{where}: example {index} cannot be read: {cause(error)}") from error
     if not isinstance(found, (tuple, list)) or len(found) not in (2, 3):
         raise UserError(
             f"{where}: example {index} is a {type(found).__name__}: it must be (input, target), or with a weight"

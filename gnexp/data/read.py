@@ -16,8 +16,8 @@ from gnexp.data.forms import as_array, as_inputs, as_targets, as_weights
 from gnexp.data.readers import Processes
 from gnexp.data.rows import Arrays, is_mapped
 from gnexp.data.splits import Split
-from gnexp.errors import FunctionError, GnexpError, UserError
-from gnexp.functions.load import cause, load
+from gnexp.errors import UserError
+from gnexp.functions.load import load, users_code
 
 SPLITS = ("train", "validation", "test")
 _OTHERS = ("labels", "remarks")
@@ -40,12 +40,8 @@ def call(config: ConfigDict, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """
     key = f"config.data.name={config.name!r}"
     function = load(open_sections.function("data", config.name))
-    try:
+    with users_code(f"{key} cannot be read"):
         found = function(**arguments)
-    except GnexpError:
-        raise
-    except (Exception, SystemExit) as error:
-        raise FunctionError(f"{key} cannot be read: {cause(error)}") from error
     if not isinstance(found, Mapping):
         raise UserError(f"{key} returned {_kind(found)}: {_MUST}")
     if unknown := [name for name in found if name not in (*SPLITS, *_OTHERS)]:
@@ -106,10 +102,8 @@ def _split(value: Any, name: str) -> Split:
             f"{name} is {_kind(value)}: it must be a tuple (inputs, targets) of arrays, or have __len__ and __getitem__"
             f"{hint}"
         )
-    try:
+    with users_code(f"{name} cannot be read"):
         length, known = len(value), getattr(value, "targets", None)
-    except Exception as error:  # whatever the user's code may raise
-        raise FunctionError(f"{name} cannot be read: {cause(error)}") from error
     if not length:
         raise UserError(f"{name} has no examples")
     weighted = len(example(value, 0, name)) > WEIGHTS

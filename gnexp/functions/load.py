@@ -1,13 +1,14 @@
 """Imports a function by its name, and says in one line why that or a call of it failed."""
 
+import contextlib
 import importlib
 import pathlib
 import re
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from gnexp.errors import UserError
+from gnexp.errors import FunctionError, GnexpError, UserError
 from gnexp.functions import names, sources
 from gnexp.functions.sources import Code
 
@@ -57,6 +58,20 @@ def is_imported(name: str, digest: str) -> bool:
     file = getattr(sys.modules[name], "__file__", None)
     known = _imported.get(name) or (file and pathlib.Path(file).is_file() and sources.digest(pathlib.Path(file)))
     return known == digest
+
+
+@contextlib.contextmanager
+def users_code(what: str) -> Iterator[None]:
+    """Raises whatever code of the user's raises as a FunctionError: `what`, such as "config.x=... fails", and why.
+
+    What gnexp itself raises, and that memory ran out, stays as it is.
+    """
+    try:
+        yield
+    except (GnexpError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise FunctionError(f"{what}: {cause(error)}") from error
 
 
 def cause(error: BaseException) -> str:

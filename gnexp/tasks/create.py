@@ -37,12 +37,8 @@ def create(config: ConfigDict, splits: Splits) -> Task:
         options = {key: section[key] for key in ("label_smoothing", "top_k", "class_weight")}
     else:
         options = section.args.to_dict()
-    try:
+    with load.users_code(f"config.task.name={section.name!r} fails"):
         task = function(splits, **options)
-    except UserError:
-        raise
-    except (Exception, SystemExit) as error:  # whatever the user's code may raise
-        raise FunctionError(f"config.task.name={section.name!r} fails: {load.cause(error)}") from error
     if not isinstance(task, Task):
         raise FunctionError(
             f"config.task.name={section.name!r} made a {type(task).__name__}: it must make a gnexp.tasks.task.Task"
@@ -57,10 +53,8 @@ def create(config: ConfigDict, splits: Splits) -> Task:
 
 
 def _check_attributes(task: Task, name: str) -> None:
-    try:
+    with load.users_code(f"config.task.name={name!r} fails"):  # They may be properties.
         outputs, figures = getattr(task, "outputs", None), getattr(task, "figures", None)
-    except Exception as error:  # of a property of the user's
-        raise FunctionError(f"config.task.name={name!r} fails: {load.cause(error)}") from error
     if not isinstance(outputs, Outputs):
         raise UserError(
             f"config.task.name={name!r} has the outputs {outputs!r}: they must be a gnexp.models.outputs.Outputs"

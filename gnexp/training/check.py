@@ -16,7 +16,6 @@ from gnexp.data import stream
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
-from gnexp.functions.load import cause
 from gnexp.models.build import build, remember, with_norm
 from gnexp.norms import table, weight_standardization
 from gnexp.norms.by_name import Norm
@@ -67,16 +66,13 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     _forget_names()
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
-    few = _few(splits.train, task.outputs.count)
-    try:
-        model(few.inputs, training=False)
-        outputs = model(few.inputs, training=True)
-    except (Exception, SystemExit) as error:  # whatever the user's layers or Keras may raise
-        raise FunctionError(f"config.model.name={config.model.name!r} cannot take a batch: {cause(error)}") from error
-    finally:
+        few = _few(splits.train, task.outputs.count)
+        with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch"):
+            model(few.inputs, training=False)
+            outputs = model(few.inputs, training=True)
         _forget_names()
-    _check_task(config, task, splits, few, outputs)
-    Augment(first, splits, task)
+        _check_task(config, task, splits, few, outputs)
+        Augment(first, splits, task)
     return model
 
 
@@ -96,14 +92,12 @@ def _few(split: Split, outputs: int) -> Split:
 def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: Any) -> None:
     """Computes loss and figures of a few examples; raises FunctionError where they are not as they must be."""
     what = f"config.task.loss={config.task.loss!r}" if config.task.loss else f"config.task.name={config.task.name!r}"
-    try:
+    with load.users_code(f"{what} cannot take a batch"):
         _check_shape(tuple(task.loss(few.targets, outputs).shape), len(few), tuple(outputs.shape))
         numbers = task.numbers(few.targets, outputs)
         _trace(lambda *each: each_loss(task.loss(*each), len(few)), few.targets, outputs)
         if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
-    except (Exception, SystemExit) as error:  # whatever the user's code or Keras may raise
-        raise FunctionError(f"{what} cannot take a batch: {cause(error)}") from error
     if ":" in config.task.name:
         _check_own(config, task, splits, few, keras.ops.convert_to_numpy(outputs))
     unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
@@ -113,10 +107,8 @@ def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outp
 def _check_own(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: np.ndarray) -> None:
     """Asks a task of the user's for its weights and pictures; raises FunctionError where they cannot be used."""
     what, count = f"config.task.name={config.task.name!r}", len(splits.train)
-    try:
+    with load.users_code(f"{what} fails"):
         weights, pictures = task.weights(splits.train), list(task.pictures(few, outputs))
-    except (Exception, SystemExit) as error:  # whatever the user's code may raise
-        raise FunctionError(f"{what} fails: {cause(error)}") from error
     if weights is not None and (np.shape(weights) != (count,) or getattr(weights, "dtype", None) != np.float32):
         kind = getattr(weights, "dtype", type(weights).__name__)
         raise FunctionError(

@@ -1,9 +1,8 @@
 """What a network does on one split: its loss and figures, measured in float64 over all examples."""
 
-import contextlib
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -49,7 +48,7 @@ def evaluate(
     batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
     for part in stream.in_order(split, batch):
         outputs = predict(part.inputs)
-        with _of_the_task(task):
+        with load.users_code(f"{_named(task)} fails"):
             losses.append(task.losses(part.targets, outputs))
             found = task.numbers(*map(keras.ops.convert_to_tensor, (part.targets, outputs)))
             for name in task.counted:
@@ -81,7 +80,7 @@ def values(task: Task, means: Mapping[str, float], finite: bool = True) -> dict[
     Raises:
       FunctionError: the task fails, does not have a figure, or it is no finite number.
     """
-    with _of_the_task(task):
+    with load.users_code(f"{_named(task)} fails"):
         found = dict(task.values(means))
     if sorted(found) != sorted(task.figures):
         raise FunctionError(
@@ -95,16 +94,6 @@ def _named(task: Task) -> str:
     return f"the task {type(task).__name__}"
 
 
-@contextlib.contextmanager
-def _of_the_task(task: Task) -> Iterator[None]:
-    try:
-        yield
-    except (FunctionError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:  # whatever the user's code may raise
-        raise FunctionError(f"{_named(task)} fails: {load.cause(error)}") from error
-
-
 class _Keras:
     """A figure that is a metric of Keras."""
 
@@ -115,10 +104,8 @@ class _Keras:
     def add(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None) -> None:
         if predictions.ndim == 1:  # Keras's functions take the mean over the last axis.
             targets, predictions = targets[:, np.newaxis], predictions[:, np.newaxis]
-        try:
+        with load.users_code(f"config.task.figures: {self._name} fails"):  # It may be for other targets or outputs.
             self._metric.update_state(targets, predictions, sample_weight=weights)
-        except Exception as error:  # of a metric that is for other targets or outputs
-            raise FunctionError(f"config.task.figures: {self._name} fails: {load.cause(error)}") from error
 
     def value(self, finite: bool) -> float:
         return _number(f"config.task.figures: {self._name}", self._metric.result(), finite)
@@ -136,10 +123,8 @@ class _Own:
         self._parts.append((targets, predictions))
 
     def value(self, finite: bool) -> float:
-        try:
+        with load.users_code(f"config.task.figures: {self._name} fails"):
             value = self._function(*(np.concatenate(parts) for parts in zip(*self._parts, strict=True)))
-        except (Exception, SystemExit) as error:  # whatever the user's code may raise
-            raise FunctionError(f"config.task.figures: {self._name} fails: {load.cause(error)}") from error
         return _number(f"config.task.figures: {self._name}", value, finite)
 
 
