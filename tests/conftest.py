@@ -17,6 +17,9 @@ from tests.support.pictures import not_drawn
 
 ROOT = pathlib.Path(__file__).parents[1]
 
+# TensorFlow's own number of threads, in this process and in commands alike: what one begins the other ends.
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "0")
+
 # Of pytest. A fixture of a module may have run a command before `handlers` sees them.
 _HANDLERS = {signum: signal.getsignal(signum) for signum in (signal.SIGINT, signal.SIGTERM)}
 

@@ -92,7 +92,7 @@ def _executor(
 ) -> contextlib.AbstractContextManager[Executor]:
     match config.sweep.executor:
         case "serial":
-            return contextlib.nullcontext(Serial(splits, shown))
+            return Serial(splits, shown)
         case "processes":
             return Processes(config, directory, shown, received)
         case "ray":

@@ -14,9 +14,9 @@ from gnexp.analysis.intervals import interval95
 from gnexp.config.stored import from_json
 from gnexp.data.splits import Splits
 from gnexp.errors import InterruptedTrainingError, UserError, first_line
-from gnexp.training import backend
 from gnexp.training.console import Console
 from gnexp.training.run import Execution, record_failure, train
+from gnexp.training.traced import Kept
 from gnexp.workdir import files, result
 from gnexp.workdir.folder import opened
 from gnexp.workdir.result import Result
@@ -72,11 +72,17 @@ _Attempted = tuple[Result | None, str | None]
 _Attempt = Callable[[ConfigDict, pathlib.Path, list[Result]], _Attempted]
 
 
-def run(task: Task, splits: Splits, console: Console) -> Done:
+def run(task: Task, splits: Splits, console: Console, kept: Kept) -> Done:
     """Runs the executions that have not finished, each from where it stopped.
 
     The first one that fails ends the trial. What comes from outside of the trial is raised: a signal, a full disk, a
     folder that is in use.
+
+    Args:
+      task: the trial.
+      splits: its dataset.
+      console: where the progress is reported.
+      kept: the network of the process's earlier trials.
 
     Raises:
       InterruptedTrainingError, OSError, UserError: as from `training.run.train`.
@@ -84,16 +90,19 @@ def run(task: Task, splits: Splits, console: Console) -> Done:
 
     def attempt(config: ConfigDict, directory: pathlib.Path, earlier: list[Result]) -> _Attempted:
         try:
-            return train(config, splits, directory, console, _execution(task, config, earlier)), None
+            execution = dataclasses.replace(_execution(task, config, earlier), kept=kept)
+            return train(config, splits, directory, console, execution), None
         except (InterruptedTrainingError, UserError, OSError):
             raise
         except Exception as error:  # whatever TensorFlow, JAX or the network may raise, out of memory included
+            kept.forget()
             (directory / files.TRACEBACK).write_text(traceback.format_exc())
             result.write_failure(directory, error)
             return None, _shortened(result.failed(directory))
         finally:
-            # Otherwise the graphs and compiled functions of every trial stay until the process ends.
-            backend.forget()
+            if not kept:
+                # Otherwise the graphs and compiled functions of every trial stay until the process ends.
+                kept.forget()
 
     _spare_what_is_imported()
     return _each(task, attempt)

@@ -22,6 +22,7 @@ from gnexp.training import backend, optimizers, steps
 from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate, values
 from gnexp.training.state import PLATEAU, Progress, check_arrays, checked, upgraded
+from gnexp.training.traced import Kept
 
 # Long enough to make a call's overhead negligible, short enough for Ctrl-C and the progress bar to respond.
 _SECONDS_PER_CALL = 0.2
@@ -44,6 +45,7 @@ class Training:
     Args:
       config: the config of the training.
       splits: its dataset.
+      kept: the network of earlier trainings of the process, to be used again if it can be; None for a new one.
 
     Attributes:
       task: what the network learns.
@@ -53,16 +55,18 @@ class Training:
       validation: the `Evaluation` of the last epoch (None after `restore`, until an epoch has ended).
     """
 
-    def __init__(self, config: ConfigDict, splits: Splits):
+    def __init__(self, config: ConfigDict, splits: Splits, kept: Kept | None = None):
         self.config = config
         self.splits = splits
+        kept = Kept() if kept is None else kept
+        kept.forget_another(config, splits)
         backend.prepare(config, splits.input_shape)
         backend.seed(config.seed)
         self.task = create(config, splits)
         self.objective = objective.of(flatten(config))
-        self.model = self._built()
+        model = self._built()
         if kernel(config):
-            native.use(self.model)
+            native.use(model)
         batch = config.data.batch_size
         self.steps_per_epoch = math.ceil(len(splits.train) / batch)
         optimizer = optimizers.build(
@@ -74,13 +78,12 @@ class Training:
             config.jit_compile,
         )
         if not config.optimizer.decay_norms:
-            optimizers.spare_norms(optimizer, self.model.trainable_variables)
-        optimizer.build(self.model.trainable_variables)
-        self.model.compile(optimizer)  # only to attach the optimizer to the model
-        weighted = dataclasses.replace(splits.train, weights=self.task.weights(splits.train))
-        self.augment = Augment(config, splits, self.task)
-        self._train = steps.train_steps(self.model, self.task, weighted, config.jit_compile, self.augment)
-        self._predict = steps.predict(self.model, config.jit_compile)
+            optimizers.spare_norms(optimizer, model.trainable_variables)
+        optimizer.build(model.trainable_variables)
+        model.compile(optimizer)  # only to attach the optimizer to the model
+        augment = Augment(config, splits, self.task)
+        self._traced = kept.shared(config, splits, model, augment, lambda: self._functions(model, augment))
+        self.model, self.augment = self._traced.model, self._traced.augment
         watched = objective.of_figure(config.schedule.watch, config.direction)
         self._plateau = optimizers.plateau(config.schedule, watched)
         self._plateau.set_model(self.model)
@@ -88,6 +91,11 @@ class Training:
         self._best_weights: list[np.ndarray] = []
         self._progress = Progress()
         self.validation: Evaluation | None = None
+
+    def _functions(self, model: keras.Model, augment: Augment) -> tuple[steps.TrainSteps, Callable]:
+        weighted = dataclasses.replace(self.splits.train, weights=self.task.weights(self.splits.train))
+        train = steps.train_steps(model, self.task, weighted, self.config.jit_compile, augment)
+        return train, steps.predict(model, self.config.jit_compile)
 
     def _built(self) -> keras.Model:
         config, splits = self.config, self.splits
@@ -169,14 +177,14 @@ class Training:
         """Returns about how long an epoch takes, from about a second of it; the model is trained meanwhile."""
         order, _ = next(self._batches(1))
         images = self.splits.validation.inputs[: self.config.data.batch_size]
-        self._train(order, 0, 1)  # compiles
-        self._predict(images)
+        self._traced.train(order, 0, 1)  # compiles
+        self._traced.predict(images)
         steps, began = 0, time.perf_counter()
         while steps < len(order) and time.perf_counter() < began + _SECONDS_MEASURED:
-            self._train(order, steps, steps + 1)
+            self._traced.train(order, steps, steps + 1)
             steps += 1
         trained = time.perf_counter()
-        self._predict(images)
+        self._traced.predict(images)
         validation = (time.perf_counter() - trained) * len(self.splits.validation) / len(images)
         return (trained - began) / steps * self.steps_per_epoch + validation
 
@@ -203,7 +211,7 @@ class Training:
                 raise StoppedError
             target = min(progress.step + many, end)
             called = time.perf_counter()
-            rows = self._train(order, progress.step - offset, target - offset)
+            rows = self._traced.train(order, progress.step - offset, target - offset)
             took = time.perf_counter() - called
             progress.step += len(rows)
             for loss, *sums in rows.tolist():
@@ -229,7 +237,7 @@ class Training:
 
     def evaluate(self, split: Split) -> Evaluation:
         """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras."""
-        found = evaluate(self.task, self._predict, split, self.config.task.figures)
+        found = evaluate(self.task, self._traced.predict, split, self.config.task.figures)
         penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
         return dataclasses.replace(found, loss=found.loss + penalty)
 
@@ -243,18 +251,11 @@ class Training:
         model.set_weights(self._best_weights)
         return model
 
-    def _variables(self) -> dict[str, list[keras.Variable]]:
-        return {
-            "model": self.model.variables,  # the weights, and the states of the dropout layers' seeds
-            "optimizer": self.model.optimizer.variables,
-            "augment": self.augment.variables,
-        }
-
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Returns everything that `restore` needs: arrays by name, and values that JSON can hold."""
         arrays = {
             f"{kind}.{index}": keras.ops.convert_to_numpy(variable)
-            for kind, variables in self._variables().items()
+            for kind, variables in self._traced.variables().items()
             for index, variable in enumerate(variables)
         }
         arrays |= {f"best.{index}": array for index, array in enumerate(self._best_weights)}
@@ -269,11 +270,11 @@ class Training:
         """
         progress = upgraded(progress, self.config.data.batch_size)
         found, plateau = checked(progress, self.steps_per_epoch, self.config.epochs, 1 + len(self.task.counted))
-        kept = {**self._variables(), "best": self.model.weights if found.history else []}
+        wanted = {**self._traced.variables(), "best": self.model.weights if found.history else []}
         check_arrays(
-            arrays, {f"{kind}.{index}": each for kind, group in kept.items() for index, each in enumerate(group)}
+            arrays, {f"{kind}.{index}": each for kind, group in wanted.items() for index, each in enumerate(group)}
         )
-        for kind, variables in self._variables().items():
+        for kind, variables in self._traced.variables().items():
             for index, variable in enumerate(variables):
                 variable.assign(arrays[f"{kind}.{index}"])
         count = len(self.model.weights) if found.history else 0

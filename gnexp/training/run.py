@@ -21,6 +21,7 @@ from gnexp.training.console import Console, TerminalConsole
 from gnexp.training.loop import StoppedError, Training, kernel
 from gnexp.training.resume import Resumed, begin_again, restore, resume
 from gnexp.training.signals import interruptions, stop_signals
+from gnexp.training.traced import Kept
 from gnexp.workdir import checkpoint, files, result
 from gnexp.workdir.code import of as code_of
 from gnexp.workdir.provenance import provenance
@@ -39,6 +40,7 @@ class Execution:
       epochs: the number of epochs to train; it may be less than the config's, on which the schedules depend.
       start: the checkpoint of another training of the same config to begin from, or None.
       closing: takes the objective's best value, and returns further figures for the dashboard by tag.
+      kept: the network of the process's earlier trainings.
     """
 
     group: str
@@ -47,6 +49,7 @@ class Execution:
     epochs: int
     start: pathlib.Path | None = None
     closing: Callable[[float], Mapping[str, float]] = lambda best: {}
+    kept: Kept | None = None
 
 
 def train(
@@ -85,7 +88,7 @@ def train(
     start = _session_start(config, execution)
     try:
         with stop_signals(directory) as received, interruptions(received, directory), memory.in_one_line():
-            training = Training(config, splits)
+            training = Training(config, splits, execution and execution.kept)
             norms = table.rows(training.model)
             console.norms(table.summary(norms), table.check(norms, training.model.name))
             found = _restored(training, directory, found, console)

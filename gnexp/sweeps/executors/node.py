@@ -89,7 +89,7 @@ def run(
                 code.use(directory, read.config, folders)
                 splits = _splits(json.dumps(data))
                 recorded.check(directory, splits.fingerprint)
-                return trial.run(read, splits, TrialConsole(say, read.epochs))
+                return trial.run(read, splits, TrialConsole(say, read.epochs), _kept())
     except (InterruptedTrainingError, UserError, OSError) as error:
         return error
 
@@ -102,6 +102,14 @@ def _check_shared(directory: pathlib.Path, sweep: str) -> None:
             f"{platform.node()} does not find the sweep in {directory}: with config.sweep.executor='ray' the workdir "
             "must be on a file system that every node of the cluster shares"
         )
+
+
+@functools.cache
+def _kept() -> Any:
+    """Returns the network of the process's earlier trials: Ray gives a process several."""
+    from gnexp.training.traced import Kept
+
+    return Kept()
 
 
 @functools.lru_cache(maxsize=1)

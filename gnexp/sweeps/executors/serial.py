@@ -5,6 +5,7 @@ from gnexp.errors import InterruptedTrainingError
 from gnexp.sweeps import trial
 from gnexp.sweeps.console import SweepConsole
 from gnexp.sweeps.trial import Done, Task
+from gnexp.training.traced import Kept
 
 
 class Serial:
@@ -24,6 +25,13 @@ class Serial:
         self._splits = splits
         self._console = console
         self._task: Task | None = None
+        self._kept = Kept()
+
+    def __enter__(self) -> "Serial":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._kept.forget()
 
     def submit(self, task: Task) -> None:
         """Keeps a task for `wait` to run."""
@@ -34,6 +42,6 @@ class Serial:
         task, self._task = self._task, None
         console = self._console.trial(task.trial_id, task.epochs)
         try:
-            return task.trial_id, trial.run(task, self._splits, console)
+            return task.trial_id, trial.run(task, self._splits, console, self._kept)
         except InterruptedTrainingError as error:
             raise InterruptedTrainingError(error.signum, f"in a trial, {error.where}", error.directory) from error

@@ -129,6 +129,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
     from gnexp.sweeps import trial
     from gnexp.training import backend
     from gnexp.training.signals import stop_signals
+    from gnexp.training.traced import Kept
     from gnexp.workdir import code, data
 
     with stop_signals(directory) as received:
@@ -139,9 +140,10 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
         splits = load(config.data)
         data.check(directory, splits.fingerprint)
         backend.prepare(config, splits.input_shape)
+        kept = Kept()
         while True:
             task = connection.recv()
-            connection.send(trial.run(task, splits, TrialConsole(connection.send, task.epochs)))
+            connection.send(trial.run(task, splits, TrialConsole(connection.send, task.epochs), kept))
 
 
 def _die_with_parent() -> None:
