@@ -153,16 +153,15 @@ class SweepDashboard:
         """Extends the curve of the best score so far.
 
         Args:
-          scores: of all ended trials, in the order in which they ended; None for a failed one.
+          scores: of the trials that have ended since the last call, in that order; None for a failed one.
         """
-        # Of each call, only the new scores: a sweep may have thousands.
         before = [self._best] if self._read else []
-        curve = outcomes.best_so_far([*before, *scores[self._read :]], self._objective)[len(before) :]
+        curve = outcomes.best_so_far([*before, *scores], self._objective)[len(before) :]
         for step, best in enumerate(curve, self._read + 1):
             if best is not None and step > self._noted:
                 self._events.add("", summaries.scalar(f"best_so_far/{self._config.objective}", best), step)
         if curve:
-            self._read, self._best = len(scores), curve[-1]
+            self._read, self._best = self._read + len(scores), curve[-1]
         if self._noted < self._read:
             self._noted = self._read
             self._save()

@@ -6,6 +6,7 @@ import itertools
 import pathlib
 import shutil
 import sys
+from collections.abc import Iterable
 
 from keras_tuner.engine.trial import Trial, TrialStatus
 from ml_collections import ConfigDict
@@ -114,6 +115,7 @@ class _Sweep:
         self._oracle.open(directory / files.ORACLE)
         self._dashboard = SweepDashboard(directory, config, self._space)
         self._tuners: dict[str, str] = {}  # trial id -> the oracle's name for the slot that runs it
+        self._ended: collections.Counter[str] = collections.Counter()  # how many trials ended with each status
         self._with_checkpoints = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
         self.console = SweepConsole(count(config, self._space), config.objective)
         self._catch_up()
@@ -180,7 +182,9 @@ class _Sweep:
 
     def _catch_up(self) -> None:
         """Brings the dashboard, `best.py` and the checkpoints up to date with the oracle."""
-        ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order]
+        # Only what is new: a sweep may have thousands of trials.
+        ended = [self._oracle.get_trial(trial_id) for trial_id in self._oracle.end_order[self._ended.total() :]]
+        self._ended.update(trial.status for trial in ended)
         self._dashboard.note([trial.score for trial in ended])
         best = self._best = self._oracle.best()
         if best:
@@ -193,11 +197,13 @@ class _Sweep:
                 else:
                     shutil.rmtree(path)
         self._with_checkpoints &= needed | ({best.trial.trial_id} if best else set())
-        first = ended[: self._config.sweep.max_failures]
-        if len(first) == self._config.sweep.max_failures:
-            self._give_up_if_all_failed(first, f"first {len(first)} trials (config.sweep.max_failures)")
+        most = self._config.sweep.max_failures
+        if len(first := self._oracle.end_order[:most]) == most:
+            trials = map(self._oracle.get_trial, first)
+            self._give_up_if_all_failed(trials, f"first {most} trials (config.sweep.max_failures)")
 
-    def _give_up_if_all_failed(self, trials: list[Trial], which: str) -> None:
+    def _give_up_if_all_failed(self, trials: Iterable[Trial], which: str) -> None:
+        trials = list(trials)
         if any(trial.status != TrialStatus.FAILED for trial in trials):
             return
         (reason, count), *_ = collections.Counter(trial.message for trial in trials).most_common()
@@ -216,16 +222,16 @@ class _Sweep:
                 temporary.write_bytes(text.encode())
 
     def _show(self) -> None:
-        best, counts = self._best, collections.Counter(trial.status for trial in self._oracle.trials.values())
+        best = self._best
         self.console.show(
-            counts[TrialStatus.COMPLETED],
-            counts[TrialStatus.FAILED],
+            self._ended[TrialStatus.COMPLETED],
+            self._ended[TrialStatus.FAILED],
             best and (best.trial.trial_id, best.score, best.trial.hyperparameters.values),
         )
 
     def finish(self) -> None:
         """Reports the results of the sweep, in the terminal and in `result.json`."""
-        self._give_up_if_all_failed(list(self._oracle.trials.values()), f"{len(self._oracle.trials)} trials")
+        self._give_up_if_all_failed(self._oracle.trials.values(), f"{len(self._oracle.trials)} trials")
         found, asked = read_trials(self._directory), self._objective
         final = outcomes.final(found)
         best = outcomes.ranked(final, asked)
