@@ -37,7 +37,7 @@ def _workers(directory):
 
 def test_a_killed_worker_and_a_killed_sweep_lose_nothing_and_leave_nobody(gnexp_train, tmp_path):
     rates = {"optimizer": {"learning_rate": choice(1e-2, 2e-2)}}
-    config, directory = tiny("grid", trials=2, epochs=60, parallel=2, **rates), tmp_path / "sweep"
+    config, directory = tiny("grid", trials=2, epochs=12, parallel=2, **rates), tmp_path / "sweep"
     config.sweep.parallel = 1
     process = gnexp_train.start(f"--workdir={directory}", config=config_file(tmp_path, config))
     held = faults.hold(directory, {"0000": 0})
