@@ -102,7 +102,7 @@ class SweepConsole:
         if self._bars[0].disable:
             best = f"; best so far {self._best[1]:.4f}: trial {self._best[0]}" if self._best else ""
             ended = self._completed + self._failed
-            print(f"{line}   [{ended}/{self._trials} trials, {self._status()}{best}]", flush=True)
+            print(f"{line}   [{ended}/{max(ended, self._trials)} trials, {self._status()}{best}]", flush=True)
         else:
             tqdm.write(line, file=sys.stdout)
         self._refresh()
