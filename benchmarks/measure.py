@@ -62,6 +62,7 @@ def elsewhere(make: Callable[[], Callable[[int], Any]]) -> Callable[[], Callable
     def made() -> Callable[[int], Any]:
         ours, theirs = _SPAWN.Pipe()
         _SPAWN.Process(target=_runs, args=(theirs, make), daemon=True).start()
+        theirs.close()  # Otherwise the end of a process that fails would never be seen.
         if missing := ours.recv():
             raise ModuleNotFoundError(missing)
 

@@ -91,7 +91,7 @@ def _gnexp(batch: int, kernel: bool, precision: str = "float32") -> Run:
     from gnexp.training import backend, optimizers, steps
 
     config, most = _config(batch), _MOST[batch]
-    backend.prepare(config, _SHAPES[_NETWORK.value])
+    backend.choose_threads(config, _SHAPES[_NETWORK.value])
     model = build(config.model, _SHAPES[_NETWORK.value], 10, precision)
     if kernel:
         native.use(model)

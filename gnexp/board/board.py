@@ -79,13 +79,14 @@ class Board:
         found, deadline = self.folders.found(), time.monotonic() + _SECONDS_OF_A_LIST
         self._watched = {name: watched for name, watched in self._watched.items() if found.get(name) == SWEEP}
         self._kept = {key: made for key, made in self._kept.items() if key[1] in found}
-        entries, complete = {}, all(map(self._lists.knows, found))
+        entries, unknown = {}, sum(not self._lists.knows(name) for name in found)
         # While some were never read, those that were stay as they are.
         for name in sorted(found, key=self._lists.knows):
-            path, kind = self.folders.root / name, found[name]
+            path, kind, known = self.folders.root / name, found[name], self._lists.knows(name)
             watch = (lambda name=name: self._watch(name)) if kind == SWEEP else None
-            late = time.monotonic() > deadline or (self._lists.knows(name) and not complete)
+            late = time.monotonic() > deadline or (known and unknown > 0)
             entries[name] = self._lists.entry(name, path, watch, late)
+            unknown -= not known and self._lists.knows(name)
         return {
             "root": str(self.folders.root),
             "entries": [entries[name] for name in found],

@@ -212,7 +212,7 @@ def _again(read: Callable[..., np.ndarray], path: str, *arguments: Any) -> np.nd
 def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndarray:
     """Returns the pixels of an image file, as uint8 of shape (height, width, channels).
 
-    A JPEG is decoded to the size that is wanted or up to twice that, at which no pixel is passed over.
+    A JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8 that is not below the size that is wanted.
 
     Args:
       path: the file.
@@ -269,6 +269,7 @@ def resized(pixels: np.ndarray, size: tuple[int, int], crop: bool, mask: bool = 
         rows, columns = max(1, round(scale * size[0])), max(1, round(scale * size[1]))
         top, left = (height - rows) // 2, (width - columns) // 2
         pixels = pixels[top : top + rows, left : left + columns]
-    shrinks = min(pixels.shape[0] / size[0], pixels.shape[1] / size[1]) > _AVERAGED
-    kind = cv2.INTER_NEAREST if mask else cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    ratios = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
+    averaged = min(ratios) >= 1 and max(ratios) > _AVERAGED
+    kind = cv2.INTER_NEAREST if mask else cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
     return cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=kind)

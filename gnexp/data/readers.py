@@ -87,38 +87,48 @@ class Processes:
             self._pool = concurrent.futures.ProcessPoolExecutor(
                 self.count, multiprocessing.get_context("spawn"), _begin, (self._sources, self._slots)
             )
-            weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
+            self._end = weakref.finalize(self, self._pool.shutdown, wait=False, cancel_futures=True)
         slot = self._slots.take(len(rows) * sum(column.nbytes // len(column) for column in columns))
-        with script.not_run_again():
-            future = self._pool.submit(_hand_over, slot, self._numbers[id(columns[0].source)], *_asked(columns, rows))
-        return _Handed(future, self._slots, slot, self._end)
+        number = self._numbers[id(columns[0].source)]
+        try:
+            with script.not_run_again():
+                future = self._pool.submit(_hand_over, slot, number, *_asked(columns, rows))
+        except concurrent.futures.process.BrokenProcessPool as error:
+            raise self._killed() from error
+        return _Handed(future, self._slots, slot, self._killed)
 
-    def _end(self) -> None:
-        self._pool = None
+    def _killed(self) -> KilledError:
+        """Ends the processes, so that the next call begins others; returns what to raise."""
+        self._end()
+        self._pool = self._slots = None
+        return KilledError(
+            "a process that reads the data was killed, perhaps because memory ran out: lower config.data.batch_size"
+        )
 
 
 class _Handed:
     """What one of the processes reads; see `Reading`."""
 
-    def __init__(self, future: concurrent.futures.Future, slots: Slots, slot: int | None, broken: Callable[[], None]):
-        self._future, self._slots, self._slot, self._broken = future, slots, slot, broken
+    def __init__(
+        self, future: concurrent.futures.Future, slots: Slots, slot: int | None, killed: Callable[[], KilledError]
+    ):
+        self._future, self._slots, self._slot, self._killed = future, slots, slot, killed
 
     def result(self) -> Read:
         try:
             found = self._future.result()
             return found if self._slot is None else self._slots.read(self._slot, found)
         except concurrent.futures.process.BrokenProcessPool as error:
-            self._broken()
-            raise KilledError(
-                "a process that reads the data was killed, perhaps because memory ran out: lower config.data.batch_size"
-            ) from error
+            raise self._killed() from error
         finally:
-            if self._slot is not None:
-                self._slots.give_back(self._slot)
+            self._give_back()
 
     def cancel(self) -> None:
         self._future.cancel()
-        if self._slot is not None:  # The process may still be writing to it.
+        self._give_back()
+
+    def _give_back(self) -> None:
+        if self._slot is not None:  # The process may still be writing to it, if a signal has ended the waiting.
             self._future.add_done_callback(lambda _: self._slots.give_back(self._slot))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-SIZE = 1 << 24  # bytes of a slot, of which only what is used takes memory
+SIZE = 1 << 26  # bytes of a slot, of which only what is used takes memory
 _ALIGNED = 64
 
 Placed = list[tuple[tuple[int, ...], np.dtype]]  # the shape and the dtype of each array

@@ -7,10 +7,9 @@ import numpy as np
 
 from gnexp.data.columns import Column
 from gnexp.data.readers import Processes, Threads
-from gnexp.data.slots import SIZE
 from gnexp.data.splits import Split
 
-_CHUNK = SIZE // 2  # bytes that are looked at together
+_CHUNK = 1 << 23  # bytes that are looked at together
 _AHEAD = 1 << 28  # bytes that are read ahead
 
 

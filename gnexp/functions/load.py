@@ -61,14 +61,16 @@ def is_imported(name: str, digest: str) -> bool:
 
 
 @contextlib.contextmanager
-def users_code(what: str) -> Iterator[None]:
+def users_code(what: str, *passing: type[BaseException]) -> Iterator[None]:
     """Raises whatever code of the user's raises as a FunctionError: `what`, such as "config.x=... fails", and why.
 
-    What gnexp itself raises, and that memory ran out, stays as it is.
+    Args:
+      what: begins the message.
+      *passing: what stays as it is, beside what gnexp itself raises.
     """
     try:
         yield
-    except (GnexpError, MemoryError):
+    except (GnexpError, *passing):
         raise
     except (Exception, SystemExit) as error:
         raise FunctionError(f"{what}: {cause(error)}") from error

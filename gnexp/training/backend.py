@@ -17,20 +17,37 @@ from ml_collections import ConfigDict
 
 from gnexp.config.schema import BACKENDS
 from gnexp.errors import UserError
-from gnexp.training import memory
+from gnexp.space.parse import parse_space
 
-_THREADS, _FEW = "TF_NUM_INTRAOP_THREADS", 1 << 13
+_THREADS, _BATCH = "TF_NUM_INTRAOP_THREADS", "data.batch_size"
+_FEW = 1 << 13  # numbers in a batch
 
 
-def prepare(config: ConfigDict, shape: tuple[int, ...]) -> None:
-    """Sets the backend up: GPU memory on demand, deterministic operations where asked for, threads.
+def choose_threads(config: ConfigDict, shape: tuple[int, ...]) -> None:
+    """Gives TensorFlow one thread for an operation where all batches of a process are a few small images.
 
-    On a CPU, TensorFlow divides each operation among threads. With batches as small as here, that takes longer than it
-    saves; TensorFlow takes other numbers of threads only before its first operation. TF_NUM_INTRAOP_THREADS overrules.
+    On a CPU it otherwise divides each operation among threads, which then takes longer than it saves. It takes another
+    number only before its first operation; the variable TF_NUM_INTRAOP_THREADS overrules this.
 
     Args:
       config: of a training, or of the sweep whose trials will run in this process.
       shape: of an input.
+    """
+    if keras.backend.backend() != "tensorflow" or _THREADS in os.environ:
+        return
+    import tensorflow as tf
+
+    sizes = [config.data.batch_size]
+    if "sweep" in config:
+        sizes += [size for entry in parse_space(config).of(_BATCH) for size in entry.checked()]
+    few = len(shape) == 3 and max(sizes) * math.prod(shape) <= _FEW
+    if not tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # TensorFlow has begun.
+            tf.config.threading.set_intra_op_parallelism_threads(1 if few else 0)
+
+
+def prepare(deterministic: bool) -> None:
+    """Sets the backend up for one training: GPU memory on demand, and deterministic operations where asked for.
 
     Raises:
       UserError: the backend is neither TensorFlow nor JAX.
@@ -41,20 +58,15 @@ def prepare(config: ConfigDict, shape: tuple[int, ...]) -> None:
     if name == "tensorflow":
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
-        for gpu in gpus:
+        for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
-        largest = max((each.data.batch_size for each in memory.largest(config)), default=config.data.batch_size)
-        if not gpus and _THREADS not in os.environ and largest * math.prod(shape) <= _FEW:
-            with contextlib.suppress(RuntimeError):  # TensorFlow has begun.
-                tf.config.threading.set_intra_op_parallelism_threads(1)
         tf.get_logger().addFilter(_no_advice_on_tracing)  # adds it only once
-        if config.deterministic:
+        if deterministic:
             tf.config.experimental.enable_op_determinism()
 
 
 def _no_advice_on_tracing(record: logging.LogRecord) -> bool:
-    """Leaves out what TensorFlow says about many trainings in a process: each traces functions of its own, once."""
+    """Leaves out what TensorFlow says about many trainings in a process: many trace functions of their own."""
     return "triggered tf.function retracing" not in record.getMessage()
 
 

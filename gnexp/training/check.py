@@ -50,7 +50,8 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
       UserError: a number of groups does not fit the channels of a norm.
       MemoryTooSmallError: a training would not fit into memory.
     """
-    backend.prepare(config, splits.input_shape)
+    backend.choose_threads(config, splits.input_shape)
+    backend.prepare(config.deterministic)
     task = create(config, splits)
     first = None
     try:
@@ -67,7 +68,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
         few = _few(splits.train, task.outputs.count)
-        with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch"):
+        with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch", MemoryError):
             model(few.inputs, training=False)
             outputs = model(few.inputs, training=True)
         _forget_names()

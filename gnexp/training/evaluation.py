@@ -48,7 +48,7 @@ def evaluate(
     batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
     for part in stream.in_order(split, batch):
         outputs = predict(part.inputs)
-        with load.users_code(f"{_named(task)} fails"):
+        with load.users_code(f"{_named(task)} fails", MemoryError):
             losses.append(task.losses(part.targets, outputs))
             found = task.numbers(*map(keras.ops.convert_to_tensor, (part.targets, outputs)))
             for name in task.counted:
@@ -80,7 +80,7 @@ def values(task: Task, means: Mapping[str, float], finite: bool = True) -> dict[
     Raises:
       FunctionError: the task fails, does not have a figure, or it is no finite number.
     """
-    with load.users_code(f"{_named(task)} fails"):
+    with load.users_code(f"{_named(task)} fails", MemoryError):
         found = dict(task.values(means))
     if sorted(found) != sorted(task.figures):
         raise FunctionError(

@@ -60,7 +60,7 @@ class Training:
         self.splits = splits
         kept = Kept() if kept is None else kept
         kept.forget_another(config, splits)
-        backend.prepare(config, splits.input_shape)
+        backend.prepare(config.deterministic)
         backend.seed(config.seed)
         self.task = create(config, splits)
         self.objective = objective.of(flatten(config))

@@ -13,6 +13,7 @@ import numpy as np
 from keras.src.utils import naming
 from ml_collections import ConfigDict
 
+from gnexp.config import augment
 from gnexp.config.paths import flatten
 from gnexp.data.splits import Splits
 from gnexp.training import backend
@@ -23,6 +24,7 @@ from gnexp.training.steps import TrainSteps
 _MOST_PARAMETERS = 5_000_000
 # Code of the user's may compute what is traced from a seed of its own.
 _WITH_CODE = ("model.name", "task.name", "task.loss")
+_DRAWS = {"aug_mix"}  # layers of Keras that draw what they trace with Python's random numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +104,7 @@ class Kept:
 def _key(config: ConfigDict) -> dict[str, Any]:
     """Returns all of a config that is traced, or may be; nothing if that is not known."""
     flat = flatten(config)
-    if any(":" in str(flat.get(path, "")) for path in _WITH_CODE):
+    if any(":" in str(flat.get(path, "")) for path in _WITH_CODE) or _DRAWS & set(augment.used(flat)):
         return {}
     free = ["seed"] if config.schedule.name == "cosine" else ["seed", "optimizer.learning_rate"]
     return {path: value for path, value in flat.items() if path not in free}

@@ -1,12 +1,15 @@
 """Examples come whole from the processes that read them, whether or not the memory that is shared has room."""
 
+import concurrent.futures
+import pathlib
+
 import numpy as np
 import pytest
 
 from gnexp.data import slots
 from gnexp.data.columns import INPUTS, TARGETS, Column
 from gnexp.data.readers import Processes
-from gnexp.errors import UserError
+from gnexp.errors import KilledError, UserError
 
 pytestmark = pytest.mark.any_backend
 
@@ -34,11 +37,13 @@ def check(read: list[np.ndarray], rows: np.ndarray, side: int) -> None:
     np.testing.assert_array_equal(targets.ravel(), (rows / np.float32(7)).astype(np.float32))
 
 
-@pytest.mark.parametrize(("side", "count"), [(9, 15), (2400, 3)])
-def test_what_fits_a_slot_and_what_does_not_are_handed_over_whole(side, count):
+@pytest.mark.parametrize("fits", [True, False])
+def test_what_fits_a_slot_and_what_does_not_are_handed_over_whole(monkeypatch, fits):
+    side, count = 9, 15
+    if not fits:
+        monkeypatch.setattr(slots, "SIZE", 400)
     source = Counted(side)
     columns = [Column(source, number, "train") for number in (INPUTS, TARGETS)]
-    assert (3 * side * side > slots.SIZE) == (side == 2400)
     readers = Processes([source])
     batches = [np.array([number, number + 7, number + 3]) for number in range(count)]
     readings = [readers.submit(columns, rows) for rows in batches]  # of the small ones more than there are slots
@@ -54,6 +59,39 @@ def test_what_fits_a_slot_and_what_does_not_are_handed_over_whole(side, count):
         check(readers.submit(columns, rows).result(), rows, side)
     taken = [readers._slots.take(1) for _ in range(2 * readers.count + 1)]
     assert sorted(taken) == list(range(len(taken)))  # none was lost, and none is there twice
+
+
+def test_a_killed_process_is_noticed_wherever_and_others_take_its_place():
+    source = Counted(9)
+    columns = [Column(source, number, "train") for number in (INPUTS, TARGETS)]
+    readers, rows = Processes([source]), np.arange(4)
+    check(readers.submit(columns, rows).result(), rows, 9)
+    opened = len(list(pathlib.Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        for process in list(readers._pool._processes.values()):
+            process.kill()
+            process.join()
+        with pytest.raises(KilledError, match="was killed"):
+            while True:  # It is noticed by a result, or by the next call.
+                readers.submit(columns, rows).result()
+        check(readers.submit(columns, rows).result(), rows, 9)
+    assert (
+        len(list(pathlib.Path("/proc/self/fd").iterdir())) <= opened + 4
+    )  # Not one more for each memory that is over.
+
+
+def test_a_slot_that_is_still_written_to_is_not_given_away():
+    source = Counted(9)
+    columns = [Column(source, number, "train") for number in (INPUTS, TARGETS)]
+    readers = Processes([source])
+    reading, running = readers.submit(columns, np.arange(3)), concurrent.futures.Future()
+    reading._future.result()
+    running.set_running_or_notify_cancel()
+    reading._future = running
+    reading.cancel()
+    assert reading._slot not in readers._slots._free
+    running.set_result(None)
+    assert reading._slot in readers._slots._free
 
 
 def test_without_such_memory_the_examples_come_all_the_same(monkeypatch):

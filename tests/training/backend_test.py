@@ -7,7 +7,6 @@ import sys
 import keras
 import pytest
 
-from configs import smoke
 from gnexp.errors import UserError
 from gnexp.training import backend
 
@@ -30,9 +29,8 @@ for batch, searched, side, variable in {cases}:
     os.environ.pop("TF_NUM_INTRAOP_THREADS", None)
     if variable:
         os.environ["TF_NUM_INTRAOP_THREADS"] = variable
-    backend.prepare(config, (side, side, 1))
+    backend.choose_threads(config, (side, side, 1))
     found.append(tf.config.threading.get_intra_op_parallelism_threads())
-    tf.config.threading.set_intra_op_parallelism_threads(0)
 print(json.dumps(found))
 """
 
@@ -45,7 +43,7 @@ def test_devices_are_named():
 def test_another_backend_is_refused_by_name(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "torch")
     with pytest.raises(UserError, match=r"torch.*tensorflow or jax"):
-        backend.prepare(smoke.get_config(), (28, 28, 1))
+        backend.prepare(deterministic=False)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX divides no operations")
@@ -54,8 +52,9 @@ def test_small_batches_have_one_thread_unless_the_sweep_has_larger_ones_or_the_u
         (1, (), 28, ""): 1,
         (64, (), 28, ""): 0,  # as TensorFlow has it: the number of processors
         (1, (), 224, ""): 0,
-        (64, (1, 2), 28, ""): 1,
         (1, (1, 128), 28, ""): 0,
+        (8, (1, 2), 28, ""): 1,
+        (128, (1, 2), 28, ""): 0,  # The config's own values have a trial.
         (1, (), 28, "2"): 0,
     }
     code = _THREADS.format(cases=list(cases))

@@ -139,7 +139,7 @@ def _work(connection: Connection, config: ConfigDict, directory: pathlib.Path) -
         code.use(directory, config)
         splits = load(config.data)
         data.check(directory, splits.fingerprint)
-        backend.prepare(config, splits.input_shape)
+        backend.choose_threads(config, splits.input_shape)
         kept = Kept()
         while True:
             task = connection.recv()

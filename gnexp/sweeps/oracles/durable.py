@@ -232,8 +232,8 @@ class Durable:
     def save(self) -> None:
         """Saves all but the trials; does nothing without a folder."""
         if self._folder:
-            # What was tried is in the trials, and would be most of a file that is written twice for each trial. By how
-            # often a trial ran keras-tuner decides whether it runs it again, which is never done here.
+            # What was tried is in the trials, and would be most of a file that is written twice for each trial. The
+            # number of runs is for keras-tuner's retries, which never happen here.
             state = {**self.get_state(), "tried_so_far": [], "id_to_hash": {}, "run_times": {}}
             files.write_json(self._folder / _STATE, state, compact=True)
 
