@@ -1,8 +1,8 @@
 """The paper's Figure 1 on CIFAR-10 with a small ResNet: what small batches do to BatchNorm, and not to GroupNorm.
 
-Run:      python -m gnexp.train --config=configs/cifar10_batch.py:norm --workdir=runs/cifar10_batch/norm
-          python -m gnexp.train --config=configs/cifar10_batch.py:sgd --workdir=runs/cifar10_batch/sgd
-          python -m gnexp.report --workdir=runs/cifar10_batch/norm
+Run:      python -m gnexp.train --config=configs/cifar10_batch.py:norm --workdir=runs/cifar10_batch_norm
+          python -m gnexp.train --config=configs/cifar10_batch.py:sgd --workdir=runs/cifar10_batch_sgd
+          python -m gnexp.report --workdir=runs/cifar10_batch_norm
 Time:     races of 18 and of 24 settings; `--dry_run` estimates it.
 
 norm: the optimizer's batch is always 64, and only the images that share their statistics are fewer: ghost batches of 2,

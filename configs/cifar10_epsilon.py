@@ -1,8 +1,8 @@
 """Epsilon on CIFAR-10, for BatchNorm and for GroupNorm, from 1e-8 to 1.
 
-Run:      python -m gnexp.train --config=configs/cifar10_epsilon.py:group --workdir=runs/cifar10_epsilon/group
-          python -m gnexp.train --config=configs/cifar10_epsilon.py:batch --workdir=runs/cifar10_epsilon/batch
-          python -m gnexp.report --workdir=runs/cifar10_epsilon/group
+Run:      python -m gnexp.train --config=configs/cifar10_epsilon.py:group --workdir=runs/cifar10_epsilon_group
+          python -m gnexp.train --config=configs/cifar10_epsilon.py:batch --workdir=runs/cifar10_epsilon_batch
+          python -m gnexp.report --workdir=runs/cifar10_epsilon_group
 Time:     races of 10 settings; `--dry_run` estimates it.
 
 ResNet-8 for 1,280 steps of batch size 64, on 10,240 images. The learning rate is tuned for each epsilon, on held-out

@@ -1,8 +1,8 @@
 """The number of groups, or of channels in a group, on CIFAR-10: the paper's table 3.
 
 Run:      for question in groups groups_wide channels channels_wide; do
-            python -m gnexp.train --config=configs/cifar10_groups.py:$question --workdir=runs/cifar10_groups/$question
-            python -m gnexp.report --workdir=runs/cifar10_groups/$question
+            python -m gnexp.train --config=configs/cifar10_groups.py:$question --workdir=runs/cifar10_groups_$question
+            python -m gnexp.report --workdir=runs/cifar10_groups_$question
           done
 Time:     races of 12 and of 10 settings; `--dry_run` estimates it.
 

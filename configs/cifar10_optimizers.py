@@ -1,8 +1,8 @@
 """Optimizers on CIFAR-10, with BatchNorm and with GroupNorm: is the best one another with GroupNorm?
 
-Run:      python -m gnexp.train --config=configs/cifar10_optimizers.py:group --workdir=runs/cifar10_optimizers/group
-          python -m gnexp.train --config=configs/cifar10_optimizers.py:batch --workdir=runs/cifar10_optimizers/batch
-          python -m gnexp.report --workdir=runs/cifar10_optimizers/group
+Run:      python -m gnexp.train --config=configs/cifar10_optimizers.py:group --workdir=runs/cifar10_optimizers_group
+          python -m gnexp.train --config=configs/cifar10_optimizers.py:batch --workdir=runs/cifar10_optimizers_batch
+          python -m gnexp.report --workdir=runs/cifar10_optimizers_group
 Time:     races of 12 settings; `--dry_run` estimates it.
 
 ResNet-8 for 1,280 steps of batch size 64, on 10,240 images. The learning rate is tuned for each optimizer, on held-out

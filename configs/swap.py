@@ -1,9 +1,9 @@
 """Swap the BatchNorm of a trained network for GroupNorm and go on training: does it get worse, and why?
 
 Run:      for part in before after anew; do
-            python -m gnexp.train --config=configs/swap.py:$part --workdir=runs/swap/$part
+            python -m gnexp.train --config=configs/swap.py:$part --workdir=runs/swap_$part
           done
-          python -m gnexp.report --workdir=runs/swap/after
+          python -m gnexp.report --workdir=runs/swap_after
 Time:     a training, and races of 12 and of 4 settings; `--dry_run` estimates it.
 
 before: ResNet-8 with BatchNorm for 10 epochs of 10,240 images of CIFAR-10.
@@ -36,7 +36,7 @@ def get_config(part: str = "after") -> ConfigDict:
         config.sweep.space.optimizer.learning_rate = choice(0.1, 0.3, role="nuisance")
     else:
         config.model.name = "trained:network"
-        config.model.args = ConfigDict({"path": "runs/swap/before/checkpoints/best.keras"})
+        config.model.args = ConfigDict({"path": "runs/swap_before/checkpoints/best.keras"})
         config.model.norm = "keep"
         config.sweep.max_trials = 12
         config.sweep.space.model.norm = choice("keep", "group", "none")

@@ -26,6 +26,8 @@ _MOST_PARAMETERS = 5_000_000
 _WITH_CODE = ("model.name", "task.name", "task.loss")
 _DRAWS = {"aug_mix"}  # layers of Keras that draw what they trace with Python's random numbers
 
+Predict = Callable[[np.ndarray], np.ndarray]
+
 
 @dataclasses.dataclass(frozen=True)
 class Traced:
@@ -41,7 +43,7 @@ class Traced:
     model: keras.Model
     augment: Augment
     train: TrainSteps
-    predict: Callable[[np.ndarray], np.ndarray]
+    predict: Predict
 
     def variables(self) -> dict[str, list[keras.Variable]]:
         """Returns all that changes during a training."""
@@ -74,7 +76,14 @@ class Kept:
             self.forget()
         naming.reset_uids()  # A network's layers have the names that they have in a process of its own.
 
-    def shared(self, config: ConfigDict, splits: Splits, model: keras.Model, augment: Augment, make) -> Traced:
+    def shared(
+        self,
+        config: ConfigDict,
+        splits: Splits,
+        model: keras.Model,
+        augment: Augment,
+        make: Callable[[], tuple[TrainSteps, Predict]],
+    ) -> Traced:
         """Returns a traced network that begins as the given one.
 
         Args:
