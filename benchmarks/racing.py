@@ -16,13 +16,10 @@ nothing is trained. Each of twenty replays of a grid has its seeds in another or
   `verdicts_new` by the race alone.
 """
 
-import pathlib
-
 from absl import app, flags
 from tabulate import tabulate
 
 from benchmarks import measure, replays
-from gnexp.analysis.sweep import read_sweep
 
 _KEPT = flags.DEFINE_multi_string("kept", [], "A kept grid; by default those of results/.")
 _OUT = flags.DEFINE_string("out", "build/benchmarks/racing.json", "Where the figures go.")
@@ -31,9 +28,7 @@ _REPLAYS = flags.DEFINE_integer("replays", 20, "How often each grid is replayed.
 
 def main(_: list[str]) -> None:
     """Prints the table, and writes it as JSON."""
-    folders = [pathlib.Path(folder) for folder in _KEPT.value]
-    folders = folders or sorted(path.parent for path in pathlib.Path("results").glob("*/trials.csv"))
-    figures = {str(folder): replays.compare(read_sweep(folder), _REPLAYS.value) for folder in folders}
+    figures = {path: replays.compare(grid, _REPLAYS.value) for path, grid in replays.grids(_KEPT.value).items()}
     figures["together"] = replays.together(figures)
     measure.write(_OUT.value, {"replays": _REPLAYS.value, "kept": figures})
     names = [name for name in figures["together"] if name != "grid_epochs"]

@@ -1,6 +1,7 @@
 """A kept grid, replayed as a race: the oracle chooses, and what it asks for is looked up in the grid's table."""
 
 import dataclasses
+import pathlib
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +13,7 @@ from gnexp.analysis import answer, intervals, outcomes
 from gnexp.analysis.answer import Answer
 from gnexp.analysis.comparisons import within
 from gnexp.analysis.outcomes import COMPLETED, EPOCHS, SEED, Outcome
-from gnexp.analysis.sweep import Swept, swept
+from gnexp.analysis.sweep import Swept, read_sweep, swept
 from gnexp.config.objective import Objective
 from gnexp.errors import UserError
 from gnexp.sweeps.oracles.create import create
@@ -20,6 +21,13 @@ from gnexp.sweeps.oracles.race_plan import Key, key
 from gnexp.workdir.result import Result
 
 _ALPHA = 0.05
+
+
+def grids(folders: Sequence[str]) -> dict[str, Swept]:
+    """Returns kept grids by their folders; all that are in results/ if none are given."""
+    paths = folders or sorted(str(path.parent) for path in pathlib.Path("results").glob("*/trials.csv"))
+    found = {path: read_sweep(pathlib.Path(path)) for path in paths}
+    return {path: sweep for path, sweep in found.items() if folders or sweep.config.sweep.tuner == "grid"}
 
 
 def replay(grid: Swept, seed: int) -> tuple[Swept, int]:

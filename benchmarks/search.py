@@ -13,15 +13,14 @@ is not about the best: it chooses within each combination, and what has several 
 """
 
 import contextlib
-import pathlib
 import statistics
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
 
-from benchmarks import measure, searchers
+from benchmarks import measure, replays, searchers
 from benchmarks.searchers import OverError, Table
-from gnexp.analysis.sweep import Swept, read_sweep
+from gnexp.analysis.sweep import Swept
 
 _KEPT = flags.DEFINE_multi_string("kept", [], "A kept grid; by default those of results/.")
 _OUT = flags.DEFINE_string("out", "build/benchmarks/search.json", "Where the figures go.")
@@ -47,9 +46,7 @@ def regrets(grid: Swept, contestant: Callable[[Table, int], None], seed: int) ->
 
 def main(_: Sequence[str]) -> None:
     """Prints the table, and writes it as JSON."""
-    folders = [pathlib.Path(folder) for folder in _KEPT.value]
-    folders = folders or sorted(path.parent for path in pathlib.Path("results").glob("*/trials.csv"))
-    grids, figures = {str(folder): read_sweep(folder) for folder in folders}, {}
+    grids, figures = replays.grids(_KEPT.value), {}
     asked = [name.strip() for name in _CONTESTANTS.value.split(";") if name]
     for name, contestant in searchers.contestants().items():
         if asked and name not in asked:
