@@ -23,7 +23,7 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _GREY = ("1", "L", "LA")
 _SHOWN = 3
 _JPEG = b"\xff\xd8"
-_AVERAGED = 2  # Beyond this shrinking every pixel counts; up to it the four nearest ones, as with Keras.
+_AVERAGED = 2  # Images that shrink more than this are averaged; others are interpolated, as in Keras.
 _kept = threading.local()
 cv2.setNumThreads(0)  # Images are read side by side, each by one thread.
 
@@ -212,7 +212,7 @@ def _again(read: Callable[..., np.ndarray], path: str, *arguments: Any) -> np.nd
 def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndarray:
     """Returns the pixels of an image file, as uint8 of shape (height, width, channels).
 
-    A JPEG is decoded at the smallest of the scales 1, 1/2, 1/4 and 1/8 that is not below the size that is wanted.
+    A JPEG is decoded at the smallest scale (1, 1/2, 1/4 or 1/8) that still covers `size`.
 
     Args:
       path: the file.
@@ -230,12 +230,12 @@ def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndar
         with Image.open(io.BytesIO(content)) as image:
             pixels = np.asarray(image.convert("RGBA").convert(mode) if image.mode == "P" else image.convert(mode))
     found = resized(pixels, size, crop)
-    found = found.copy() if found is pixels else found  # The next image takes over the memory of a JPEG's pixels.
+    found = found.copy() if found is pixels else found  # The next JPEG overwrites the buffer.
     return found if found.ndim == 3 else found[..., np.newaxis]
 
 
 def _jpeg(content: bytes, size: tuple[int, int], colours: str) -> np.ndarray:
-    """Returns the pixels of a JPEG in memory that the thread's next image takes over."""
+    """Returns the pixels of a JPEG, in a buffer that the thread's next call overwrites."""
     height, width = simplejpeg.decode_jpeg_header(content)[:2]
     # Of the scales that the format has, powers of two are the fast ones.
     factor = next((each for each in (8, 4, 2) if -(-height // each) >= size[0] and -(-width // each) >= size[1]), 1)

@@ -16,7 +16,7 @@ Placed = list[tuple[tuple[int, ...], np.dtype]]  # the shape and the dtype of ea
 
 
 class Slots:
-    """Slots that are written in one process and read in another. To be pickled when a process is spawned only.
+    """Slots that are written in one process and read in another. They can be pickled only for a process being spawned.
 
     Nothing outlives the processes, whatever kills them: the memory has no name. Where the system has no such memory,
     no slot is ever free.
@@ -47,7 +47,7 @@ class Slots:
         self._file, self._free, self._memory = state["file"] and state["file"].detach(), [], None
 
     def take(self, size: int) -> int | None:
-        """Returns the number of a slot that is free, or None if there is none or arrays of so many bytes do not fit."""
+        """Returns the number of a free slot, or None if all are taken or `size` bytes do not fit into one."""
         return self._free.pop() if self._free and size <= SIZE - 4 * _ALIGNED else None
 
     def give_back(self, slot: int) -> None:

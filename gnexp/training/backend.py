@@ -12,7 +12,7 @@ from collections.abc import Iterator
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 import keras
-from keras.src.utils import module_utils
+from keras.src.utils import module_utils, naming
 from ml_collections import ConfigDict
 
 from gnexp.config.schema import BACKENDS
@@ -108,6 +108,11 @@ def forget() -> None:
         for name in [name for name in registry if name.startswith("CustomGradient-")]:
             del registry[name]
     gc.collect()
+
+
+def reset_names() -> None:
+    """Lets Keras number the names of layers from the beginning again."""
+    naming.reset_uids()
 
 
 def devices() -> list[str]:

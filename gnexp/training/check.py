@@ -64,14 +64,14 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
     for each in memory.largest(config):
         memory.check(each, splits, task.outputs)
-    _forget_names()
+    backend.reset_names()
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
         few = _few(splits.train, task.outputs.count)
         with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch", MemoryError):
             model(few.inputs, training=False)
             outputs = model(few.inputs, training=True)
-        _forget_names()
+        backend.reset_names()
         _check_task(config, task, splits, few, outputs)
         Augment(first, splits, task)
     return model
@@ -154,11 +154,6 @@ def _trace(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: Any) -
         return found
 
     gradient.get_concrete_function(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs))
-
-
-def _forget_names() -> None:
-    """Lets Keras count the names of layers from the beginning again."""
-    keras.backend.clear_session(free_memory=False)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -179,14 +179,14 @@ class Training:
         images = self.splits.validation.inputs[: self.config.data.batch_size]
         self._traced.train(order, 0, 1)  # compiles
         self._traced.predict(images)
-        steps, began = 0, time.perf_counter()
-        while steps < len(order) and time.perf_counter() < began + _SECONDS_MEASURED:
-            self._traced.train(order, steps, steps + 1)
-            steps += 1
+        done, began = 0, time.perf_counter()
+        while done < len(order) and time.perf_counter() < began + _SECONDS_MEASURED:
+            self._traced.train(order, done, done + 1)
+            done += 1
         trained = time.perf_counter()
         self._traced.predict(images)
         validation = (time.perf_counter() - trained) * len(self.splits.validation) / len(images)
-        return (trained - began) / steps * self.steps_per_epoch + validation
+        return (trained - began) / done * self.steps_per_epoch + validation
 
     def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, int]]:
         """Yields the epoch's order as arrays (steps, batch size), with the step that each starts at.

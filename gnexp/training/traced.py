@@ -10,7 +10,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras.src.utils import naming
 from ml_collections import ConfigDict
 
 from gnexp.config import augment
@@ -74,7 +73,7 @@ class Kept:
         """Forgets the network unless a training with this config can have it."""
         if self and not (self._of[0] is splits and self._of[1] == _key(config)):
             self.forget()
-        naming.reset_uids()  # A network's layers have the names that they have in a process of its own.
+        backend.reset_names()  # A network's layers have the names that they have in a process of its own.
 
     def shared(
         self,
