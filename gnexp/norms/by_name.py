@@ -69,7 +69,8 @@ class Norm:
           ValueError: the channels cannot be split into the groups.
         """
         arguments = {key: getattr(layer, key) for key in (*_SHARED, "name", "trainable")}
-        inherited = {"epsilon": layer.epsilon, "momentum": layer.momentum, "dtype": layer.dtype_policy}
+        # The policy's name, because Keras cannot save an Identity that was given the policy itself.
+        inherited = {"epsilon": layer.epsilon, "momentum": layer.momentum, "dtype": layer.dtype_policy.name}
         own = {key: value for key in inherited if (value := getattr(self, key)) is None}
         norm = dataclasses.replace(self, **{key: inherited[key] for key in own})
         if norm.kind in _WITH_MOVING_AVERAGES:

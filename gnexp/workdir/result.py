@@ -93,7 +93,7 @@ def write(directory: pathlib.Path, result: Result) -> None:
 def write_failure(directory: pathlib.Path, error: BaseException) -> None:
     """Writes why a training ended without a result: as STOPPED if the cause was outside it, otherwise as FAILURE."""
     outside = isinstance(error, (InterruptedTrainingError, OSError, KeyboardInterrupt, SystemExit))
-    message = f"{type(error).__name__}: {error}"
+    message = f"{type(error).__name__}: {str(error).strip()}"  # some of Keras's begin with an empty line
     files.write_json(directory / files.RESULT, {"status": STOPPED if outside else FAILURE, "message": message})
 
 

@@ -223,7 +223,7 @@ def test_what_is_frozen_stays_frozen():
     ],
 )
 @pytest.mark.parametrize("build", [functional, nested])
-def test_every_norm_can_take_the_place(build, norm, kind, left):
+def test_every_norm_can_take_the_place(build, norm, kind, left, tmp_path):
     before = randomized(build())
     after = swap(before, norm=norm)
     norms = [dict(table.walk(after))[row.path] for row in table.rows(before)]
@@ -236,6 +236,9 @@ def test_every_norm_can_take_the_place(build, norm, kind, left):
     if "batch" in norm:
         np.testing.assert_allclose(as_array(after(images())), as_array(before(images())), rtol=1e-5, atol=1e-5)
     assert np.isfinite(as_array(after(images(), training=True))).all()
+    after.save(tmp_path / "after.keras")
+    loaded = keras.saving.load_model(tmp_path / "after.keras")
+    np.testing.assert_array_equal(as_array(loaded(images())), as_array(after(images())))
 
 
 def test_groups_are_found_where_channels_are_known():

@@ -380,5 +380,5 @@ def test_a_mistake_is_one_line(gnexp_train, tmp_path, argument, words):
 def test_results_of_a_stop_and_of_a_failure_are_told_apart(tmp_path):
     result.write_failure(tmp_path, InterruptedTrainingError(2, "here", pathlib.Path("x")))
     assert result.failed(tmp_path) is None
-    result.write_failure(tmp_path, ValueError("so"))
+    result.write_failure(tmp_path, ValueError("\nso"))
     assert result.failed(tmp_path) == "ValueError: so"
