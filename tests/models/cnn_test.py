@@ -104,6 +104,7 @@ def test_the_network_computes_what_float64_numpy_computes(section, norm, trainin
     assert np.ptp(expected, axis=0).min() > 0.01, "the reference hardly depends on the images"
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("filters", [(5,), (4, 8, 16)])
 def test_there_is_one_convolution_for_each_width(section, filters):
     section.norm, section.args.filters = "instance", filters
@@ -151,6 +152,7 @@ def test_the_network_is_as_large_as_the_originals(config, no_kernels, norm, weig
     assert sum(np.prod(w.shape, dtype=int) for w in model.trainable_weights) == convolutions + dense + learned
 
 
+@pytest.mark.any_backend
 def test_weights_start_as_he_and_glorot_say(config):
     keras.utils.set_random_seed(0)
     config.model.args.filters = (64,)
@@ -179,6 +181,7 @@ def test_l2_is_on_the_convolution_kernels_only(section, l2):
     assert len(model.losses) == (2 if l2 else 0)
 
 
+@pytest.mark.any_backend
 def test_dropout_takes_its_share_behind_the_pooling_and_behind_the_dense_layer(section):
     section.norm = "none"
     section.args.update(conv_dropout=0.25, dense_dropout=0.6)

@@ -27,6 +27,7 @@ def _bytes(variables):
     return sum(np.asarray(variable.value).nbytes for variable in variables)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("norm", ["group", "batch", "none"])
 def test_it_counts_what_the_built_network_has(norm):
     config = fmnist.get_config()
@@ -42,6 +43,7 @@ def test_it_counts_what_the_built_network_has(norm):
     assert 3 * found.activations == sum(np.asarray(output).nbytes for output in outputs)
 
 
+@pytest.mark.any_backend
 def test_it_counts_users_own_networks():
     found, model = cost.measure(_with_own_layers), _with_own_layers()
     assert (found.parameters, found.weights) == (model.count_params(), _bytes(model.weights))

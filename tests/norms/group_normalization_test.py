@@ -567,6 +567,7 @@ def test_weights_files_are_exchanged_with_keras_in_both_directions(tmp_path):
         np.testing.assert_allclose(target.predict(x, verbose=0), source.predict(x, verbose=0), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.any_backend
 def test_a_saved_model_loads_in_a_fresh_process_without_custom_objects(tmp_path):
     x = np.random.default_rng(15).normal(size=(2, 6, 5)).astype("float32")
     model = keras.Sequential([keras.Input((6, None)), GroupNormalization(**{**EVERY_ARGUMENT, "dtype": "float32"})])

@@ -191,6 +191,7 @@ def test_patience_ends_a_training_and_a_resumed_one_as_well(table):
     assert list(again.epochs()) == []
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("more", [1, 0])
 def test_patience_is_on_record_only_where_it_ended_a_training(table, tmp_path, more):
     config, data = table
@@ -364,6 +365,7 @@ def test_a_mistake_in_a_task_is_one_line_before_the_first_step(own, changes, lin
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_numbers_may_be_truth_values(own, jit_compile):
     config, data = own

@@ -112,6 +112,7 @@ def test_labels_are_mixed_as_their_images_are(small, layer):
     np.testing.assert_allclose(found.mean(axis=(1, 2, 3)), 200 * shares[:, 1], atol=0.6 if layer == "mix_up" else 30)
 
 
+@pytest.mark.any_backend
 def test_the_loss_of_mixed_labels_is_that_of_keras(small):
     data = LABELS
     logits = RANDOM.normal(size=(40, 3)).astype(np.float32)

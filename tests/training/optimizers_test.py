@@ -155,6 +155,7 @@ def cosine(step: int, peak: float, floor: float, warmup: int, total: int) -> flo
     return floor + (peak - floor) * 0.5 * (1 + np.cos(np.pi * min(1, (step - warmup) / (total - warmup))))
 
 
+@pytest.mark.any_backend
 @pytest.mark.parametrize(
     ("warmup_epochs", "warmup", "floor"), [(0, 0, 1e-3), (0.5, 5, 0.0), (1.0, 10, 1e-3), (2.5, 25, 0.0), (0.04, 0, 0.0)]
 )

@@ -58,6 +58,7 @@ def done(tmp_path_factory):
     return config, directory, _run(config, directory)
 
 
+@pytest.mark.any_backend
 def test_the_folder_holds_what_the_design_says_and_no_more(done):
     _, directory, _ = done
     names = {str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()}

@@ -66,6 +66,7 @@ def test_a_training_is_the_same_in_memory_and_out_of_it_and_stopped_at_any_step(
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.any_backend
 def test_targets_that_are_not_in_memory_are_shown(stored, tmp_path):
     random = np.random.default_rng(0)
     np.save(tmp_path / "y_train.npy", random.integers(0, 2, (90, 300)).astype(np.int32))  # more than 256 bytes each
