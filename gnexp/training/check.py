@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -73,7 +74,9 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
             outputs = model(few.inputs, training=True)
         backend.reset_names()
         _check_task(config, task, splits, few, outputs)
-        Augment(first, splits, task)
+        augment = Augment(first, splits, task)
+        if config.jit_compile and keras.backend.backend() == "tensorflow":
+            _lower(model, task, augment, few)
     return model
 
 
@@ -154,6 +157,29 @@ def _trace(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: Any) -
         return found
 
     gradient.get_concrete_function(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs))
+
+
+def _lower(model: keras.Model, task: Task, augment: Augment, few: Split) -> None:
+    """Translates a step for XLA without compiling it; raises FunctionError if XLA lacks one of its operations."""
+    import tensorflow as tf
+
+    def gradients(inputs: tf.Tensor, targets: tf.Tensor) -> list[tf.Tensor]:
+        if augment:
+            inputs, targets = augment(inputs, targets)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(task.loss(targets, model(inputs, training=True)))
+        return tape.gradient(loss, model.trainable_weights)
+
+    examples = tf.convert_to_tensor(few.inputs), tf.convert_to_tensor(few.targets)
+    compiled = tf.function(gradients, autograph=False, jit_compile=True)
+    try:
+        compiled.experimental_get_compiler_ir(*examples)(stage="hlo")
+    except (tf.errors.OpError, ValueError) as error:
+        lacking = re.findall(r"(\w+) \(No registered", str(error))
+        why = f"XLA has no {', '.join(dict.fromkeys(lacking))}" if lacking else load.cause(error)
+        raise FunctionError(
+            f"config.jit_compile=True is not allowed, for the network, its loss or config.data.augment: {why}"
+        ) from error
 
 
 @dataclasses.dataclass(frozen=True)

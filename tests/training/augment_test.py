@@ -1,5 +1,7 @@
 """Augmentation: images and targets change together, only in training, and the same after every interruption."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.tasks.create import create
 from gnexp.training.augment import Augment
+from gnexp.training.check import check
 from gnexp.training.loop import StoppedError, Training
 
 RANDOM = np.random.default_rng(0)
@@ -196,6 +199,17 @@ def test_a_layer_that_cannot_be_is_answered_before_the_first_step(small, layers,
     small.data.augment = layers
     with pytest.raises(FunctionError, match=line):
         changed(small, LABELS)
+
+
+@pytest.mark.parametrize(("layer", "compiles"), [("random_flip", True), ("random_rotation", False)])
+def test_what_xla_lacks_is_named_before_the_first_step(small, layer, compiles):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX has but one compiler, and its layers suit it")
+    small.jit_compile, small.deterministic = True, False
+    small.data.augment = {layer: {} if compiles else {"factor": 0.1}}
+    refused = pytest.raises(FunctionError, match=r"jit_compile=True is not allowed.*: XLA has no ImageProjectiveTransf")
+    with contextlib.nullcontext() if compiles else refused:
+        check(small, LABELS)
 
 
 def test_what_is_no_image_is_not_augmented(small):
