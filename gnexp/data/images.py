@@ -272,4 +272,4 @@ def resized(pixels: np.ndarray, size: tuple[int, int], crop: bool, mask: bool = 
     ratios = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
     averaged = min(ratios) >= 1 and max(ratios) > _AVERAGED
     kind = cv2.INTER_NEAREST if mask else cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
-    return cv2.resize(np.ascontiguousarray(pixels), size[::-1], interpolation=kind)
+    return cv2.resize(pixels, size[::-1], interpolation=kind)
