@@ -123,6 +123,8 @@ def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
         return False
     if entry.values:
         return value in (min(entry.values, key=in_order), max(entry.values, key=in_order))
+    if not entry.low < value < entry.high:  # The config's own value may lie outside, and be 0 on a logarithmic scale.
+        return True
     place, low, high = (math.log(x) if entry.sampling == "log" else x for x in (value, entry.low, entry.high))
     return not low + _EDGE * (high - low) < place < high - _EDGE * (high - low)
 

@@ -86,7 +86,8 @@ def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """Returns the trials without those that another, completed one continued, as promotions in hyperband do.
 
     In a race, a trial with a further seed has the results of the trials with the seeds before it as well; and where it
-    failed, so has all that it continued.
+    failed, so has all that it continued. It is left out if one of those is not among `outcomes`, which are then only
+    those that can be read.
     """
     by_id = {outcome.trial_id: outcome for outcome in outcomes}
     continued = {
@@ -94,13 +95,15 @@ def final(outcomes: Sequence[Outcome]) -> list[Outcome]:
         for outcome in outcomes
         if outcome.status == COMPLETED or (outcome.status == FAILED and SEED in outcome.values)
     }
-    return [_with_earlier_seeds(outcome, by_id) for outcome in outcomes if outcome.trial_id not in continued]
+    last = [_with_earlier_seeds(outcome, by_id) for outcome in outcomes if outcome.trial_id not in continued]
+    return [outcome for outcome in last if outcome]
 
 
-def _with_earlier_seeds(outcome: Outcome, by_id: Mapping[str, Outcome]) -> Outcome:
+def _with_earlier_seeds(outcome: Outcome, by_id: Mapping[str, Outcome]) -> Outcome | None:
     results, first = outcome.results, outcome
     while outcome.status == COMPLETED and first.values.get(SEED, 0) > 0:
-        first = by_id[first.values[PROMOTED_FROM]]
+        if (first := by_id.get(first.values[PROMOTED_FROM])) is None:
+            return None
         results = first.results + results
     return outcome if first is outcome else dataclasses.replace(outcome, results=results)
 

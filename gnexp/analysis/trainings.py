@@ -45,6 +45,11 @@ class Record:
         """Whether it reached its end."""
         return self.ended.get("status") == result.SUCCESS
 
+    @property
+    def length(self) -> int:
+        """The epochs that it counts as: all that it was to have, if `config.patience` ended it before."""
+        return self.config["epochs"] if self.ended.get("patience") else len(self.history)
+
 
 @dataclasses.dataclass(frozen=True)
 class Group:
@@ -65,17 +70,17 @@ class Group:
     @property
     def lengths(self) -> list[int]:
         """The numbers of epochs at which its figures are compared, the longest first."""
-        every = {len(training.history) for training in self.trainings}
-        ends = {len(training.history) for training in self.trainings if training.finished}
+        every = {training.length for training in self.trainings}
+        ends = {training.length for training in self.trainings if training.finished}
         return sorted((ends or every) | {max(every)}, reverse=True) if every else []
 
     def after(self, epochs: int) -> "Figures":
         """Returns the figures after some number of epochs, of the seeds that have reached it."""
-        reached = [training for training in self.trainings if len(training.history) >= epochs]
-        to_the_end = all(training.finished and len(training.history) == epochs for training in reached)
+        reached = [training for training in self.trainings if training.length >= epochs]
+        to_the_end = all(training.finished and training.length == epochs for training in reached)
         return Figures(
             seeds=[training.config["seed"] for training in reached],
-            last=[training.history[epochs - 1][validation(self.headline)] for training in reached],
+            last=[training.history[:epochs][-1][validation(self.headline)] for training in reached],
             best=[best(training.history[:epochs], self.headline) for training in reached],
             test=[training.ended[f"test_{self.headline.name}"] for training in reached] if to_the_end else [],
             seconds=[epoch["seconds"] for training in reached for epoch in training.history[:epochs]],
@@ -176,7 +181,7 @@ def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
 
 def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, History]) -> list[Group]:
     members: dict[tuple, list[Record]] = {}
-    for training in sorted(found, key=lambda training: (training.config["seed"], -len(training.history))):
+    for training in sorted(found, key=lambda training: (training.config["seed"], -training.length)):
         # A cosine schedule depends on the total number of epochs.
         cosine = training.config["schedule.name"] == "cosine"
         same = {k: v for k, v in training.config.items() if k not in NO_MATTER or (cosine and k == "epochs")}

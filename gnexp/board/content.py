@@ -19,6 +19,7 @@ from gnexp.space.domain import in_order, is_numeric
 from gnexp.workdir import files, result
 
 _MOST_PROBLEMS = 20
+_LEADING = 20  # trials that are named in the order of the sweep's ranking, which in a race is not that of their scores
 
 
 def sweep(watched: Watched, version: str) -> dict[str, Any]:
@@ -67,18 +68,27 @@ def state(watched: Watched) -> dict[str, Any]:
         problems.append(str(error))
     last, expected = watched.last_sign(), answer_words.expected(swept)
     finished = swept.kept or ended.get("status") == result.SUCCESS
-    best = swept.best[0] if swept.best else None
     return {
         "counts": {status: count[status] for status in (outcomes.COMPLETED, outcomes.RUNNING, outcomes.FAILED)},
         "expected": expected,
         "finished": finished,
         "stopped": ended.get("message", ""),
-        "best": best and [best.trial_id, best.mean, best.interval],
+        "best": _best(swept),
+        "leading": [trial.trial_id for trial in swept.best[:_LEADING]],
         "last": last,
         "now": time.time(),
         "left": None if finished else _left(watched, expected),
         "problems": problems[:_MOST_PROBLEMS],
     }
+
+
+def _best(swept: Swept) -> list[Any] | None:
+    """Returns the best trial, with the mean of the objective and of the test figure over its seeds, each with ± 95%."""
+    if not swept.best:
+        return None
+    best, *_ = swept.best
+    tests = [done.test[swept.headline.name] for done in best.results]
+    return [best.trial_id, best.mean, best.interval, statistics.fmean(tests), interval95(tests)]
 
 
 def _left(watched: Watched, expected: int) -> float | None:

@@ -76,6 +76,7 @@ def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
     kept, swept = _kept(watched, trial_id), watched.swept()
     outcome = kept.outcome
     config = swept.space.config(swept.config, outcome.values)
+    config.seed = outcomes.own_seed(outcome.values, config.seed)
     own, its = flatten(to_json(swept.config)), flatten(to_json(config))
     differing = [[path, own.get(path), value] for path, value in its.items() if own.get(path) != value]
     seeds = []

@@ -4,6 +4,7 @@ import datetime
 import heapq
 from typing import Any
 
+from gnexp.analysis import outcomes
 from gnexp.analysis.outcomes import RUNNING
 from gnexp.board.folders import signature
 from gnexp.board.watched import Kept, Watched
@@ -32,13 +33,16 @@ def timeline(watched: Watched) -> dict[str, Any]:
 def _bars(watched: Watched, trial_id: str, kept: Kept) -> list[dict[str, Any]]:
     folder, config = files.trial_folder(watched.directory, trial_id), watched.swept().config
     bars = []
+    # What a trial ends with is said of the seed that ended it; those before have completed.
+    completed, first = len(kept.outcome.results), outcomes.own_seed(kept.outcome.values, config.seed)
     for seed in range(config.seed, config.seed + config.sweep.executions):
         execution = files.execution_folder(folder, seed)
         if processes := provenance.read(execution / files.PROVENANCE):
             start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
             ended = signature(execution / files.RESULT)
             end = max(start, ended[0] / 1e9) if ended else None if kept.outcome.status == RUNNING else kept.ended
-            bar = {"trial": trial_id, "seed": seed, "status": kept.outcome.status, "start": start, "end": end}
+            status = outcomes.COMPLETED if seed < first + completed else kept.outcome.status
+            bar = {"trial": trial_id, "seed": seed, "status": status, "start": start, "end": end}
             bars.append({**bar, "host": processes[-1].get("host", "")})
     return bars
 

@@ -58,7 +58,9 @@ def _introduction(sweep: Swept) -> str:
         epochs = "a number of epochs that is searched"
     else:
         epochs = f"{'up to ' if settings.tuner in _RUNGS else ''}{count(asked.epochs, 'epoch')}"
-    seeds = f"{'up to ' if settings.tuner == 'racing' else ''}{count(settings.executions, 'seed')}"
+    racing = settings.tuner == "racing"
+    most = f"{settings.max_trials} settings" if racing else sweep.space.trials(asked)
+    seeds = f"{'up to ' if racing else ''}{count(settings.executions, 'seed')}"
     validation, fallback = asked.data.validation, asked.data.fallback
     if validation == "test":
         measured = (
@@ -72,7 +74,7 @@ def _introduction(sweep: Swept) -> str:
         f"# Sweep {sweep.directory.resolve().name}\n\n"
         f"Dataset {asked.data.name}{' (the fallback for the one that was asked for)' if fallback else ''}, trained on "
         f"{images} of its training images for {epochs}. Tuner {settings.tuner}: {ended}, "
-        f"{statuses[outcomes.RUNNING]} running or interrupted, of at most {settings.max_trials}; "
+        f"{statuses[outcomes.RUNNING]} running or interrupted, of at most {most}; "
         f"{seeds} per trial. The objective is {asked.objective} "
         f"({_BETTER[sweep.objective.direction]}) of each training's best epoch, on {measured}"
         + page.remarks([sweep.directory])

@@ -33,7 +33,7 @@ def curves(sweep: Swept) -> Figure:
     seeds, *_ = each = [
         [limits.drawable(epoch[objective] for epoch in done.history) for done in trial.results] for trial in sweep.best
     ]
-    histories = [np.mean(of_a_trial, axis=0) for of_a_trial in each]
+    histories = [_mean(of_a_trial) for of_a_trial in each]
     by_epoch = [limits.known(values) for values in itertools.zip_longest(*histories, fillvalue=math.nan)]
     quartiles = [np.percentile(values, [25, 50, 75]) if values else [math.nan] * 3 for values in by_epoch]
     low, median, high = np.reshape(quartiles, (-1, 3)).T
@@ -53,6 +53,12 @@ def curves(sweep: Swept) -> Figure:
         # Below the axes, where it hides nothing.
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=3, fontsize=8, frameon=False)
     return figure
+
+
+def _mean(histories: Sequence[list[float]]) -> list[float]:
+    """Returns the mean at each epoch, of the seeds that reached it: patience may end one before another."""
+    longest = max(map(len, histories))
+    return [float(np.mean([values[epoch] for values in histories if epoch < len(values)])) for epoch in range(longest)]
 
 
 def _best_so_far(axes: Axes, sweep: Swept) -> None:

@@ -55,10 +55,16 @@ class Entry:
             spaced = [self.low * math.pow(step, index) for index in range(count)]
         else:
             spaced = [self.low + index * step for index in range(count)]
-        return [int(value) for value in spaced] if self.kind == "int" else [min(value, self.high) for value in spaced]
+        if self.kind == "int":
+            return [int(value) for value in spaced]
+        # 0.1 + 2 * 0.1 is not what a config that says 0.3 has.
+        return [min(float(f"{value:.12g}"), self.high) for value in spaced]
 
     def at(self, share: float) -> Any:
         """Returns the value at a share of the domain, from 0 up to, but not including, 1."""
+        if self.kind == "int" and self.sampling == "log" and self.step is None and self.low < self.high:
+            # Each whole number has the share of its distance to the next one.
+            return min(int(self.low * ((self.high + 1) / self.low) ** share), self.high)
         if self.count() < math.inf:
             return self.everything()[int(share * self.count())]
         if self.sampling == "log":

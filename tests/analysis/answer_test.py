@@ -188,6 +188,16 @@ def test_a_choice_at_the_edge_is_said(tmp_path):
     assert "**They had 1 to 2 trials each**" in section(text, HEADING)
 
 
+def test_a_value_of_ones_own_outside_of_a_logarithmic_range_is_at_its_edge(tmp_path):
+    decay = floats(1e-6, 1e-2, sampling="log", role="nuisance")
+    directory = sweep(
+        tmp_path / "sweep", {"model.norm": choice("group", "batch"), "optimizer.weight_decay": decay}, tuner="grid"
+    )
+    for number, (norm, own) in enumerate(itertools.product(("group", "batch"), (0.0, 1e-4))):
+        trial(directory, number, {"model.norm": norm, "optimizer.weight_decay": own}, [0.9 - own])
+    assert {row["optimizer.weight_decay, chosen"] for row in table(page(directory), HEADING)} == {"0 (edge)"}
+
+
 def test_minus_one_group_is_an_edge_beyond_all_others(tmp_path):
     for best, edge in ((-1, " (edge)"), (1, " (edge)"), (8, "")):
         space = {"data.batch_size": choice(4, 8), "model.groups": choice(-1, 1, 8, role="nuisance")}

@@ -209,6 +209,19 @@ def test_a_cosine_makes_the_number_of_epochs_part_of_the_experiment(tmp_path):
     assert groups == [["cosine2"], ["cosine3"], ["plateau0", "plateau1"]]
 
 
+def test_seeds_that_patience_ended_count_with_all_their_epochs(tmp_path):
+    lengths, ended = (4, 3, 6), (True, True, False)
+    for seed, (length, early) in enumerate(zip(lengths, ended, strict=True)):
+        name = f"gn8_bs1-seed{seed}"
+        training(tmp_path, name, epochs(length, 0.8), run="gn8_bs1", seed=seed, epochs=6, patience=2)
+        path = tmp_path / name / "result.json"
+        path.write_text(json.dumps({**read_json(path), "patience": early}))
+    (row,) = table(report.report(tmp_path).read_text(), "Figures")
+    assert (row["epochs"], row["seeds"]) == ("6", "0, 1, 2")
+    assert row["last val_accuracy"] == spread([0.8 + 0.01 * length - 0.03 for length in lengths])
+    assert row["test accuracy"] == row["best val_accuracy"] == spread([0.8 + 0.01 * (length - 1) for length in lengths])
+
+
 def test_a_reference_may_be_in_the_order_of_the_epochs(compared):
     before = report.report(compared).read_text()
     comment, header, *lines = (compared / "reference.csv").read_text().splitlines()

@@ -16,6 +16,7 @@ from tensorboard.plugins import base_plugin
 from werkzeug.test import Client
 
 from gnexp import report
+from gnexp.analysis import outcomes
 from gnexp.board import as_json, board, html, watched
 from gnexp.board.plugin import ROUTES, SweepsPlugin
 from gnexp.config.paths import flatten
@@ -195,6 +196,45 @@ def test_the_timeline_has_a_lane_for_each_training_at_a_time(logdir, ask):
     bars = {(bar["trial"], bar["seed"]): (bar["lane"], bar["end"] - bar["start"]) for bar in found["bars"]}
     assert bars == {("0000", 0): (0, 50), ("0000", 1): (0, 50), ("0001", 0): (1, 60)}
     assert found["lanes"] == ["node, 1", "node, 2"]
+
+
+def test_a_seed_that_has_ended_before_another_failed_is_no_failure(logdir, ask):
+    path = logdir / SWEEP / "oracle" / "trial_0000" / "trial.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "status": "INVALID", "message": "seed 2: why"}))
+    shutil.rmtree(logdir / SWEEP / "trials" / "0000" / "seed-2")
+    for seed in (0, 1):
+        begun = [{"started": "2026-01-01T00:00:00+00:00", "host": "node"}]
+        (logdir / SWEEP / "trials" / "0000" / f"seed-{seed}" / "provenance.json").write_text(json.dumps(begun))
+    states = {bar["seed"]: bar["status"] for bar in ask("timeline", SWEEP)["bars"] if bar["trial"] == "0000"}
+    assert states == {0: outcomes.COMPLETED, 1: outcomes.COMPLETED}
+
+
+@pytest.fixture
+def race(logdir):
+    """A race: of two settings with two seeds each, the first training of the second was the luckiest."""
+    directory = pages.sweep(logdir / "race", {"model.norm": choice("group", "batch")}, tuner="racing", executions=2)
+    scores = {("group", 0): 0.90, ("batch", 0): 0.95, ("group", 1): 0.90, ("batch", 1): 0.70}
+    for number, ((norm, seed), score) in enumerate(scores.items()):
+        of_race = {outcomes.SEED: seed, outcomes.EPOCHS: 3, outcomes.FIRST_EPOCH: 0}
+        of_race |= {outcomes.PROMOTED_FROM: f"{number - 2:04}"} if seed else {}
+        pages.trial(directory, number, {"model.norm": norm, **of_race}, [score])
+        (directory / "trials" / f"{number:04}" / "seed-0").rename(
+            directory / "trials" / f"{number:04}" / f"seed-{seed}"
+        )
+    return directory
+
+
+def test_the_best_of_a_race_is_of_all_its_seeds(race, ask):
+    found = ask("sweep", race.name)
+    assert found["best"][:2] == ["0002", pytest.approx(0.9)] and found["leading"] == ["0002", "0003"]
+    assert ask("trial", race.name, "0003")["config"]["seed"] == 1
+    assert "4 trials completed" in report.report(race).read_text()
+
+
+def test_a_damaged_trial_of_a_race_takes_its_setting_along_and_nothing_else(race, ask):
+    (race / "oracle" / "trial_0000" / "trial.json").write_text("{")
+    found = ask("sweep", race.name)
+    assert "0000" in found["problems"][0] and found["leading"] == ["0003"] and len(found["trials"]) == 3
 
 
 @pytest.fixture

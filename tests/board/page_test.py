@@ -60,6 +60,22 @@ def test_a_brush_filters_the_table_and_a_reload_keeps_it(page):
     page.until(lambda: page.status() == "30 of 30 trials")
 
 
+def test_an_axis_that_is_moved_keeps_each_brush_where_it_is(page):
+    page.open(open=["team/live"], kind="sweep", brushes={"mean": [[0.9, 1]]})
+    page.drawn("parallel")
+    left = page.until(lambda: not page.status().startswith("30") and page.status())
+    # What Plotly does when the name of an axis is dragged to the left end.
+    page.browser.execute_script("""
+        const figure = document.querySelector('#panel-parallel .figure');
+        const { dimensions } = figure.data[0];
+        dimensions.unshift(dimensions.splice(dimensions.findIndex((each) => each.label === 'val_accuracy'), 1)[0]);
+        figure.emit('plotly_restyle', [{ dimensions: [dimensions] }, [0]]);""")
+    page.until(lambda: page.choice().get("axesOrder", [""])[0] == "mean")
+    assert page.choice()["brushes"] == {"mean": [[0.9, 1]]} and page.status() == left
+    names = "return document.querySelector('#panel-parallel .figure').data[0].dimensions.map((each) => each.label)"
+    page.until(lambda: page.browser.execute_script(names)[0] == "val_accuracy")
+
+
 def test_new_trials_appear_and_nothing_chosen_is_lost(page, shown):
     page.open(open=["team/live"], kind="sweep", filters={"optimizer.name": "sgd"}, picked=["0003"])
     page.until(page.trials)

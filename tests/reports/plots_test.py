@@ -1,5 +1,6 @@
 """Every picture of the reports is drawn, whatever the figures are: none, few, equal, not finite, huge, tiny."""
 
+import dataclasses
 import itertools
 import math
 import threading
@@ -111,6 +112,15 @@ def test_pictures_of_a_sweep(cases):
             sweep = _swept(values, ("val_loss", "val_accuracy")[number % 2])
             _drawn(sweep_plots.curves(sweep))
             _drawn(sweep_plots.effects(sweep, effects.effects(sweep.config, sweep.space, sweep.counted)))
+
+
+def test_a_seed_that_patience_ended_early_is_in_the_mean_as_far_as_it_got():
+    sweep = _swept([0.5])
+    short, long = _result(0.4, "val_loss", 2), _result(0.6, "val_loss", 3)
+    trials = [dataclasses.replace(sweep.trials[0], results=(short, long))]
+    figure = sweep_plots.curves(swept(None, sweep.config, sweep.space, trials))
+    (best,) = [line for line in figure.axes[0].get_lines() if line.get_label() == "best: trial 0000"]
+    assert best.get_ydata() == pytest.approx([0.5, 0.5, 0.6])
 
 
 @pytest.mark.parametrize("cases", _SHARES)

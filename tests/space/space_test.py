@@ -1,5 +1,6 @@
 """The search space: what a table means, what is refused, and that its three uses agree."""
 
+import contextlib
 import itertools
 import math
 
@@ -251,7 +252,24 @@ def test_words_may_be_given_without_quotes_on_the_command_line():
 
 def test_the_last_step_of_a_range_is_its_end():
     entry = _parse(model={"args": {"l2": floats(0, 0.3, step=0.1)}}).of("model.args.l2")[0]
-    assert entry.everything() == pytest.approx([0, 0.1, 0.2, 0.3]) and max(entry.everything()) <= 0.3
+    assert entry.everything() == [0, 0.1, 0.2, 0.3]
+    entry = _parse(model={"epsilon": floats(1e-7, 1e-2, step=10, sampling="log")}).of("model.epsilon")[0]
+    assert entry.everything() == [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
+
+
+def test_whole_numbers_on_a_logarithmic_scale_have_shares_of_it():
+    entry = _parse(data={"batch_size": integers(1, 1024, sampling="log")}).of("data.batch_size")[0]
+    drawn = [entry.at(place / 1000) for place in range(1000)]
+    assert (drawn[0], entry.at(1 - 1e-9)) == (1, 1024) and sorted(drawn) == drawn
+    assert sum(value < 32 for value in drawn) == pytest.approx(500, abs=1)
+
+
+def test_a_race_can_afford_its_first_training():
+    for most, allowed in ((6, False), (7, True), (0, True)):
+        config = _sweep("racing", optimizer={"name": choice("adam", "sgd")})
+        config.epochs, config.sweep.max_epochs = 13, most
+        with contextlib.nullcontext() if allowed else pytest.raises(UserError, match=r"max_epochs=6 .* at least 7"):
+            parse_space(config)
 
 
 def test_a_whole_number_in_the_config_does_not_keep_floats_out():

@@ -35,8 +35,8 @@ export function answerPanel(sweep, openTrial) {
     latest = found.problem || found.left_out ? null : found;
     place.hidden = !latest;
     if (!latest) {
-      const best = sweep.best();
-      const instead = best ? el("p", {}, `The best trial so far is ${best.id}, with ${sweep.about.objective} ${withSpread(best.mean, best.interval, sweep.bounds.objective)}: ${inWords(best.values)}`) : null;
+      const best = sweep.leader;
+      const instead = best ? el("p", {}, `The best trial so far is ${best.id}, with ${sweep.about.objective} ${sweep.leads().score}: ${inWords(best.values)}`) : null;
       fill(text, el("p", {}, found.problem ?? `Left out: ${found.left_out}.`), instead);
       return;
     }

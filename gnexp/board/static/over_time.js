@@ -93,7 +93,7 @@ export function timelinePanel(sweep, openTrial) {
 
 export function curvesPanel(sweep) {
   let found = [];
-  const picked = () => chosenValue("picked") ?? sweep.ranked().slice(0, FEW).map((row) => row.id);
+  const picked = () => chosenValue("picked") ?? (sweep.about.leading ?? []).slice(0, FEW);
   const names = () => [...new Set(found.flatMap((curve) => Object.keys(curve.epochs)))].filter((name) => !NOT_FIGURES.includes(name));
   async function update(place, note) {
     const answer = await ask("curves", sweep.name, picked().join(","));

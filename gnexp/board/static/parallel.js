@@ -11,7 +11,12 @@ import { plain, short, withSpread } from "./words.js";
 const MOST_NAMES = 25;
 
 export function parallelPanel(sweep) {
-  const shownAxes = () => sweep.axes().filter((axis) => !chosenValue("axesOff", []).includes(axis.path));
+  function shownAxes() {
+    const order = chosenValue("axesOrder", []);
+    const at = ({ path }) => (order.includes(path) ? order.indexOf(path) : order.length);
+    const shown = sweep.axes().filter((axis) => !chosenValue("axesOff", []).includes(axis.path));
+    return order.length ? shown.sort((a, b) => at(a) - at(b)) : shown;
+  }
 
   async function update(place) {
     const axes = shownAxes();
@@ -37,12 +42,16 @@ export function parallelPanel(sweep) {
     const margin = { l: 80, r: 80, t: axes.length > 6 ? 90 : 60, b: 30 };
     await draw(place, traces, { margin }, axes.map((axis) => axis.path).join(" "));
     onPlot(place, "plotly_restyle", () => {
+      // Plotly puts its dimensions in the order in which they are shown, which a drag changes.
+      const paths = new Map(sweep.axes().map(({ path }) => [plain(sweep.label(path)), path]));
+      const { dimensions } = place.data[0];
+      const order = dimensions.map(({ label }) => paths.get(label));
       const found = {};
-      place.data[0].dimensions.forEach((dimension, number) => {
-        const ranges = dimension.constraintrange;
-        if (ranges?.length) found[shownAxes()[number].path] = Array.isArray(ranges[0]) ? ranges : [ranges];
-      });
-      choose({ brushes: Object.keys(found).length ? found : null });
+      for (const { label, constraintrange: ranges } of dimensions) {
+        if (ranges?.length) found[paths.get(label)] = Array.isArray(ranges[0]) ? ranges : [ranges];
+      }
+      const moved = order.join(" ") !== shownAxes().map(({ path }) => path).join(" ");
+      choose({ brushes: Object.keys(found).length ? found : null, ...(moved ? { axesOrder: order } : {}) });
     });
   }
 

@@ -24,7 +24,7 @@ export function slicesPanel(sweep, openTrial) {
     const floor = scores.length ? Math.min(...scores) - 0.06 * (Math.max(...scores) - Math.min(...scores) || 1) : 0;
     const anyFailed = rows.some((row) => row.status === "failed");
     const range = fit(scores, floor, anyFailed) ?? [0, 1];
-    const best = sweep.best();
+    const best = sweep.leader;
     const visible = new Set(sweep.visible().map((row) => row.id));
     const layout = { grid: { rows: rowsOf(), columns: across, pattern: "independent", xgap: 0.12, ygap: 0.28 }, showlegend: false };
     const traces = columns().flatMap((column, number) => {

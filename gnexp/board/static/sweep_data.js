@@ -2,6 +2,7 @@
 
 import { ask } from "./source.js";
 import { chosenValue } from "./choice.js";
+import { withSpread } from "./words.js";
 
 export const FIGURES = [
   { path: "mean", numeric: true, figure: true },
@@ -65,7 +66,18 @@ export class SweepData {
     return this.about.direction === "max" ? a > b : a < b;
   }
 
-  best(rows = this.all) {
+  // The best of all: in a race that of several seeds, and not the single training that was luckiest.
+  get leader() {
+    return this.rows.get(this.about.best?.[0]);
+  }
+
+  // Its figures in words, over all of its seeds.
+  leads() {
+    const [, mean, interval, test, spread] = this.about.best ?? [];
+    return { score: withSpread(mean, interval, this.bounds.objective), test: withSpread(test, spread, this.bounds.headline) };
+  }
+
+  best(rows) {
     return rows.reduce((best, row) => (row.mean !== undefined && (!best || this.better(row.mean, best.mean)) ? row : best), null);
   }
 

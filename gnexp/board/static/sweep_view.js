@@ -12,7 +12,7 @@ import { contourPanel, slicesPanel } from "./slices.js";
 import { SweepData } from "./sweep_data.js";
 import { trialTable } from "./table.js";
 import { trialView } from "./trial_view.js";
-import { count, duration, moment, plain, short, withSpread } from "./words.js";
+import { count, duration, moment, plain, short } from "./words.js";
 
 // Which parts have to be drawn again after a change of choice; the table follows every one of these.
 const TOUCHES = {
@@ -55,13 +55,13 @@ export function sweepView(name, back) {
     const { counts, expected, tuner, seeds, left, last, finished, stopped, problems = [] } = sweep.about;
     fill(problem, [sweep.about.problem, stopped, ...problems].filter(Boolean).map((text) => el("p", {}, text)));
     if (!counts) return;
-    const best = sweep.best();
+    const best = sweep.leader;
     const parted = [
       sweep.about.complete === false && "reading ...",
       `${counts.completed + counts.failed} of ${count(expected, "trial")}`,
       `${counts.failed} failed`,
       finished ? "finished" : `${counts.running} running`,
-      best && `best: trial ${best.id}, ${sweep.about.objective} ${withSpread(best.mean, best.interval, sweep.bounds.objective)}`,
+      best && `best: trial ${best.id}, ${sweep.about.objective} ${sweep.leads().score}`,
       left > 1 && `about ${duration(left)} left`,
       last && `last sign of life ${moment(last)}`,
       `tuner ${tuner}, ${count(seeds, "seed")} per trial`,
@@ -133,7 +133,7 @@ export function compareSweeps(names, back) {
           sweeps.map((sweep) => ({ type: "scatter", mode: "lines", line: { shape: "hv" }, name: plain(sweep.name), x: bestSoFar(sweep).map((_, index) => index + 1), y: bestSoFar(sweep) })),
           { xaxis: { title: { text: "trials" } }, yaxis: { title: { text: plain(sweeps[0].about.objective) } }, showlegend: true },
         ),
-      table: () => [["sweep", "trials", "best"], sweeps.map((sweep) => [sweep.name, sweep.rows.size, withSpread(sweep.best()?.mean, sweep.best()?.interval, sweep.bounds.objective)])],
+      table: () => [["sweep", "trials", "best"], sweeps.map((sweep) => [sweep.name, sweep.rows.size, sweep.leads().score])],
     });
     panels.push(history, distributionPanel(sweeps));
     fill(parts, panels.map((panel) => panel.element));
@@ -145,9 +145,9 @@ export function compareSweeps(names, back) {
     if (!news) return complete;
     const known = sweeps.filter((sweep) => sweep.about.counts);
     const rows = known.map((sweep) => {
-      const best = sweep.best();
+      const { score, test } = sweep.leads();
       const { counts, objective, tuner, seeds, expected } = sweep.about;
-      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${withSpread(best?.mean, best?.interval, sweep.bounds.objective)}`, withSpread(best?.test, best?.test_interval, sweep.bounds.headline), best?.id ?? ""];
+      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${score}`, test, sweep.leader?.id ?? ""];
     });
     const paths = [...new Set(known.flatMap((sweep) => Object.keys(sweep.about.config)))];
     const shown = (sweep, path) => short(sweep.about.config[path]);
