@@ -93,7 +93,10 @@ def run(
 
     asked = given.config_of(config, overrides or {})
     directory = None if workdir is None else places.expanded("--workdir", str(workdir))
-    load.forget_changed(code.of(asked))
+    if load.forget_changed(code.of(asked)):
+        from gnexp.training import memory
+
+        memory.forget_networks()
     return Run(train.train(asked, directory, ray_address, allow_changed_code))
 
 

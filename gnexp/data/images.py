@@ -271,5 +271,5 @@ def resized(pixels: np.ndarray, size: tuple[int, int], crop: bool, mask: bool = 
         pixels = pixels[top : top + rows, left : left + columns]
     ratios = pixels.shape[0] / size[0], pixels.shape[1] / size[1]
     averaged = min(ratios) >= 1 and max(ratios) > _AVERAGED
-    kind = cv2.INTER_NEAREST if mask else cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
+    kind = cv2.INTER_NEAREST_EXACT if mask else cv2.INTER_AREA if averaged else cv2.INTER_LINEAR
     return cv2.resize(pixels, size[::-1], interpolation=kind)

@@ -38,17 +38,22 @@ def load(name: str) -> Callable:
     return made
 
 
-def forget_changed(code: Code) -> None:
+def forget_changed(code: Code) -> bool:
     """Has the user's modules imported anew if a source is not what they were imported from, as in a notebook.
 
     Those that somebody else has imported are, too: nobody knows from what.
+
+    Returns:
+      Whether there were any.
     """
     now = {sources.module(name): digest for name, digest in code.digests.items()}
-    if any(name in sys.modules and _imported.get(name) != digest for name, digest in now.items()):
+    changed = any(name in sys.modules and _imported.get(name) != digest for name, digest in now.items())
+    if changed:
         for name in now:  # They may have imported each other.
             sys.modules.pop(name, None)
     _imported.update(now)
     importlib.invalidate_caches()
+    return changed
 
 
 def is_imported(name: str, digest: str) -> bool:

@@ -1,7 +1,7 @@
 """A Keras model again, with some of its layers replaced and all of its weights."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import keras
 from keras import layers
@@ -10,6 +10,8 @@ from keras.src.models.functional import Functional
 from gnexp.errors import first_line
 
 Replace = Callable[[layers.Layer], layers.Layer | None]
+# They have nothing to train, and hold what their config does not: a Python function, an adapted vocabulary.
+_SHARED = (layers.Lambda, layers.IntegerLookup, layers.StringLookup, layers.TextVectorization)
 # What a subclass of a functional model may do in its own way.
 _METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "fit")
 
@@ -53,7 +55,7 @@ def rebuild(model: keras.Model, replace: Replace) -> keras.Model:
         return layer(*arguments, **keywords)
 
     copy = clone(model)
-    _carry(model, copy, replaced)
+    _carry(model, copies, replaced)
     return copy
 
 
@@ -109,35 +111,49 @@ def _clone(layer, clone: Callable, call: Callable) -> layers.Layer:
         return keras.models.clone_model(layer, clone_function=clone)
     if _is_graph(layer):
         return keras.models.clone_model(layer, clone_function=clone, call_function=call)
-    if isinstance(layer, layers.Lambda):
-        return layer  # It has no weights, and Keras does not load a Python function from a config.
+    if isinstance(layer, _SHARED):
+        return layer
     try:
         if isinstance(layer, layers.Wrapper) and not isinstance(layer, layers.Bidirectional):
             config = {key: value for key, value in layer.get_config().items() if key != "layer"}
             return type(layer)(clone(layer.layer), **config)
-        return type(layer).from_config(layer.get_config())
+        copy = type(layer).from_config(layer.get_config())
+        copy.name = (
+            layer.name
+        )  # A config may lack it, such as the one that Keras makes of a layer without `get_config`.
+        return copy
     except Exception as error:  # the layer's own code, which may raise anything
         raise ValueError(
             f"{layer.name} ({type(layer).__name__}) cannot be copied: {type(error).__name__}: {first_line(error)}"
         ) from error
 
 
-def _pairs(old: layers.Layer, new: layers.Layer) -> Iterator[tuple[layers.Layer, layers.Layer]]:
+def _pairs(
+    old: layers.Layer, new: layers.Layer, copies: Mapping[int, layers.Layer]
+) -> Iterator[tuple[layers.Layer, layers.Layer]]:
     """Yields each layer with its copy or its replacement, models before what they hold."""
     yield old, new
     if _is_graph(old):
-        for layer in old.layers:
-            if not isinstance(layer, layers.InputLayer):
-                yield from _pairs(layer, new.get_layer(layer.name))
+        # Inside of a layer that was copied by its config no layer is in `copies`, and names are no help either.
+        its, others = ([each for each in held.layers if not isinstance(each, layers.InputLayer)] for held in (old, new))
+        for place, layer in enumerate(its):
+            yield from _pairs(layer, copies[id(layer)] if id(layer) in copies else others[place], copies)
     elif type(old) is type(new):
         inner = (each._flatten_layers(include_self=False, recursive=False) for each in (old, new))
         for pair in zip(*inner, strict=True):
-            yield from _pairs(*pair)
+            yield from _pairs(*pair, copies)
 
 
-def _carry(model: keras.Model, copy: keras.Model, replaced: set[int]) -> None:
-    """Gives a copy the weights of the model, and what is trainable of them; `replaced` are ids of the new layers."""
-    pairs = [(old, new, id(new) in replaced) for old, new in _pairs(model, copy) if old is not new]
+def _carry(model: keras.Model, copies: Mapping[int, layers.Layer], replaced: set[int]) -> None:
+    """Gives a copy the weights of the model, and what is trainable of them.
+
+    Args:
+      model: the model.
+      copies: what stands for it and for its layers in the copy, by their ids.
+      replaced: the ids of those that are no copies.
+    """
+    found = _pairs(model, copies[id(model)], copies)
+    pairs = [(old, new, id(new) in replaced) for old, new in found if old is not new]
     flags = [new.trainable if other else old.trainable for old, new, other in pairs]
     for (_, new, _), trainable in zip(pairs, flags, strict=True):
         new.trainable = trainable  # also sets what the layer holds, which comes after it

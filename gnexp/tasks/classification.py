@@ -84,12 +84,12 @@ class Classification(Task):
         return found
 
     def weights(self, split: Split) -> np.ndarray | None:
-        """Returns the weight of each example, times that of its class."""
+        """Returns the weight of each example, times that of its class; balanced classes have the same sum of these."""
         if self._class_weight == "":
             return split.weights
         if self._class_weight == BALANCED:
-            counts = np.bincount(split.targets, minlength=self.outputs.count)
-            by_class = len(split) / (len(counts) * np.maximum(counts, 1))
+            sums = np.bincount(split.targets, split.weights, self.outputs.count)
+            by_class = sums.sum() / (len(sums) * np.where(sums > 0, sums, 1))
         else:
             by_class = np.asarray(self._class_weight)
         return (by_class[split.targets] * (1 if split.weights is None else split.weights)).astype(np.float32)

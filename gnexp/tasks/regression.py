@@ -14,6 +14,8 @@ from gnexp.tasks import pictures
 from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task
 
+_ROUNDING = 1e-6  # of squares in float32: a smaller spread is that of equal targets
+
 
 class Regression(Task):
     """One number for each example, targets of shape (n,), or several, of shape (n, numbers)."""
@@ -51,11 +53,15 @@ class Regression(Task):
         return numbers
 
     def values(self, means: Mapping[str, float]) -> Mapping[str, float]:
-        """Returns mean absolute and squared error, and R2, the mean over the targets; 0 if a target is constant."""
+        """Returns mean absolute and squared error, and R2, the mean over the targets; 0 of a constant one."""
         each = range(self.outputs.count)
         errors = [means[f"error_{target}"] for target in each]
-        spreads = [means[f"square_{target}"] - means[f"place_{target}"] ** 2 for target in each]
-        r2 = [1 - error / spread if spread > 0 else 0.0 for error, spread in zip(errors, spreads, strict=True)]
+        squares = [means[f"square_{target}"] for target in each]
+        spreads = [square - means[f"place_{target}"] ** 2 for target, square in enumerate(squares)]
+        r2 = [
+            1 - error / spread if spread > _ROUNDING * square else 0.0
+            for error, spread, square in zip(errors, spreads, squares, strict=True)
+        ]
         return {"mae": means["mae"], "mse": float(np.mean(errors)), "r2": float(np.mean(r2))}
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ class Augment:
             arguments.setdefault("value_range", (0, 1))
         try:
             # 997 keeps the seeds of one training's layers apart from those of the next seed's.
-            return layer(**arguments, **augment.seeded(name, config.seed * 997 + place), dtype="float32")
+            seed = (config.seed * 997 + place) % 2**32  # JAX takes no larger ones.
+            return layer(**arguments, **augment.seeded(name, seed), dtype="float32")
         except Exception as error:  # whatever a layer of Keras raises for an argument
             raise FunctionError(f"config.{augment.SECTION}.{name} is not allowed: {cause(error)}") from error
 

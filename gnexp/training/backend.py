@@ -57,12 +57,15 @@ def prepare(deterministic: bool) -> None:
         raise UserError(f"KERAS_BACKEND={name} is not allowed: it must be {' or '.join(BACKENDS)}")
     if name == "tensorflow":
         import tensorflow as tf
+        from tensorflow.python.framework import config
 
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
         tf.get_logger().addFilter(_no_advice_on_tracing)  # adds it only once
         if deterministic:
-            tf.config.experimental.enable_op_determinism()
+            config.enable_op_determinism()
+        else:  # An earlier training of the process may have been.
+            config.disable_op_determinism()
 
 
 def _no_advice_on_tracing(record: logging.LogRecord) -> bool:

@@ -69,6 +69,11 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
     with memory.in_one_line():
         model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
         few = _few(splits.train, task.outputs.count)
+        if ":" in config.model.name:
+            with load.users_code(
+                f"config.model.name={config.model.name!r} cannot be saved, for lack of a get_config()", MemoryError
+            ):
+                keras.saving.serialize_keras_object(model)
         with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch", MemoryError):
             model(few.inputs, training=False)
             outputs = model(few.inputs, training=True)

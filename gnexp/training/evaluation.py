@@ -102,6 +102,7 @@ class _Keras:
         self._metric = metric if isinstance(metric, keras.Metric) else keras.metrics.MeanMetricWrapper(metric, name)
 
     def add(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None) -> None:
+        predictions = predictions.astype(np.float32)  # TensorFlow's top-k takes nothing else.
         if predictions.ndim == 1:  # Keras's functions take the mean over the last axis.
             targets, predictions = targets[:, np.newaxis], predictions[:, np.newaxis]
         with load.users_code(f"config.task.figures: {self._name} fails"):  # It may be for other targets or outputs.

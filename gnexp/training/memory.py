@@ -115,6 +115,11 @@ def _cost(model: str, precision: str, shape: tuple[int, ...], dtype: str, output
     return cost.measure(lambda: build.build(ConfigDict(json.loads(model)), shape, outputs, precision, dtype))
 
 
+def forget_networks() -> None:
+    """Has networks measured anew: the user's functions may build others than before."""
+    _cost.cache_clear()
+
+
 @functools.lru_cache
 def _slots(optimizer: str) -> int:
     from gnexp.models import cost

@@ -236,6 +236,21 @@ def shared() -> pathlib.Path:
     return pathlib.Path(folder)
 
 
+@pytest.mark.parametrize("size", [96, 64, 32])
+def test_a_smaller_mask_lies_where_its_image_does(tmp_path, size):
+    rows, columns = np.mgrid[:512, :512]
+    disc = ((rows - 255.5) ** 2 + (columns - 255.5) ** 2 < 150**2).astype(np.uint8)
+    for name in ("images", "masks"):
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.fromarray(disc * 255).save(tmp_path / name / f"{number}.png")
+    data = section("image_pairs", images=str(tmp_path / "images"), masks=str(tmp_path / "masks"), size=size)
+    data.test, data.validation = 2, 2
+    splits = load(data)
+    image, mask = splits.train.inputs[0, ..., 0] > 127, splits.train.targets[0] == 1
+    assert (image & mask).sum() / (image | mask).sum() > 0.985
+
+
 def test_real_masks_are_those_of_their_images(shared):
     train = shared / "segmentation" / "train"
     data = section("image_pairs", images=str(train / "image"), masks=str(train / "label"))

@@ -94,6 +94,19 @@ def plain(inputs, outputs):
     return keras.Model(inputs, layers.Dense(outputs)(layers.Flatten()(inputs)))
 
 
+class Block(layers.Layer):
+    def __init__(self, width, norm, **settings):
+        super().__init__(**settings)
+        self.dense, self.norm = layers.Dense(width), norm()
+
+    def call(self, x):
+        return self.norm(self.dense(x))
+
+
+def unsaved(inputs, outputs, norm):
+    return keras.Model(inputs, layers.Dense(outputs)(Block(4, norm)(layers.Flatten()(inputs))))
+
+
 def required(inputs, outputs, width):
     return plain(inputs, outputs)
 """
@@ -184,6 +197,7 @@ def mine(train_here, own, tmp_path):
         (["model.name=nets_of_own:forgotten"], ["returned None: it must return a keras.Model"]),
         (["model.name=nets_of_own:failing"], ["nets_of_own.py, line ", "ValueError: "]),
         (["model.name=nets_of_own:plain"], ["there is nothing to swap"]),
+        (["model.name=nets_of_own:unsaved"], ["'nets_of_own:unsaved' cannot be saved", "get_config"]),
         (["model.name=keras.applications:VGG16"], ["does not build: "]),
         (["model.name=nets_of_own"], ["config.model.name='nets_of_own'", "or 'package.module:function'"]),
         (["model.name=nowhere_of_own:f"], ["there is no module 'nowhere_of_own', neither installed nor in "]),

@@ -320,6 +320,27 @@ def test_other_layers_with_layers_inside_are_copied_whole():
         np.testing.assert_array_equal(value, expected)
 
 
+@keras.saving.register_keras_serializable(package="swap_test")
+class Feedforward(layers.Layer):
+    """A layer with unnamed ones inside, and no `get_config`: a copy and what it holds have other names."""
+
+    def __init__(self, width=8, **settings):
+        super().__init__(**settings)
+        self.inner = keras.Sequential([layers.Dense(width, activation="relu"), layers.Dense(4)])
+
+    def call(self, inputs):
+        """Returns the outputs of the inner model."""
+        return self.inner(inputs)
+
+
+def test_layers_whose_copies_have_other_names_are_copied_whole():
+    before = keras.Sequential([keras.Input(SIZE), layers.Dense(4), Feedforward(), layers.BatchNormalization()])
+    before = randomized(keras.Sequential([before, Feedforward(6), layers.Dense(2)]))
+    after = swap(before, "batch")
+    assert [layer.name for layer in after.layers] == [layer.name for layer in before.layers]
+    np.testing.assert_array_equal(as_array(after(images())), as_array(before(images())))
+
+
 class Subclassed(keras.Model):
     """A model without a graph."""
 
@@ -447,3 +468,14 @@ def test_an_adapted_normalization_goes_on_as_it_was_adapted():
     inputs = keras.Input(SIZE)
     model = keras.Model(inputs, layers.BatchNormalization()(layers.Conv2D(4, 3)(adapted(inputs))))
     np.testing.assert_array_equal(as_array(swap(model, "batch")(images())), as_array(model(images())))
+
+
+def test_an_adapted_vocabulary_goes_on_as_it_was_adapted():
+    if keras.backend.backend() == "jax":
+        pytest.skip("Keras looks words up by TensorFlow")
+    lookup = layers.IntegerLookup(output_mode="multi_hot")
+    lookup.adapt(np.arange(10, 20))
+    inputs = keras.Input((3,), dtype="int64")
+    model = keras.Model(inputs, layers.BatchNormalization()(layers.Dense(4)(lookup(inputs))))
+    words = np.array([[10, 12, 99], [13, 13, 19]])
+    np.testing.assert_array_equal(as_array(swap(model, "batch")(words)), as_array(model(words)))

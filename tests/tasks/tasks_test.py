@@ -9,6 +9,7 @@ from sklearn import metrics
 
 from gnexp.config import objective
 from gnexp.config.paths import flatten
+from gnexp.config.validation import validate
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, GnexpError, UserError
 from gnexp.tasks.classification import Classification
@@ -79,6 +80,27 @@ def test_balanced_classes_weigh_as_in_scikit_learn():
     np.testing.assert_allclose(task.weights(task.splits.train), expected, rtol=1e-6)
     task = Classification(splits(labels, labels, np.full(50, 2, np.float32), "abc"), class_weight=(1, 0, 3))
     np.testing.assert_array_equal(task.weights(task.splits.train), 2 * np.array([1, 0, 3])[labels])
+    own = RANDOM.uniform(1, 9, 50).astype(np.float32)
+    task = Classification(splits(labels, labels, own, "abc"), class_weight="balanced")
+    sums = np.bincount(labels, task.weights(task.splits.train), 3)
+    np.testing.assert_allclose(sums[sums > 0], own.sum() / 3, rtol=1e-5)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"task.label_smoothing": 0.1, "task.loss": "huber"}, r"label_smoothing=0\.1 .* config\.task\.loss='huber'"),
+        ({"task.label_smoothing": 0.1, "task.name": "regression"}, "label_smoothing=0.1 is not allowed with .*'regr"),
+        ({"task.class_weight": "balanced", "task.name": "segmentation"}, "class_weight='balanced' is not allowed with"),
+        ({"task.top_k": 2, "task.name": "multilabel"}, "top_k=2 is not allowed with config.task.name='multilabel'"),
+    ],
+)
+def test_an_option_that_would_do_nothing_is_refused(small, changes, says):
+    small.objective = "val_loss"
+    small.update_from_flattened_dict(changes)
+    with pytest.raises(UserError, match=says):
+        validate(small)
 
 
 def test_labels_are_measured_as_by_scikit_learn(weights):
@@ -130,6 +152,21 @@ def test_a_regression_is_measured_as_by_scikit_learn(weights, shape, place):
     }
     assert found.figures == pytest.approx(expected, rel=1e-4)
     assert found.loss == pytest.approx(mse, rel=1e-4)
+
+
+@pytest.mark.parametrize("constant", [7.3, 123.456, 0.0])
+def test_constant_targets_have_no_r2(constant):
+    outputs = np.zeros((COUNT, 1), np.float32)
+    task = Regression(splits(outputs, RANDOM.normal(3, 1, COUNT).astype(np.float32)))
+    constants = Split(np.arange(COUNT), np.full(COUNT, constant, np.float32))
+    assert evaluate(task, lambda which: outputs[which], constants, ()).figures["r2"] == 0
+
+
+def test_keras_counts_a_class_among_the_most_probable_ones():
+    logits, labels = RANDOM.normal(size=(30, 8)).astype(np.float32), RANDOM.integers(0, 8, 30)
+    task, name = Classification(splits(logits, labels, labels="abcdefgh")), "sparse_top_k_categorical_accuracy"
+    found = evaluate(task, lambda _: logits, task.splits.test, (name,)).figures[name]
+    assert found == pytest.approx(metrics.top_k_accuracy_score(labels, logits, k=5, labels=range(8)))
 
 
 def test_further_figures_are_keras_s_and_ones_own(tmp_path, monkeypatch):

@@ -103,6 +103,18 @@ def test_mixed_labels_need_the_classifications_own_loss(small, layer):
 
 
 @pytest.mark.any_backend
+def test_mixed_labels_have_no_class_to_weigh(small):
+    small.data.augment, small.task.class_weight = {"mix_up": {}}, "balanced"
+    with pytest.raises(UserError, match=r"config.data.augment.mix_up is not allowed with config.task.class_weight="):
+        validate(small)
+
+
+def test_any_seed_is_taken(small):
+    small.data.augment, small.seed = {"random_flip": {}}, 2**32 - 1
+    assert changed(small, LABELS)[0].shape == IMAGES.shape
+
+
+@pytest.mark.any_backend
 @pytest.mark.parametrize("layer", augment.MIXING)
 def test_labels_are_mixed_as_their_images_are(small, layer):
     labels = RANDOM.integers(0, 2, 40).astype(np.int32)

@@ -7,7 +7,7 @@ import pytest
 from gnexp.data.splits import SHAPE, Split, Splits
 from gnexp.models.build import build
 from gnexp.tasks.classification import Classification
-from gnexp.training import optimizers, steps
+from gnexp.training import backend, optimizers, steps
 
 TASK = Classification(Splits(None, None, None, tuple("0123456789")))
 
@@ -44,6 +44,16 @@ def undeterministic():
             config.enable_op_determinism()
     else:
         yield
+
+
+def test_an_earlier_deterministic_training_leaves_the_next_as_it_asks_to_be(undeterministic):
+    if keras.backend.backend() == "jax":
+        pytest.skip("JAX asks for no determinism")
+    from tensorflow.python.framework import config
+
+    for wanted in (True, False):
+        backend.prepare(wanted)
+        assert config.is_op_determinism_enabled() == wanted
 
 
 @pytest.mark.usefixtures("undeterministic")
