@@ -60,10 +60,11 @@ def test_a_sweep_is_that_of_its_command(command, name, monkeypatch):
     assert space.first(values.config) in space.grid()
     asked["sweep"]["own_first"] = kept["sweep.own_first"]
     # What is kept names no folder of the machine.
-    asked["data"]["args"] = {
-        key: value.rpartition("/")[2] if isinstance(value, str) else value
-        for key, value in asked["data"].get("args", {}).items()
-    }
+    for section in ("data", "model"):
+        asked[section]["args"] = {
+            key: value.rpartition("/")[2] if isinstance(value, str) else value
+            for key, value in asked[section].get("args", {}).items()
+        }
     assert filled_in(asked) == kept
 
 
