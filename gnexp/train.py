@@ -16,6 +16,7 @@ from typing import TypeVar
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from gnexp.config import beginning
 from gnexp.config.stored import record, resume_config
 from gnexp.config.validation import validate
 from gnexp.data.load import available, load
@@ -61,6 +62,8 @@ def train(
     for each in memory.largest(asked):
         memory.check_at_once(each)
     stored = folder.check(directory) if directory else None
+    if stored is None:
+        beginning.check(asked)
     if stored:
         config, why = resume_config(asked, stored), "The workdir began with that dataset; another needs a new one.\n"
     else:
@@ -179,7 +182,9 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     sweep = "sweep" in config
     for each in memory.largest(config):
         memory.check_at_once(each)
-    if directory and (stored := folder.check(directory)):
+    if not (stored := folder.check(directory) if directory else None):
+        beginning.check(config)
+    else:
         resume_config(config, stored)
         if sweep:
             from gnexp.analysis.sweep import read_trials

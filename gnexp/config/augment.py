@@ -106,11 +106,6 @@ def check(flat: Mapping[str, Any]) -> None:
                 f"config.{SECTION}.{layer} is not allowed with config.task.loss={flat['task.loss']!r}: a mixed image "
                 "has no label, but shares of several, which only the classification's own loss takes"
             )
-        if layer in MIXING and flat.get("task.class_weight"):
-            raise UserError(
-                f"config.{SECTION}.{layer} is not allowed with config.task.class_weight="
-                f"{flat['task.class_weight']!r}: a mixed image is of several classes"
-            )
         for parameter in _takes(layer).parameters:
             path = f"{SECTION}.{layer}.{parameter.name}"
             if parameter.default is REQUIRED and not any(given.endswith(path) for given in flat):

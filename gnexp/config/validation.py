@@ -89,9 +89,6 @@ def validate(config: ConfigDict) -> None:
     open_sections.check(flat)
     augment.check(flat)
     objective.check(flat, objective.figures(flat))
-    for key in ("task.top_k", "task.class_weight"):
-        if flat["task.name"] != "classification" and flat[key]:
-            raise _only_of_classification(key, flat)
     validate_together(flat)
     if "sweep" in config and not FIELDS["seed"].accepts(last := flat["seed"] + flat["sweep.executions"] - 1):
         raise UserError(f"config.seed={flat['seed']} is not allowed: the last execution's seed would be {last}")
@@ -112,9 +109,6 @@ TOGETHER = (
     "schedule.min_learning_rate",
     "epochs",
     "optimizer.learning_rate",
-    "task.name",
-    "task.loss",
-    "task.label_smoothing",
 )
 
 
@@ -139,14 +133,6 @@ def validate_together(flat: Mapping[str, Any]) -> None:
             "config.jit_compile=True is not allowed with config.deterministic=True: TensorFlow has no deterministic "
             "max pooling under XLA; add --config.deterministic=false"
         )
-    if flat.get("task.label_smoothing"):
-        if flat["task.name"] != "classification":
-            raise _only_of_classification("task.label_smoothing", flat)
-        if flat["task.loss"]:
-            raise UserError(
-                f"config.task.label_smoothing={flat['task.label_smoothing']} is not allowed with config.task.loss="
-                f"{flat['task.loss']!r}: only the classification's own loss smooths labels"
-            )
     if flat["schedule.name"] == "cosine" and flat["schedule.warmup_epochs"] >= flat["epochs"]:
         raise UserError(
             f"config.schedule.warmup_epochs={flat['schedule.warmup_epochs']} is not allowed: it must be "
@@ -157,11 +143,6 @@ def validate_together(flat: Mapping[str, Any]) -> None:
             f"config.schedule.min_learning_rate={flat['schedule.min_learning_rate']} is not allowed: it must be "
             f"at most config.optimizer.learning_rate={flat['optimizer.learning_rate']}"
         )
-
-
-def _only_of_classification(key: str, flat: Mapping[str, Any]) -> UserError:
-    task = f"config.task.name={flat['task.name']!r}"
-    return UserError(f"config.{key}={flat[key]!r} is not allowed with {task}: it is of classification alone")
 
 
 def _check_groups(flat: Mapping[str, Any]) -> None:

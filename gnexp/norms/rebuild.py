@@ -134,10 +134,12 @@ def _pairs(
     """Yields each layer with its copy or its replacement, models before what they hold."""
     yield old, new
     if _is_graph(old):
-        # Inside of a layer that was copied by its config no layer is in `copies`, and names are no help either.
         its, others = ([each for each in held.layers if not isinstance(each, layers.InputLayer)] for held in (old, new))
-        for place, layer in enumerate(its):
-            yield from _pairs(layer, copies[id(layer)] if id(layer) in copies else others[place], copies)
+        if copies.get(id(old)) is new:
+            others = [copies[id(layer)] for layer in its]
+        # Otherwise it is inside of a layer that was copied by its config, where names are no help.
+        for pair in zip(its, others, strict=True):
+            yield from _pairs(*pair, copies)
     elif type(old) is type(new):
         inner = (each._flatten_layers(include_self=False, recursive=False) for each in (old, new))
         for pair in zip(*inner, strict=True):

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -44,12 +43,6 @@ def parse_space(config: ConfigDict) -> Space:
     if config.sweep.tuner in ("hyperband", "racing") and "epochs" in space.paths:
         raise UserError(
             f"config.sweep.space.epochs is not allowed with {config.sweep.tuner}, which chooses the epochs itself"
-        )
-    least = math.ceil(config.epochs / 2)
-    if config.sweep.tuner == "racing" and 0 < config.sweep.max_epochs < least:
-        raise UserError(
-            f"config.sweep.max_epochs={config.sweep.max_epochs} is not allowed with racing: trainings begin with half "
-            f"of config.epochs={config.epochs}, so that it must be at least {least}, or 0 for no limit"
         )
     _check_together(space, base)
     return space

@@ -341,6 +341,35 @@ def test_layers_whose_copies_have_other_names_are_copied_whole():
     np.testing.assert_array_equal(as_array(after(images())), as_array(before(images())))
 
 
+@keras.saving.register_keras_serializable(package="swap_test")
+class Twin(layers.Layer):
+    """Holds a model, which others may use as well; a copy by config has one of its own."""
+
+    def __init__(self, inner, **settings):
+        super().__init__(**settings)
+        self.inner = inner
+
+    def get_config(self):
+        """Returns the layer's config."""
+        return {**super().get_config(), "inner": keras.saving.serialize_keras_object(self.inner)}
+
+    @classmethod
+    def from_config(cls, config):
+        """Returns a new layer."""
+        return cls(keras.saving.deserialize_keras_object(config.pop("inner")), **config)
+
+    def call(self, inputs):
+        """Returns the outputs of the inner model."""
+        return self.inner(inputs)
+
+
+def test_a_model_inside_of_a_copied_layer_has_its_weights_although_others_use_it():
+    net, inputs = keras.Sequential([layers.Dense(4), layers.Dense(3)]), keras.Input(SIZE)
+    both = layers.Add()([net(inputs), Twin(net)(inputs)])
+    before = randomized(keras.Model(inputs, layers.BatchNormalization()(both)))
+    np.testing.assert_array_equal(as_array(swap(before, "batch")(images())), as_array(before(images())))
+
+
 class Subclassed(keras.Model):
     """A model without a graph."""
 

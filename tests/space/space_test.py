@@ -3,11 +3,14 @@
 import contextlib
 import itertools
 import math
+import pathlib
 
+import keras_tuner
 import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist_sweep, smoke
+from gnexp.config import beginning
 from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, to_json
 from gnexp.config.validation import validate
@@ -257,6 +260,15 @@ def test_the_last_step_of_a_range_is_its_end():
     assert entry.everything() == [1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2]
 
 
+def test_a_sweep_that_began_with_other_steps_is_not_gone_on_with():
+    space = _parse(model={"args": {"l2": floats(0.1, 0.3, step=0.1)}})
+    hyperparameters.check_stored(hyperparameters.of(space), space, pathlib.Path("oracle.json"))
+    older = keras_tuner.HyperParameters()
+    older.Choice("model.args.l2", [0.1, 0.2, 0.1 + 2 * 0.1])
+    with pytest.raises(UserError, match=r"oracle\.json: .* the steps of model\.args\.l2 differently"):
+        hyperparameters.check_stored(older, space, pathlib.Path("oracle.json"))
+
+
 def test_whole_numbers_on_a_logarithmic_scale_have_shares_of_it():
     entry = _parse(data={"batch_size": integers(1, 1024, sampling="log")}).of("data.batch_size")[0]
     drawn = [entry.at(place / 1000) for place in range(1000)]
@@ -268,8 +280,9 @@ def test_a_race_can_afford_its_first_training():
     for most, allowed in ((6, False), (7, True), (0, True)):
         config = _sweep("racing", optimizer={"name": choice("adam", "sgd")})
         config.epochs, config.sweep.max_epochs = 13, most
+        parse_space(config)  # also of a race that is under way, which fewer epochs end
         with contextlib.nullcontext() if allowed else pytest.raises(UserError, match=r"max_epochs=6 .* at least 7"):
-            parse_space(config)
+            beginning.check(config)
 
 
 def test_a_whole_number_in_the_config_does_not_keep_floats_out():

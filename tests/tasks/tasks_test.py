@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from gnexp.config import objective
+from gnexp.config import beginning, objective
 from gnexp.config.paths import flatten
 from gnexp.config.validation import validate
 from gnexp.data.splits import Split, Splits
@@ -99,8 +99,9 @@ def test_balanced_classes_weigh_as_in_scikit_learn():
 def test_an_option_that_would_do_nothing_is_refused(small, changes, says):
     small.objective = "val_loss"
     small.update_from_flattened_dict(changes)
+    validate(small)
     with pytest.raises(UserError, match=says):
-        validate(small)
+        beginning.check(small)
 
 
 def test_labels_are_measured_as_by_scikit_learn(weights):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from gnexp.config import augment
+from gnexp.config import augment, beginning
 from gnexp.config.validation import validate
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
@@ -105,8 +105,8 @@ def test_mixed_labels_need_the_classifications_own_loss(small, layer):
 @pytest.mark.any_backend
 def test_mixed_labels_have_no_class_to_weigh(small):
     small.data.augment, small.task.class_weight = {"mix_up": {}}, "balanced"
-    with pytest.raises(UserError, match=r"config.data.augment.mix_up is not allowed with config.task.class_weight="):
-        validate(small)
+    with pytest.raises(UserError, match=r"class_weight='balanced' is not allowed: an image that config\.data\."):
+        beginning.check(small)
 
 
 def test_any_seed_is_taken(small):

@@ -22,8 +22,7 @@ export function parallelPanel(sweep) {
     const axes = shownAxes();
     const rows = sweep.all.filter((row) => row.status !== "running");
     const brushes = chosenValue("brushes", {});
-    const scores = axes.at(-1);
-    const low = scores?.path === "mean" ? scores.range[0] : 0;
+    const low = axes.find(({ path }) => path === "mean")?.range[0] ?? 0;
     const color = rows.map((row) => row.mean ?? low);
     const traces = [
       {

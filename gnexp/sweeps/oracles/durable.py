@@ -275,6 +275,7 @@ class Durable:
                     self._continued.add(trial.hyperparameters.values.get(PROMOTED_FROM))
         except Exception as error:  # whatever keras-tuner raises for a state that is not its own
             raise DamagedError(path, repr(error)) from error
+        hyperparameters.check_stored(self.hyperparameters, self.space, path)
         # keras-tuner would count these trials, and never run them.
         for folder in self._folder.glob("trial_*"):
             if folder.name.removeprefix("trial_") not in self.trials:
