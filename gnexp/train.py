@@ -62,11 +62,10 @@ def train(
     for each in memory.largest(asked):
         memory.check_at_once(each)
     stored = folder.check(directory) if directory else None
-    if stored is None:
-        beginning.check(asked)
     if stored:
         config, why = resume_config(asked, stored), "The workdir began with that dataset; another needs a new one.\n"
     else:
+        beginning.check(asked)
         dataset, why = available(asked.data)
         config = record(asked, dataset)
     fell_back = config.data.name != asked.data.name
@@ -182,14 +181,14 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     sweep = "sweep" in config
     for each in memory.largest(config):
         memory.check_at_once(each)
-    if not (stored := folder.check(directory) if directory else None):
-        beginning.check(config)
-    else:
+    if directory and (stored := folder.check(directory)):
         resume_config(config, stored)
         if sweep:
             from gnexp.analysis.sweep import read_trials
 
             print(f"{directory} holds {len(read_trials(directory))} of these trials already\n")
+    else:
+        beginning.check(config)
     config = record(config, available(config.data)[0])
     with native_stderr(pathlib.Path(os.devnull)):
         splits = load(config.data)

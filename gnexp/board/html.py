@@ -97,11 +97,11 @@ def gather(board: Board) -> dict[str, Any]:
 
 
 def _chosen(sweep: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Returns the ids of the completed trials, those in front first, and of the others."""
+    """Returns the ids of the completed trials, the leading ones first, and of the others."""
     sign = -1 if sweep["direction"] == "max" else 1
     completed = sorted((row for row in sweep["trials"] if "mean" in row), key=lambda row: sign * row["mean"])
-    in_front = dict.fromkeys([*sweep["leading"], *(row["id"] for row in completed)])
-    return list(in_front), [row["id"] for row in sweep["trials"] if "mean" not in row]
+    ranked = dict.fromkeys([*sweep["leading"], *(row["id"] for row in completed)])
+    return list(ranked), [row["id"] for row in sweep["trials"] if "mean" not in row]
 
 
 def bundle() -> str:

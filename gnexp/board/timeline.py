@@ -5,7 +5,6 @@ import heapq
 from typing import Any
 
 from gnexp.analysis import outcomes
-from gnexp.analysis.outcomes import RUNNING
 from gnexp.board.folders import signature
 from gnexp.board.watched import Kept, Watched
 from gnexp.workdir import files, provenance
@@ -23,7 +22,7 @@ def timeline(watched: Watched) -> dict[str, Any]:
         if kept.ended is None:  # A kept sweep does not say when.
             continue
         known = watched.bars.get(trial_id)
-        if known is None or known[0] is not kept or kept.outcome.status == RUNNING:
+        if known is None or known[0] is not kept or kept.outcome.status == outcomes.RUNNING:
             known = watched.bars[trial_id] = kept, _bars(watched, trial_id, kept)
         bars += known[1]
     shown, lanes = _lanes(bars)
@@ -33,14 +32,16 @@ def timeline(watched: Watched) -> dict[str, Any]:
 def _bars(watched: Watched, trial_id: str, kept: Kept) -> list[dict[str, Any]]:
     folder, config = files.trial_folder(watched.directory, trial_id), watched.swept().config
     bars = []
-    # What a trial ends with is said of the seed that ended it; those before have completed.
+    # A trial's status is that of its last seed; the seeds before it have completed.
     completed, first = len(kept.outcome.results), outcomes.own_seed(kept.outcome.values, config.seed)
     for seed in range(config.seed, config.seed + config.sweep.executions):
         execution = files.execution_folder(folder, seed)
         if processes := provenance.read(execution / files.PROVENANCE):
             start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
             ended = signature(execution / files.RESULT)
-            end = max(start, ended[0] / 1e9) if ended else None if kept.outcome.status == RUNNING else kept.ended
+            end = (
+                max(start, ended[0] / 1e9) if ended else None if kept.outcome.status == outcomes.RUNNING else kept.ended
+            )
             status = outcomes.COMPLETED if seed < first + completed else kept.outcome.status
             bar = {"trial": trial_id, "seed": seed, "status": status, "start": start, "end": end}
             bars.append({**bar, "host": processes[-1].get("host", "")})

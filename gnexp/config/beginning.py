@@ -1,4 +1,4 @@
-"""What is refused where a training or a sweep begins: older workdirs may hold it, and are resumed and read as ever."""
+"""Checks for new workdirs only: existing ones may hold what is refused here, and can still be resumed and read."""
 
 import math
 
@@ -12,7 +12,7 @@ _OF_CLASSIFICATION = ("task.label_smoothing", "task.top_k", "task.class_weight")
 
 
 def check(config: ConfigDict) -> None:
-    """Checks a valid config for options that would have no effect, or another than they say.
+    """Checks a valid config for options that would be ignored, or that contradict each other.
 
     Raises:
       UserError: naming the keys and their values.
@@ -20,7 +20,7 @@ def check(config: ConfigDict) -> None:
     flat = flatten(config)
     for key in _OF_CLASSIFICATION:
         if flat["task.name"] != "classification" and flat[key]:
-            raise _with(key, "task.name", flat, "it is of classification alone")
+            raise _with(key, "task.name", flat, "only a classification has it")
     if flat["task.loss"] and flat["task.label_smoothing"]:
         raise _with("task.label_smoothing", "task.loss", flat, "only the classification's own loss smooths labels")
     mixing = [f"{augment.SECTION}.{layer}" for layer in augment.used(flat) if layer in augment.MIXING]

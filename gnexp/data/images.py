@@ -212,7 +212,7 @@ def _again(read: Callable[..., np.ndarray], path: str, *arguments: Any) -> np.nd
 def decoded(path: str, size: tuple[int, int], crop: bool, grey: bool) -> np.ndarray:
     """Returns the pixels of an image file, as uint8 of shape (height, width, channels).
 
-    A JPEG is decoded at the smallest scale (1, 1/2, 1/4 or 1/8) that still covers `size`.
+    JPEGs are decoded at reduced scale (1/2, 1/4 or 1/8) when the result is still at least as large as `size`.
 
     Args:
       path: the file.

@@ -118,9 +118,7 @@ def _clone(layer, clone: Callable, call: Callable) -> layers.Layer:
             config = {key: value for key, value in layer.get_config().items() if key != "layer"}
             return type(layer)(clone(layer.layer), **config)
         copy = type(layer).from_config(layer.get_config())
-        copy.name = (
-            layer.name
-        )  # A config may lack it, such as the one that Keras makes of a layer without `get_config`.
+        copy.name = layer.name  # The config that Keras makes for a layer without `get_config` lacks it.
         return copy
     except Exception as error:  # the layer's own code, which may raise anything
         raise ValueError(
