@@ -6,6 +6,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 
 import filelock
 import pytest
@@ -131,21 +132,16 @@ def failing_sweep(tmp_path_factory, worker_id) -> pathlib.Path:
 
 
 @pytest.fixture
-def train_here(monkeypatch, capfd, handlers):
-    """Gives a function that runs the command line in this process, which has imported TensorFlow already.
+def run_here(monkeypatch, capfd, handlers):
+    """Gives a function that runs a command's `main` in this process, which spares starting another."""
 
-    It draws no pictures of a training's mistakes.
-    """
-
-    def run(*arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
-        from gnexp import train
-
+    def run(main: Callable[[], None], *argv: str, cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
         known = set(flags.FLAGS)
         monkeypatch.chdir(cwd)
-        monkeypatch.setattr(sys, "argv", ["gnexp.train", f"--config={config}", *arguments])
+        monkeypatch.setattr(sys, "argv", list(argv))
         try:
-            with pytest.raises(SystemExit) as ended, not_drawn():
-                train.main()
+            with pytest.raises(SystemExit) as ended:
+                main()
         finally:
             for name in set(flags.FLAGS) - known:
                 delattr(flags.FLAGS, name)
@@ -155,6 +151,22 @@ def train_here(monkeypatch, capfd, handlers):
         stdout, stderr = capfd.readouterr()
         stderr = "".join(line for line in stderr.splitlines(keepends=True) if not line.startswith(_OF_TENSORFLOW))
         return subprocess.CompletedProcess(sys.argv, ended.value.code or 0, stdout, stderr)
+
+    return run
+
+
+@pytest.fixture
+def train_here(run_here):
+    """Gives a function that runs `gnexp.train` in this process, which has imported TensorFlow already.
+
+    It draws no pictures of a training's mistakes.
+    """
+
+    def run(*arguments: str, config: str = "configs/smoke.py", cwd: pathlib.Path = ROOT) -> subprocess.CompletedProcess:
+        from gnexp import train
+
+        with not_drawn():
+            return run_here(train.main, "gnexp.train", f"--config={config}", *arguments, cwd=cwd)
 
     return run
 

@@ -25,7 +25,7 @@ from tests.support.pictures import not_drawn
 
 pytestmark = pytest.mark.any_backend
 
-_FAST, _ALL = 40, 500
+_FAST, _ALL = 24, 500
 _TINY = (
     "--config.data.train_size=96",
     "--config.data.validation=48",

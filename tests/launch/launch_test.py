@@ -14,7 +14,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from gnexp.launch import kuberay
+from gnexp.launch import kuberay, slurm
 
 pytestmark = pytest.mark.any_backend
 
@@ -113,6 +113,12 @@ def test_ray_is_the_locked_one():
     assert locked[1] == kuberay.RAY_VERSION
 
 
+@pytest.mark.parametrize("arguments", [["slurm", SWEEP, "--cpus_per_node=8"], [*KUBERAY, SWEEP, "--claim=My_Claim"]])
+def test_a_mistake_is_said_before_anything_heavy(unheavy, arguments):
+    done = launch(*arguments, PYTHONPATH=unheavy)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1), done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -148,8 +154,11 @@ def test_ray_is_the_locked_one():
         ([*KUBERAY, TRAINING, "--max_workers=2"], ["--max_workers=2", "the config has no sweep"]),
     ],
 )
-def test_a_mistake_is_one_line_and_exit_code_2_before_anything_heavy(unheavy, arguments, says):
-    done = launch(*arguments, PYTHONPATH=unheavy)
+def test_a_mistake_is_one_line_and_exit_code_2(run_here, monkeypatch, arguments, says):
+    for name in ("KERAS_BACKEND", "GNEXP_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    name, *arguments = arguments
+    done = run_here({"slurm": slurm, "kuberay": kuberay}[name].main, f"gnexp.launch.{name}", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert len(done.stderr.splitlines()) == 1, done.stderr
     for words in says:

@@ -108,6 +108,7 @@ def test_two_processes_build_at_once_and_a_third_builds_nothing(tmp_path, compil
     assert [path.name for path in (cache / "gnexp").iterdir()] == [compiled.name]
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_built_again(tmp_path, compiler, compiled):
     damaged = tmp_path / "cache" / "gnexp" / compiled.name
     damaged.parent.mkdir(parents=True)

@@ -9,7 +9,10 @@ import pytest
 from tensorboard.backend.event_processing.event_multiplexer import EventMultiplexer
 from tensorboard.plugins.hparams import metadata
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its hook is for TensorFlow alone")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="its hook is for TensorFlow alone"),
+]
 
 _OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 _IMAGES, _LABELS = np.random.default_rng(0).normal(size=(8, 4)), np.arange(8) % 2

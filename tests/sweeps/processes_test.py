@@ -109,8 +109,8 @@ def test_whatever_is_killed_the_grid_is_that_of_one_trial_after_the_other(gnexp_
     faults.assert_same(others, run(config, tmp_path / "serial")[1:])
 
 
-def test_a_mistake_in_one_process_stops_all_and_then_hyperband_comes_to_its_end(tmp_path):
-    config = tiny("hyperband", trials=5, epochs=3, parallel=2)
+def test_a_mistake_in_one_process_stops_all_and_then_the_sweep_comes_to_its_end(tmp_path):
+    config = tiny("hyperband", trials=2, epochs=3, parallel=2)
     spoilt = faults.folder(tmp_path, "0001") / files.CONFIG
     spoilt.parent.mkdir(parents=True)
     spoilt.write_text("{")
@@ -118,11 +118,8 @@ def test_a_mistake_in_one_process_stops_all_and_then_hyperband_comes_to_its_end(
         run(config, tmp_path)
     assert not _workers(tmp_path)
     spoilt.unlink()
-    # It may resume anywhere. kill_test.py has hyperband in several processes, among its slow tests.
-    config.sweep.executor, config.sweep.parallel = "serial", 1
-    found = run(config, tmp_path)
-    assert [each.status for each in found] == ["completed"] * 5
-    assert sorted(len(each.results[0].history) for each in found) == [1, 1, 1, 3, 3]
+    config.sweep.executor, config.sweep.parallel = "serial", 1  # It may resume anywhere.
+    assert [each.status for each in run(config, tmp_path)] == ["completed"] * 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the platform lets nobody choose processors")

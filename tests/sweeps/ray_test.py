@@ -235,6 +235,7 @@ def test_hyperband_waits_for_results_and_two_trials_share_a_gpu(cluster, tmp_pat
 
 
 @needs_ray
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can hide a folder from a node")
 def test_a_node_that_does_not_share_the_file_system_is_refused(cluster, tmp_path):
     command = f"mount -t tmpfs none {tmp_path} && exec {sys.executable} -m ray.scripts.scripts start"

@@ -132,6 +132,7 @@ def test_running_out_of_memory_is_one_line(tmp_path, monkeypatch, train_here):
     assert "out of memory (" in _said(done)
 
 
+@pytest.mark.slow
 @pytest.mark.any_backend
 def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "_compare", lambda *_: None)
@@ -141,7 +142,7 @@ def test_a_trial_that_runs_out_of_memory_fails_and_the_sweep_goes_on(tmp_path, m
     assert second.message.startswith("OutOfMemoryError: out of memory (")
 
 
-@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="a trial, above, has run out of its memory")
+@pytest.mark.skipif(keras.backend.backend() == "tensorflow", reason="it takes 10 seconds there: a slow test, above")
 def test_the_backends_error_is_known():
     says = r"out of memory .*(OOM|RESOURCE_EXHAUSTED).*: lower config"
     with pytest.raises(memory.OutOfMemoryError, match=says) as caught, memory.in_one_line():
