@@ -8,8 +8,12 @@ from __future__ import annotations
 import functools
 import os
 import pathlib
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+# Seeds, the precision and the names of layers belong to the process: two trainings at once would change each other.
+_RUNNING = threading.RLock()
 
 if TYPE_CHECKING:
     import keras
@@ -48,9 +52,9 @@ class Run:
 
         return dict(result.finished(self.training).test)
 
-    def model(self) -> keras.Model:
-        """Returns the network with the weights of the best epoch; it returns logits."""
-        return _load(self.training)
+    def model(self, safe_mode: bool = True) -> keras.Model:
+        """Returns the network with the weights of the best epoch; it returns logits. See `gnexp.load`."""
+        return _load(self.training, safe_mode)
 
     def results(self) -> pd.DataFrame:
         """Returns a row for each trial and seed; see `gnexp.results`."""
@@ -70,6 +74,8 @@ def run(
     allow_changed_code: bool = False,
 ) -> Run:
     """Runs the training or the sweep of a config, as `python -m gnexp.train` does; the same call resumes it.
+
+    A call in another thread waits until this one has ended.
 
     Example:
         >>> run = gnexp.run("configs/smoke.py", "runs/smoke", {"model.groups": 2})
@@ -93,18 +99,20 @@ def run(
 
     asked = given.config_of(config, overrides or {})
     directory = None if workdir is None else places.expanded("--workdir", str(workdir))
-    if load.forget_changed(code.of(asked)):
-        from gnexp.training import memory
+    with _RUNNING:
+        if load.forget_changed(code.of(asked)):
+            from gnexp.training import memory
 
-        memory.forget_networks()
-    return Run(train.train(asked, directory, ray_address, allow_changed_code))
+            memory.forget_networks()
+        return Run(train.train(asked, directory, ray_address, allow_changed_code))
 
 
-def load(workdir: str | pathlib.Path) -> keras.Model:
+def load(workdir: str | pathlib.Path, safe_mode: bool = True) -> keras.Model:
     """Returns the best model of a training or a sweep, with layers of your own, too; it returns logits.
 
     Args:
       workdir: of the training or the sweep, which may still be running.
+      safe_mode: refuse a `Lambda` layer of Python code, as Keras does: it runs what the file holds.
 
     Raises:
       UserError: there is no finished training, or its model cannot be loaded.
@@ -112,16 +120,16 @@ def load(workdir: str | pathlib.Path) -> keras.Model:
     from gnexp.analysis import rows
     from gnexp.terminal import places
 
-    return _load(rows.best_training(places.expanded("--workdir", str(workdir)))[0])
+    return _load(rows.best_training(places.expanded("--workdir", str(workdir)))[0], safe_mode)
 
 
-def _load(directory: pathlib.Path) -> keras.Model:
+def _load(directory: pathlib.Path, safe_mode: bool) -> keras.Model:
     from gnexp.terminal.stderr import native_stderr
 
     with native_stderr(pathlib.Path(os.devnull)):
         from gnexp.models import saved
 
-        return saved.load(directory)
+        return saved.load(directory, safe_mode)
 
 
 def results(workdir: str | pathlib.Path) -> pd.DataFrame:

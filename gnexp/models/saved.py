@@ -18,7 +18,7 @@ from gnexp.workdir import files
 from gnexp.workdir.folder import read_config
 
 
-def load(directory: pathlib.Path) -> keras.Model:
+def load(directory: pathlib.Path, safe_mode: bool = True) -> keras.Model:
     """Returns the network of a training with the weights of its best epoch.
 
     Keras knows layers by the classes that have been imported. Those of the user's own come from the copy of the source
@@ -26,6 +26,7 @@ def load(directory: pathlib.Path) -> keras.Model:
 
     Args:
       directory: the training's workdir.
+      safe_mode: refuse layers that hold Python code, as Keras does.
 
     Raises:
       UserError: the folder holds no finished training, or its model cannot be loaded.
@@ -43,7 +44,7 @@ def load(directory: pathlib.Path) -> keras.Model:
             if callable(value) and getattr(value, "__module__", None) == module.__name__
         }
         try:
-            return keras.saving.load_model(path, custom_objects=own)
+            return keras.saving.load_model(path, custom_objects=own, safe_mode=safe_mode)
         except (TypeError, ValueError) as error:
             raise UserError(f"{path} cannot be loaded: {error}") from error
 

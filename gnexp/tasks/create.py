@@ -15,8 +15,10 @@ from gnexp.data.splits import Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
 from gnexp.models.outputs import Outputs
+from gnexp.tasks.classification import Classification
 from gnexp.tasks.multilabel import Multilabel
-from gnexp.tasks.task import Task
+from gnexp.tasks.segmentation import Segmentation
+from gnexp.tasks.task import OF_PROBABILITIES, Task, one_hot
 
 
 def create(config: ConfigDict, splits: Splits) -> Task:
@@ -93,10 +95,6 @@ def _check_targets(name: str, splits: Splits) -> None:
             )
 
 
-# Losses of Keras that take probabilities and no `from_logits`, without underscores.
-_OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
-
-
 def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
     """Returns the loss of a name, Keras's or the user's, as a function of targets and outputs; Keras's takes logits."""
     if ":" in name:
@@ -105,12 +103,15 @@ def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
         except UserError as error:
             raise UserError(f"config.task.loss={name!r}: {error}") from error
     found = _of_keras(name)
-    probable = isinstance(task, Multilabel) and name.lower().replace("_", "") in _OF_PROBABILITIES
+    of_logits = name.lower().replace("_", "") not in OF_PROBABILITIES
+    activation = keras.ops.sigmoid if isinstance(task, Multilabel) else keras.ops.softmax
+    logits = of_logits or not isinstance(task, (Multilabel, Classification, Segmentation))
 
     def loss(targets: Any, outputs: Any) -> Any:
+        targets = one_hot(name, targets, outputs)
         if len(targets.shape) + 1 == len(outputs.shape) and outputs.shape[-1] == 1:
             targets = keras.ops.expand_dims(targets, -1)  # Otherwise (n,) and (n, 1) would become (n, n).
-        return found(targets, keras.ops.sigmoid(outputs) if probable else outputs)
+        return found(targets, outputs if logits else activation(outputs))
 
     return loss
 

@@ -90,6 +90,24 @@ class Task:
         yield from ()
 
 
+# Losses and metrics of Keras for probabilities, which have no `from_logits`; without underscores.
+OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
+
+
+def one_hot(name: str, targets: Any, outputs: Any) -> Any:
+    """Returns targets as a loss or a metric of Keras takes them: a share for each class, unless it takes numbers.
+
+    Args:
+      name: of the loss or the metric; those of a name with `categorical`, but without `sparse`, take shares.
+      targets: tensor or array of shape (...); those that are no classes stay as they are.
+      outputs: tensor or array of shape (..., classes).
+    """
+    plain = name.lower().replace("_", "")
+    shares = plain in OF_PROBABILITIES or ("categorical" in plain and "sparse" not in plain)
+    numbered = "int" in str(targets.dtype) and len(targets.shape) + 1 == len(outputs.shape)
+    return keras.ops.one_hot(targets, outputs.shape[-1]) if shares and numbered else targets
+
+
 def each_loss(losses: Any, count: int) -> Any:
     """Returns losses as one for each of `count` examples: the mean over its parts, or a batch's single loss."""
     if len(losses.shape) == 0:

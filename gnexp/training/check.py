@@ -110,7 +110,7 @@ def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outp
     if ":" in config.task.name:
         _check_own(config, task, splits, few, keras.ops.convert_to_numpy(outputs))
     unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
-    evaluate(task, lambda _: keras.ops.convert_to_numpy(outputs), unweighted, config.task.figures, finite=False)
+    evaluate(task, lambda _: (keras.ops.convert_to_numpy(outputs), 0.0), unweighted, config.task.figures, finite=False)
 
 
 def _check_own(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: np.ndarray) -> None:

@@ -13,7 +13,8 @@ from gnexp.data import stream
 from gnexp.data.splits import Split
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
-from gnexp.tasks.task import Evaluation, Task, in_float64
+from gnexp.tasks.task import Evaluation, Task, in_float64, one_hot
+from gnexp.training.steps import Predict
 
 _BATCH = 500
 _PARTS = 4  # of what is read together, if it is not in memory: the outputs of layers take more than the inputs
@@ -22,7 +23,7 @@ _KEPT = 2**28  # bytes of outputs that are kept for pictures
 
 def evaluate(
     task: Task,
-    predict: Callable[[np.ndarray], np.ndarray],
+    predict: Predict,
     split: Split,
     extra: Sequence[str] = (),
     finite: bool = True,
@@ -31,23 +32,26 @@ def evaluate(
 
     Args:
       task: what it learns.
-      predict: returns its outputs for inputs.
+      predict: returns its outputs for inputs, and what is added to their loss.
       split: the examples.
       extra: the names of further figures (a config's `task.figures`), Keras's metrics or `package.module:function`,
         which takes all targets and predictions as arrays, and returns a number.
       finite: refuse figures that are NaN or infinite, as those of a few examples may well be.
 
     Returns:
-      The evaluation; without figures if the loss is NaN or infinite.
+      The evaluation; without figures if the loss is NaN or infinite. As in Keras, figures are divided by the sum of
+      the weights, and the loss by the number of examples.
 
     Raises:
       FunctionError: the task or a further figure fails, or a figure is no finite number.
     """
     meters = {snake(name): _meter(name) for name in extra}
     losses, numbers, weights, kept, size = [], {name: [] for name in task.counted}, [], [], 0
+    penalty = 0.0
     batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
     for part in stream.in_order(split, batch):
-        outputs = predict(part.inputs)
+        outputs, added = predict(part.inputs)
+        penalty += added * len(part) / len(split)
         with load.users_code(f"{_named(task)} fails", MemoryError):
             losses.append(task.losses(part.targets, outputs))
             found = task.numbers(*map(keras.ops.convert_to_tensor, (part.targets, outputs)))
@@ -62,7 +66,8 @@ def evaluate(
             size += outputs.nbytes
     whole = None if split.weights is None else np.concatenate(weights).astype(np.float64)
     means = {name: float(np.average(np.concatenate(parts), weights=whole)) for name, parts in numbers.items()}
-    loss = float(np.average(np.concatenate(losses), weights=whole))
+    losses = np.concatenate(losses)
+    loss = float(np.mean(losses if whole is None else losses * whole)) + penalty
     figures = {}
     if math.isfinite(loss):
         figures = values(task, means, finite) | {name: meter.value(finite) for name, meter in meters.items()}
@@ -103,9 +108,11 @@ class _Keras:
 
     def add(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None) -> None:
         predictions = predictions.astype(np.float32)  # TensorFlow's top-k takes nothing else.
+        targets = one_hot(self._name, targets, predictions)
         if predictions.ndim == 1:  # Keras's functions take the mean over the last axis.
             targets, predictions = targets[:, np.newaxis], predictions[:, np.newaxis]
-        with load.users_code(f"config.task.figures: {self._name} fails"):  # It may be for other targets or outputs.
+        shapes = f"targets of the shape {tuple(targets.shape)} and predictions of {predictions.shape}"
+        with load.users_code(f"config.task.figures: {self._name} fails, with {shapes}"):
             self._metric.update_state(targets, predictions, sample_weight=weights)
 
     def value(self, finite: bool) -> float:

@@ -236,10 +236,8 @@ class Training:
             self._plateau.on_epoch_end(epoch["epoch"] - 1, {watched: epoch[watched]})
 
     def evaluate(self, split: Split) -> Evaluation:
-        """Evaluates the model with its current weights; in float64, the loss with the L2 terms, as in Keras."""
-        found = evaluate(self.task, self._traced.predict, split, self.config.task.figures)
-        penalty = sum(float(keras.ops.convert_to_numpy(loss)) for loss in self.model.losses)
-        return dataclasses.replace(found, loss=found.loss + penalty)
+        """Evaluates the model with its current weights; in float64, the loss with what Keras adds, such as L2 terms."""
+        return evaluate(self.task, self._traced.predict, split, self.config.task.figures)
 
     def take_best_weights(self) -> None:
         """Sets the model's weights to those of the best epoch."""

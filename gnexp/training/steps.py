@@ -1,7 +1,7 @@
 """Many training steps in one call, and predictions, on either of Keras's backends."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from gnexp.tasks.task import Task, each_loss
 from gnexp.training.augment import Augment
 
 TrainSteps = Callable[[np.ndarray, int, int], np.ndarray]
+Predict = Callable[[np.ndarray], tuple[np.ndarray, float]]
 _PREDICTION_BATCH = 500
 
 
@@ -65,10 +66,14 @@ def _read_ahead(run: Callable[..., np.ndarray], put: Callable[[np.ndarray], Any]
     return train
 
 
-def _mean_loss(task: Task, targets: Any, outputs: Any, weights: Any) -> Any:
-    """Returns the loss of a batch as Keras has it: the sum of the weighted losses over the number of examples."""
-    losses = each_loss(task.loss(targets, outputs), keras.ops.shape(targets)[0])
-    return keras.ops.mean(losses if weights is None else losses * weights)
+def _loss(task: Task, targets: Any, outputs: Any, weights: Any, penalties: Sequence[Any]) -> Any:
+    """Returns the loss of a batch as Keras has it: the sum of the weighted losses over their number, and penalties."""
+    losses = keras.ops.cast(each_loss(task.loss(targets, outputs), keras.ops.shape(targets)[0]), "float32")
+    return sum(_in_float32(penalties), keras.ops.mean(losses if weights is None else losses * weights))
+
+
+def _in_float32(losses: Sequence[Any]) -> list[Any]:
+    return [keras.ops.cast(loss, "float32") for loss in losses]  # Those of activities are narrow in mixed precision.
 
 
 def _row(task: Task, loss: Any, targets: Any, outputs: Any, weights: Any) -> Any:
@@ -97,7 +102,7 @@ def _tensorflow_steps(
                 inputs, targets = augment(inputs, targets)
             with tf.GradientTape() as tape:
                 outputs = model(inputs, training=True)
-                loss = sum(model.losses, _mean_loss(task, targets, outputs, weights))
+                loss = _loss(task, targets, outputs, weights, model.losses)
                 scaled = model.optimizer.scale_loss(loss)
             model.optimizer.apply(tape.gradient(scaled, model.trainable_weights))
             row = _row(task, loss, targets, outputs, weights)
@@ -134,7 +139,7 @@ def _jax_steps(model: keras.Model, task: Task, jit_compile: bool, augment: Augme
 
     def forward(trainable, others, optimizing, inputs, targets, weights):
         outputs, others, penalties = model.stateless_call(trainable, others, inputs, training=True, return_losses=True)
-        loss = sum(penalties, _mean_loss(task, targets, outputs, weights))
+        loss = _loss(task, targets, outputs, weights, penalties)
         with keras.StatelessScope(zip(optimizer.variables, optimizing, strict=True)):
             return optimizer.scale_loss(loss), (loss, _row(task, loss, targets, outputs, weights), others)
 
@@ -170,10 +175,11 @@ def _jax_steps(model: keras.Model, task: Task, jit_compile: bool, augment: Augme
     return train, jax.numpy.asarray
 
 
-def predict(model: keras.Model, jit_compile: bool) -> Callable[[np.ndarray], np.ndarray]:
-    """Returns a function that returns a model's outputs, as arrays (n, ...), for images in memory.
+def predict(model: keras.Model, jit_compile: bool) -> Predict:
+    """Returns a function of inputs in memory that returns a model's outputs, as an array (n, ...), and its penalty.
 
-    It computes what `model.predict` does, but is traced only once and has no data pipeline to pay for.
+    The outputs are those of `model.predict`, but traced only once, without a data pipeline to pay for. The penalty is
+    what Keras adds to the loss: the terms of weights, of activities and of `add_loss`, as a mean over the batches.
 
     Args:
       model: the model; each call uses its weights at that time.
@@ -185,21 +191,26 @@ def predict(model: keras.Model, jit_compile: bool) -> Callable[[np.ndarray], np.
         shape = tf.TensorSpec([None, *model.input_shape[1:]], model.inputs[0].dtype)
 
         @tf.function(input_signature=[shape], autograph=False, jit_compile=jit_compile)
-        def outputs(images):
-            return model(images, training=False)
+        def run(images):
+            outputs = model(images, training=False)
+            return outputs, keras.ops.stack([keras.ops.zeros(()), *_in_float32(model.losses)])
     else:
         import jax
 
         @jax.jit
-        def run(weights, others, images):
-            return model.stateless_call(weights, others, images, training=False)[0]
+        def compiled(weights, others, images):
+            outputs, _, losses = model.stateless_call(weights, others, images, training=False, return_losses=True)
+            return outputs, keras.ops.stack([keras.ops.zeros(()), *_in_float32(losses)])
 
-        def outputs(images):
+        def run(images):
             groups = model.trainable_variables, model.non_trainable_variables
-            return run(*([variable.value for variable in group] for group in groups), images)
+            return compiled(*([variable.value for variable in group] for group in groups), images)
 
-    def all_outputs(images):
-        starts = range(0, len(images), _PREDICTION_BATCH)
-        return np.concatenate([np.asarray(outputs(images[start : start + _PREDICTION_BATCH])) for start in starts])
+    def every(images):
+        batches = [images[start : start + _PREDICTION_BATCH] for start in range(0, len(images), _PREDICTION_BATCH)]
+        found = [tuple(map(np.asarray, run(batch))) for batch in batches]
+        penalties = [float(each.astype(np.float64).sum()) for _, each in found]
+        mean = float(np.average(penalties, weights=[len(batch) for batch in batches]))
+        return np.concatenate([outputs for outputs, _ in found]), mean
 
-    return all_outputs
+    return every

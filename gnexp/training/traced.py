@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.config import augment
@@ -17,15 +16,13 @@ from gnexp.config.paths import flatten
 from gnexp.data.splits import Splits
 from gnexp.training import backend
 from gnexp.training.augment import Augment
-from gnexp.training.steps import TrainSteps
+from gnexp.training.steps import Predict, TrainSteps
 
 # A training of more takes long by itself, and would begin with the memory of two.
 _MOST_PARAMETERS = 5_000_000
 # Code of the user's may compute what is traced from a seed of its own.
 _WITH_CODE = ("model.name", "task.name", "task.loss")
 _DRAWS = {"aug_mix"}  # layers of Keras that draw what they trace with Python's random numbers
-
-Predict = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ import pathlib
 import subprocess
 import sys
 import threading
+import time
 
 import keras
 import numpy as np
@@ -95,6 +96,29 @@ def test_a_training_outside_of_the_main_thread_and_what_it_gives(tmp_path, capfd
     again = run(tmp_path / "a", config)
     assert "(finished already)" in capfd.readouterr().out
     assert again.test == done.test
+
+
+@pytest.mark.any_backend
+def test_of_two_threads_one_waits_for_the_other(tmp_path, monkeypatch):
+    alone, at_once = threading.Lock(), []
+
+    def train(config, directory, *rest):
+        at_once.append(not alone.acquire(blocking=False))
+        time.sleep(0.2)
+        alone.release()
+        raise gnexp.UserError("enough")
+
+    def call(name):
+        with pytest.raises(gnexp.UserError, match="enough"):
+            run(tmp_path / name, smoke.get_config())
+
+    monkeypatch.setattr("gnexp.train.train", train)
+    threads = [threading.Thread(target=call, args=(name,)) for name in "ab"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert at_once == [False, False]
 
 
 @pytest.mark.any_backend

@@ -1,5 +1,6 @@
 """A network of the user's own, by the real command line: found, checked, trained, searched, kept on record, loaded."""
 
+import itertools
 import json
 import pathlib
 import re
@@ -11,8 +12,11 @@ import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import gnexp
 from gnexp.config import base
 from gnexp.config.stored import record
+from gnexp.data.load import load
+from gnexp.errors import UserError
 from gnexp.models import saved
 from gnexp.models.build import build
 from gnexp.training.loop import Training
@@ -105,6 +109,21 @@ class Block(layers.Layer):
 
 def unsaved(inputs, outputs, norm):
     return keras.Model(inputs, layers.Dense(outputs)(Block(4, norm)(layers.Flatten()(inputs))))
+
+
+class Adds(layers.Layer):
+    def call(self, x):
+        self.add_loss(0.1 * keras.ops.mean(keras.ops.square(x)))
+        return x
+
+
+def penalized(inputs, outputs):
+    x = layers.Dense(4, kernel_regularizer="l2", activity_regularizer="l2")(layers.Flatten()(inputs))
+    return keras.Model(inputs, layers.Dense(outputs)(Adds()(x)))
+
+
+def scaled(inputs, outputs):
+    return keras.Model(inputs, layers.Dense(outputs)(layers.Lambda(lambda x: x / 2)(layers.Flatten()(inputs))))
 
 
 def required(inputs, outputs, width):
@@ -263,6 +282,32 @@ def test_it_is_trained_kept_on_record_and_loaded(mine, own, tmp_path):
     assert np.isfinite(keras.ops.convert_to_numpy(model(images))).all()
 
 
+def test_losses_of_its_layers_count_as_in_keras(own, monkeypatch):
+    monkeypatch.syspath_prepend(own)
+    config = base.get_config()
+    config.data.name, config.data.train_size, config.data.validation = "digits", 32, 600
+    config.model.name, config.model.norm = "nets_of_own:penalized", "keep"
+    splits = load(config.data)
+    training = Training(record(config, "digits"), splits)
+    (epoch,) = itertools.islice(training.epochs(), 1)
+    training.model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    theirs = training.model.evaluate(splits.validation.inputs, splits.validation.targets, batch_size=500, verbose=0)
+    assert epoch["val_loss"] == pytest.approx(theirs, rel=1e-5)
+    config.precision = "mixed_bfloat16"  # in which Keras itself cannot add them
+    (epoch,) = itertools.islice(Training(record(config, "digits"), splits).epochs(), 1)
+    assert np.isfinite(epoch["val_loss"])
+
+
+@pytest.mark.any_backend
+def test_a_layer_of_python_code_is_loaded_by_whoever_trusts_the_file(mine, tmp_path):
+    run = tmp_path / "run"
+    done = mine("--config.model.name=nets_of_own:scaled", "--config.model.norm=keep", f"--workdir={run}")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(UserError, match="safe_mode=False"):
+        gnexp.load(run)
+    assert gnexp.load(run, safe_mode=False).output_shape == (None, 10)
+
+
 @pytest.mark.any_backend
 def test_a_sweep_over_its_arguments_goes_on_only_with_the_same_code(mine, own, tmp_path):
     run = tmp_path / "sweep"
@@ -310,7 +355,6 @@ def test_a_function_without_a_norm_has_its_batch_normalization_swapped(own, monk
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the kernel is for TensorFlow")
 def test_the_fast_paths_serve_a_nested_network(own, monkeypatch):
-    from gnexp.data.load import load
     from gnexp.norms import native
 
     if native.load() is None:

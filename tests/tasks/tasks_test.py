@@ -38,7 +38,7 @@ def evaluated(task, outputs, extra=()):
     """Returns the evaluation of outputs for the examples of a task's dataset."""
     split = task.splits.train
     places = Split(np.arange(len(split)), split.targets, split.weights)
-    return evaluate(task, lambda which: outputs[which], places, extra)
+    return evaluate(task, lambda which: (outputs[which], 0.0), places, extra)
 
 
 @pytest.fixture(params=[None, WEIGHTS], ids=["equal", "weighted"])
@@ -52,7 +52,9 @@ def test_a_classification_is_measured_as_by_scikit_learn(weights):
     task = Classification(splits(logits, labels, weights, "abcde"), top_k=2)
     found = evaluated(task, logits)
     probabilities = task.predictions(logits)
-    assert found.loss == pytest.approx(metrics.log_loss(labels, probabilities, sample_weight=weights), rel=1e-9)
+    share = 1 if weights is None else weights.mean()  # As in Keras, the loss is divided by the number of examples.
+    mean = metrics.log_loss(labels, probabilities, sample_weight=weights)
+    assert found.loss == pytest.approx(mean * share, rel=1e-9)
     assert found.figures == pytest.approx(
         {
             "accuracy": metrics.accuracy_score(labels, logits.argmax(axis=1), sample_weight=weights),
@@ -116,7 +118,7 @@ def test_labels_are_measured_as_by_scikit_learn(weights):
     )
     probabilities = 1 / (1 + np.exp(-logits.astype(np.float64)))
     losses = -np.where(targets, np.log(probabilities), np.log1p(-probabilities)).mean(axis=1)
-    assert found.loss == pytest.approx(np.average(losses, weights=weights), rel=1e-5)
+    assert found.loss == pytest.approx(np.mean(losses if weights is None else losses * weights), rel=1e-5)
 
 
 def test_masks_are_measured_as_by_scikit_learn():
@@ -152,7 +154,7 @@ def test_a_regression_is_measured_as_by_scikit_learn(weights, shape, place):
         "r2": metrics.r2_score(targets, outputs, sample_weight=weights),
     }
     assert found.figures == pytest.approx(expected, rel=1e-4)
-    assert found.loss == pytest.approx(mse, rel=1e-4)
+    assert found.loss == pytest.approx(mse if weights is None else mse * weights.mean(), rel=1e-4)
 
 
 @pytest.mark.parametrize("constant", [7.3, 123.456, 0.0])
@@ -160,13 +162,13 @@ def test_constant_targets_have_no_r2(constant):
     outputs = np.zeros((COUNT, 1), np.float32)
     task = Regression(splits(outputs, RANDOM.normal(3, 1, COUNT).astype(np.float32)))
     constants = Split(np.arange(COUNT), np.full(COUNT, constant, np.float32))
-    assert evaluate(task, lambda which: outputs[which], constants, ()).figures["r2"] == 0
+    assert evaluate(task, lambda which: (outputs[which], 0.0), constants, ()).figures["r2"] == 0
 
 
 def test_keras_counts_a_class_among_the_most_probable_ones():
     logits, labels = RANDOM.normal(size=(30, 8)).astype(np.float32), RANDOM.integers(0, 8, 30)
     task, name = Classification(splits(logits, labels, labels="abcdefgh")), "sparse_top_k_categorical_accuracy"
-    found = evaluate(task, lambda _: logits, task.splits.test, (name,)).figures[name]
+    found = evaluate(task, lambda _: (logits, 0.0), task.splits.test, (name,)).figures[name]
     assert found == pytest.approx(metrics.top_k_accuracy_score(labels, logits, k=5, labels=range(8)))
 
 
@@ -184,6 +186,25 @@ def test_further_figures_are_keras_s_and_ones_own(tmp_path, monkeypatch):
     recall = metrics.recall_score(labels, logits.argmax(axis=1), average=None)
     assert found["worst"] == pytest.approx(recall.min())
     assert found["sparse_categorical_crossentropy"] == pytest.approx(evaluated(task, logits).loss, rel=1e-5)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("task", [Classification, Segmentation])
+def test_losses_and_metrics_of_shares_get_one_hot_targets(table, task):
+    config, _ = table
+    shape = (30,) if task is Classification else (30, 4, 5)
+    labels, logits = RANDOM.integers(0, 3, shape).astype(np.int32), RANDOM.normal(size=(*shape, 3)).astype(np.float32)
+    own = task(splits(np.zeros((30, 2), np.float32), labels, labels="abc"))
+    config.update(task={"name": task.__name__.lower()}, objective=f"val_{next(iter(own.figures))}")
+    found = {}
+    for name in ("categorical_crossentropy", "dice", "kl_divergence"):
+        config.task.loss = name
+        found[name] = evaluated(create(config, own.splits), logits, ("categorical_accuracy",))
+    assert found["categorical_crossentropy"].loss == pytest.approx(evaluated(own, logits).loss, rel=1e-5)
+    assert found["dice"].figures["categorical_accuracy"] == pytest.approx(np.mean(logits.argmax(-1) == labels))
+    shares = own.predictions(logits)
+    assert found["dice"].loss == pytest.approx(float(keras.losses.Dice()(np.eye(3)[labels], shares)), rel=1e-5)
+    assert found["kl_divergence"].loss == pytest.approx(found["categorical_crossentropy"].loss, rel=1e-4)
 
 
 # Whole trainings
@@ -326,6 +347,7 @@ def spread(targets, outputs): return keras.ops.abs(targets - outputs)
 def eager(targets, outputs): return keras.ops.convert_to_tensor(abs(np.asarray(outputs)[:, 0]))
 def decides(targets, outputs): return outputs[:, 0] if keras.ops.mean(outputs) > 0 else -outputs[:, 0]
 def leaves(targets, outputs): raise SystemExit(3)
+def wide(targets, outputs): return keras.ops.cast(keras.ops.square(targets - outputs[:, 0]), "float16")
 """
 
 
@@ -337,6 +359,15 @@ def own(table, tmp_path, monkeypatch):
     config, data = table
     config.task.name, config.objective, config.direction = "tasks_of_a_test:Good", "val_off", "min"
     return config, data
+
+
+@pytest.mark.any_backend
+def test_a_loss_may_have_another_dtype(own):
+    config, data = own
+    config.task.loss, config.epochs = "tasks_of_a_test:wide", 1
+    check(config, data)
+    (epoch,) = Training(config, data).epochs()
+    assert np.isfinite(epoch["loss"])
 
 
 def test_a_task_of_ones_own_trains(own):
@@ -438,7 +469,7 @@ def test_another_loss_takes_the_place_of_the_tasks(own):
         config.update(task={"name": "regression", "loss": name}, objective="val_mae")
         task = create(config, data)
         found = evaluated(Regression(data), data.train.targets[:, None] + 0.5)
-        replaced = evaluate(task, lambda _: data.train.targets[:, None] + 0.5, data.train)
+        replaced = evaluate(task, lambda _: (data.train.targets[:, None] + 0.5, 0.0), data.train)
         assert replaced.loss == pytest.approx(found.figures[expected] if expected else 0.125, rel=1e-5)
 
 
@@ -506,7 +537,8 @@ def test_a_network_that_gives_nan_is_told_apart_from_a_failing_figure(own):
     config, data = own
     config.task.figures = ("tasks_of_a_test:not_finite",)
     task = create(config, data)
-    assert np.isnan(evaluate(task, lambda inputs: np.full((len(inputs), 1), np.nan, np.float32), data.test).loss)
+    nothing = np.full((len(data.test), 1), np.nan, np.float32)
+    assert np.isnan(evaluate(task, lambda _: (nothing, 0.0), data.test).loss)
 
 
 @pytest.mark.parametrize("name", ["poisson", "hinge", "kl_divergence", "mean_squared_error", "Huber"])
@@ -520,7 +552,7 @@ def test_keras_losses_and_metrics_are_the_same_of_flat_targets_and_of_a_column(t
     for shape in ((-1,), (-1, 1)):
         split = Split(data.train.inputs, targets.reshape(shape).astype(np.float32))
         task = create(config, dataclasses.replace(data, train=split, validation=split, test=split))
-        found.append(evaluate(task, lambda _: outputs, split, figures))
+        found.append(evaluate(task, lambda _: (outputs, 0.0), split, figures))
     wanted = keras.losses.get(name)
     wanted = type(wanted)(reduction=None) if isinstance(wanted, keras.losses.Loss) else wanted
     reference = keras.ops.convert_to_numpy(wanted(targets[:, None].astype(np.float32), outputs)).mean()
@@ -532,7 +564,8 @@ def test_keras_losses_and_metrics_are_the_same_of_flat_targets_and_of_a_column(t
 def test_an_own_figure_of_one_number_gets_predictions_like_its_targets(own):
     config, data = own
     config.update(task={"name": "regression", "figures": ("tasks_of_a_test:alike",)}, objective="val_mae", direction="")
-    found = evaluate(create(config, data), lambda _: np.zeros((300, 1), np.float32), data.train, config.task.figures)
+    zeros = np.zeros((300, 1), np.float32)
+    found = evaluate(create(config, data), lambda _: (zeros, 0.0), data.train, config.task.figures)
     assert found.figures["alike"] == 1
 
 
@@ -546,7 +579,7 @@ def test_a_loss_of_probabilities_gets_probabilities(table, name):
     wanted = keras.losses.get(name)
     probabilities = 1 / (1 + np.exp(-logits))
     mean = keras.ops.convert_to_numpy(wanted(split.targets, probabilities)).mean()
-    assert evaluate(task, lambda _: logits, split).loss == pytest.approx(mean, rel=1e-4)
+    assert evaluate(task, lambda _: (logits, 0.0), split).loss == pytest.approx(mean, rel=1e-4)
 
 
 def test_labels_other_than_0_and_1_are_refused(table):

@@ -110,4 +110,6 @@ def test_predictions_are_those_of_keras_at_any_time_and_of_any_number_of_images(
     for count, value in [(503, 0.5), (7, -0.5)]:
         model.get_layer("logits").bias.assign(np.full(10, value, np.float32))
         expected = model.predict(images[:count], verbose=0)
-        np.testing.assert_allclose(predict(images[:count]), expected, rtol=1e-4, atol=1e-5)
+        outputs, penalty = predict(images[:count])
+        np.testing.assert_allclose(outputs, expected, rtol=1e-4, atol=1e-5)
+        assert penalty == pytest.approx(sum(map(float, model.losses)), rel=1e-6)
