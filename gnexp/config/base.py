@@ -107,5 +107,5 @@ def get_sweep() -> ConfigDict:
     sweep.executor = "serial"  # one after the other; or side by side: processes on this machine, ray
     sweep.parallel = 1  # trials at a time
     sweep.resources = ConfigDict({"cpus": 1, "gpus": 0.0})  # of each trial, for ray; half a GPU is 0.5
-    sweep.space = ConfigDict({"model": {"args": {}}, "data": {}, "optimizer": {}, "schedule": {}})
+    sweep.space = ConfigDict({"model": {"args": {}}, "data": {}, "optimizer": {}, "schedule": {}, "task": {}})
     return sweep

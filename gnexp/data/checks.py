@@ -11,6 +11,7 @@ from gnexp.errors import UserError
 from gnexp.terminal.words import count
 
 _MOST_SHOWN = 5
+_FEWEST_STEPS = 1000  # of float32, between the least and the greatest number of a column
 _IMAGES = 4  # axes of images: examples, height, width, channels
 _COLORS, _MOST_CHANNELS = 3, 4
 
@@ -145,6 +146,36 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
     if known < 2:
         raise UserError(f"{train.where} has a single class: there must be two or more, or floats to predict")
     return tuple(names) or tuple(map(str, range(known)))
+
+
+def left_out(targets: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Returns a line if no example of some classes is left to train on.
+
+    Args:
+      targets: int32 array of shape (n,): the labels that are trained on.
+      names: of the classes.
+    """
+    lacking = np.flatnonzero(np.bincount(targets, minlength=len(names)) == 0)
+    if not len(lacking):
+        return []
+    shown = ", ".join(names[number] for number in lacking[:_MOST_SHOWN])
+    more = f" and {len(lacking) - _MOST_SHOWN} more" if len(lacking) > _MOST_SHOWN else ""
+    return [f"no example of the class {shown}{more} is left to train on: the network cannot learn it"]
+
+
+def narrowed(values: np.ndarray) -> list[str]:
+    """Returns a line for each column of a table that float32 hardly tells apart, such as times in seconds.
+
+    Args:
+      values: array of shape (n, columns), as it was before it became float32.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    step = np.maximum(abs(low), abs(high)) * float(np.finfo(np.float32).eps)
+    return [
+        f"column {column} of the inputs goes from {low[column]:.10g} to {high[column]:.10g}, in float32 in steps of "
+        f"{step[column]:.2g}: subtract its mean first"
+        for column in np.flatnonzero((high > low) & (high - low < _FEWEST_STEPS * step))[:_MOST_SHOWN]
+    ]
 
 
 def overlaps(digests: Mapping[str, np.ndarray]) -> list[str]:

@@ -30,7 +30,8 @@ def stacked(values: Sequence[Any], where: str) -> np.ndarray:
 def as_inputs(values: Any, where: str) -> np.ndarray:
     """Returns inputs as a training takes them.
 
-    uint8 images stay uint8, with a channel axis added where it is missing. All other inputs are converted to float32.
+    uint8 images stay uint8, with a channel axis added where it is missing. All other inputs are converted to float32,
+    the whole numbers of tables and sequences, too, which are no colours to be scaled.
 
     Args:
       values: array of shape (n, ...).
@@ -40,8 +41,8 @@ def as_inputs(values: Any, where: str) -> np.ndarray:
       UserError: they are no numbers, or images of another kind of integer.
     """
     array = _numbers(values, f"{where}: its inputs")
-    if array.dtype == np.uint8:
-        return array[..., np.newaxis] if array.ndim in (1, 3) else array
+    if array.dtype == np.uint8 and array.ndim > 2:
+        return array[..., np.newaxis] if array.ndim == 3 else array
     if array.dtype.kind in "iu" and array.ndim > 2:
         raise UserError(
             f"{where}: its inputs are {array.dtype} of the shape {array.shape}: images must be uint8, from 0 to 255, "

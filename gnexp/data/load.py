@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from gnexp.config import open_sections
 from gnexp.data import checks, digests, holdout, memory, read
 from gnexp.data.checks import Seen
+from gnexp.data.rows import is_mapped
 from gnexp.data.splits import Split, Splits, UnavailableError
 from gnexp.errors import UserError
 from gnexp.functions import load as functions
@@ -85,8 +86,23 @@ def load(config: ConfigDict) -> Splits:
         splits["test"],
         labels,
         fingerprint=_fingerprint(seen, labels, chosen, config, seed),
-        remarks=(*found.get("remarks", ()), *checks.overlaps(compared)),
+        remarks=(
+            *found.get("remarks", ()),
+            *_remarks(found["train"], splits["train"], labels),
+            *checks.overlaps(compared),
+        ),
     )
+
+
+def _remarks(given: Any, train: Split, labels: Sequence[str]) -> list[str]:
+    """Returns what is to be said of the training examples: as the function returned them, and as they are used."""
+    found = []
+    inputs = given[0] if isinstance(given, tuple) else None
+    if train.in_memory and not is_mapped(inputs) and len(train.inputs.shape) == 2:
+        found += checks.narrowed(np.asarray(inputs))
+    if isinstance(train.targets, np.ndarray) and train.targets.ndim == 1 and labels:
+        found += checks.left_out(train.targets, labels)
+    return found
 
 
 def _check_directory(directory: str) -> None:

@@ -20,6 +20,7 @@ one must be optimized for a fair answer, a fixed one stays constant.
 
 import copy
 
+import numpy as np
 from ml_collections import ConfigDict, config_dict
 
 SCIENTIFIC = "scientific"
@@ -28,8 +29,9 @@ FIXED = "fixed"
 
 
 def choice(*values: bool | int | float | str, role: str = "scientific") -> ConfigDict:
-    """Returns an entry that takes one of `values`."""
-    return ConfigDict({"type": "choice", "values": tuple(values), "role": role})
+    """Returns an entry that takes one of `values`, which may be numbers of NumPy."""
+    plain = tuple(value.item() if isinstance(value, np.generic) else value for value in values)
+    return ConfigDict({"type": "choice", "values": plain, "role": role})
 
 
 def integers(
@@ -79,7 +81,8 @@ def by(parent: str, role: str = "scientific", **cases: ConfigDict) -> ConfigDict
     """Returns an entry whose domain depends on the value of another hyperparameter.
 
     Args:
-      parent: the other's dotted path; it must be a choice or a boolean that does not itself depend on another.
+      parent: the other's dotted path; it must be a choice or a boolean that does not itself depend on another, and
+        whose values have no dots, as fractions do.
       role: "scientific" or "nuisance".
       **cases: the entry for each of the parent's values. For a value without an entry, nothing is searched and the
         config's own value is used.

@@ -5,6 +5,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from gnexp.config import open_sections
@@ -48,6 +49,7 @@ def config_of(given: ConfigDict | str | pathlib.Path, overrides: Mapping[str, An
 
 
 def _replace(config: ConfigDict, path: str, value: Any) -> None:
+    value = value.item() if isinstance(value, np.generic) else value
     *sections, key = path.split(".")
     section: Any = config
     for name in sections:

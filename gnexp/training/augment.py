@@ -30,7 +30,7 @@ class Augment:
       variables: the states of the layers' random generators.
 
     Raises:
-      UserError: the inputs are no images, or a layer mixes targets that cannot be mixed.
+      UserError: the inputs are no images, or a layer mixes targets, or weights, that cannot be mixed.
       FunctionError: a layer does not take its arguments, or changes the size of an image.
     """
 
@@ -44,6 +44,11 @@ class Augment:
             raise UserError(
                 f"config.{augment.SECTION}.{mixing[0]} is not allowed with config.task.name={config.task.name!r}: it "
                 "mixes labels, as of a classification"
+            )
+        if mixing and splits.train.weights is not None:
+            raise UserError(
+                f"config.{augment.SECTION}.{mixing[0]} is not allowed with sample weights: it would mix images of "
+                "different weights"
             )
         if self._masks:
             self._check_masks(config)

@@ -84,6 +84,7 @@ def test_the_arguments_of_the_built_in_datasets_are_those_of_their_functions():
         ("np.ones((20, 6, 6, 3), 'float64') / 2", "i % 2 == 1", ((6, 6, 3), "float32")),
         ("np.arange(60).reshape(20, 3)", "i / 7", ((3,), "float32")),
         ("list(range(20))", "i / 7", ((1,), "float32")),
+        ("np.full((20, 9), 200, np.uint8)", "i % 2", ((9,), "float32")),
         (
             "np.zeros((20, 6, 6, 2))",
             "np.ones((20, 6, 6, 1), int) * (i % 3)[:, None, None, None]",
@@ -181,6 +182,19 @@ def test_the_splits_are_disjoint_and_a_smaller_training_set_has_every_class(modu
     assert load(data).test.inputs[:, 0].tolist() == list(range(96, 120))
     data.train_size, data.validation = 0, "test"
     np.testing.assert_array_equal(load(data).validation.inputs, load(data).test.inputs)
+
+
+def test_a_class_that_is_left_out_and_a_column_that_float32_hardly_tells_apart_are_said(module):
+    name = module(
+        "def make():\n    i = np.arange(40)\n    x = np.stack([i, 1.7e9 + i], axis=1)\n"
+        "    return {'train': (x, i // 39), 'validation': (x[:4], i[:4] // 39)}\n"
+    )
+    config = section(name)
+    config.train_size = 1
+    said = load(config).remarks
+    assert "no example of the class 1 is left to train on: the network cannot learn it" in said
+    (narrow,) = [line for line in said if line.startswith("column")]
+    assert narrow.startswith("column 1 of the inputs goes from 1700000000 to 1700000039, in float32 in steps of 2e+02:")
 
 
 def test_what_is_in_two_splits_is_said(module):

@@ -6,11 +6,12 @@ import math
 import pathlib
 
 import keras_tuner
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
 from configs import fmnist_sweep, smoke
-from gnexp.config import beginning
+from gnexp.config import base, beginning
 from gnexp.config.paths import flatten
 from gnexp.config.stored import from_json, to_json
 from gnexp.config.validation import validate
@@ -317,3 +318,12 @@ def test_the_step_of_a_case_can_be_given_later():
     config = fmnist_sweep.get_config()
     config.sweep.space.optimizer.learning_rate.cases.sgd.step = 10.0
     assert {entry.step for entry in parse_space(config).of("optimizer.learning_rate")} == {None, 10.0}
+
+
+def test_numbers_of_numpy_and_options_of_the_task_are_searched():
+    config = smoke.get_config()
+    config.sweep = base.get_sweep()
+    config.sweep.space.data.batch_size = choice(*np.array([8, 16]))
+    config.sweep.space.task.label_smoothing = choice(0.0, *np.linspace(0.1, 0.2, 2))
+    entries = {entry.path: entry.values for entry in parse_space(config).entries}
+    assert entries == {"data.batch_size": (8, 16), "task.label_smoothing": (0.0, 0.1, 0.2)}

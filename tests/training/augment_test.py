@@ -1,6 +1,7 @@
 """Augmentation: images and targets change together, only in training, and the same after every interruption."""
 
 import contextlib
+import dataclasses
 
 import keras
 import numpy as np
@@ -107,6 +108,14 @@ def test_mixed_labels_have_no_class_to_weigh(small):
     small.data.augment, small.task.class_weight = {"mix_up": {}}, "balanced"
     with pytest.raises(UserError, match=r"class_weight='balanced' is not allowed: an image that config\.data\."):
         beginning.check(small)
+
+
+@pytest.mark.any_backend
+def test_mixed_images_have_no_weight_of_their_own(small):
+    small.data.augment = {"mix_up": {}}
+    train = dataclasses.replace(LABELS.train, weights=np.ones(len(IMAGES), np.float32))
+    with pytest.raises(UserError, match=r"data\.augment\.mix_up is not allowed with sample weights"):
+        changed(small, dataclasses.replace(LABELS, train=train))
 
 
 def test_any_seed_is_taken(small):
