@@ -12,7 +12,12 @@ from gnexp.norms.scalar_instance import ScalarInstanceNormalization
 BACKEND = keras.backend.backend()
 CLASSES = 10
 MOMENTUM = 0.99  # of the config
-NORMS = [norm for norm in schema.NORMS if norm != "keep"]
+_ON_ALL = ("group", "batch", "none")  # The others, too, are compared on each backend in tests/norms.
+NORMS = [
+    pytest.param(norm, marks=() if norm in _ON_ALL else pytest.mark.any_backend)
+    for norm in schema.NORMS
+    if norm != "keep"
+]
 
 
 @pytest.fixture
@@ -198,9 +203,8 @@ def test_dropout_takes_its_share_behind_the_pooling_and_behind_the_dense_layer(s
     np.testing.assert_array_equal(as_float64(model(x)), as_float64(model(x)))
 
 
-@pytest.mark.parametrize(
-    ("norm", "policy"), [*((norm, "mixed_float16") for norm in NORMS), ("group", "mixed_bfloat16")]
-)
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.any_backend)])
 def test_mixed_precision_computes_narrow_and_gives_float32_logits(section, norm, policy):
     section.norm = norm
     x = images(4)
@@ -219,7 +223,8 @@ def test_mixed_precision_computes_narrow_and_gives_float32_logits(section, norm,
     assert not np.array_equal(as_float64(wide(x)), as_float64(logits))
 
 
-@pytest.mark.parametrize(("norm", "policy"), [*((norm, "float32") for norm in NORMS), ("group", "mixed_bfloat16")])
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.any_backend)])
 def test_a_saved_model_comes_back_with_the_same_predictions(section, tmp_path, norm, policy):
     section.norm = norm
     x = images(4)

@@ -421,6 +421,7 @@ def afresh(inputs, outputs):
 """
 
 
+@pytest.mark.any_backend
 def test_weights_that_a_module_loads_are_trained_and_not_shared_between_trainings(mine, own, tmp_path):
     (own / "keeps_of_own.py").write_text(_KEPT_BY_ITS_MODULE)
     slow = ["--config.optimizer.learning_rate=1e-8", "--config.schedule.name=constant", "--config.epochs=1"]

@@ -48,7 +48,10 @@ def test_a_block_with_zero_gamma_begins_as_its_shortcut():
     assert zero == {f"stage_{stage}_1_norm_2" for stage in (1, 2, 3)}
 
 
-@pytest.mark.parametrize("norm", ["group", "batch", "instance_scalar", "none"])
+@pytest.mark.parametrize(
+    "norm",
+    ["group", "batch", *(pytest.param(name, marks=pytest.mark.any_backend) for name in ("instance_scalar", "none"))],
+)
 @pytest.mark.parametrize("name", ["mlp", "resnet", "unet"])
 def test_every_network_takes_every_norm_and_a_batch(config, name, norm):
     config.model.update(name=name, norm=norm, args={"depth": 8} if name == "resnet" else {})

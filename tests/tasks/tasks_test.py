@@ -226,6 +226,7 @@ def table(small):
     return small, Splits(*parts)
 
 
+@pytest.mark.any_backend
 def test_a_regression_on_a_table_learns(table):
     training = Training(*table)
     first, *_, last = training.epochs()
@@ -370,6 +371,7 @@ def test_a_loss_may_have_another_dtype(own):
     assert np.isfinite(epoch["loss"])
 
 
+@pytest.mark.any_backend
 def test_a_task_of_ones_own_trains(own):
     config, data = own
     config.task.args.power = 1
@@ -445,6 +447,7 @@ def test_numbers_may_be_truth_values(own, jit_compile):
     assert 0 < epoch["hit"] < 1
 
 
+@pytest.mark.any_backend
 def test_a_figure_that_is_nan_ends_the_training_but_not_the_check_of_two_examples(own):
     config, data = own
     for changes in ({"task.figures": ("tasks_of_a_test:not_finite",)}, {"task.name": "tasks_of_a_test:Odd"}):
