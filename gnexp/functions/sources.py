@@ -113,7 +113,8 @@ def commit(folder: pathlib.Path) -> dict[str, Any] | None:
 
 def differing(code: Code, kept: pathlib.Path) -> list[str]:
     """Returns, in words, how code differs from its copy in a folder."""
-    there = {path.relative_to(kept).as_posix(): digest(path) for path in sorted(kept.rglob("*.py"))}
+    # A killed writer's name begins with a dot.
+    there = {path.relative_to(kept).as_posix(): digest(path) for path in sorted(kept.rglob("[!.]*.py"))}
     return changes(there, code.digests)
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import pathlib
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -48,21 +49,30 @@ def keep(directory: pathlib.Path, code: Code, changed: Sequence[str]) -> None:
       changed: what `changes` returned.
     """
     kept = directory / files.CODE
-    if changed:
+    if not kept.is_dir() and code.files:
+        # Under its name only once it is whole: what is there under it is what the next command compares.
+        partial = directory / files.PARTIAL_CODE
+        try:
+            _copy(code, partial)
+            partial.replace(kept)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    elif changed:
         path = kept / files.CODE_CHANGES
         earlier = files.read_json(path)
         earlier = [] if earlier is None else files.checked(path, earlier, list[dict[str, Any]])
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         files.write_json(path, [*earlier, {"time": now, "changes": list(changed)}])
+        _copy(code, kept)
+        for copy in kept.rglob("*.py"):
+            if copy.relative_to(kept).as_posix() not in code.files:
+                copy.unlink()
+
+
+def _copy(code: Code, folder: pathlib.Path) -> None:
     for name, path in code.files.items():
-        copy = kept / name
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if not copy.exists() or sources.digest(copy) != code.digests[name]:
-            with files.atomic(copy) as temporary:
-                temporary.write_bytes(path.read_bytes())
-    for copy in kept.rglob("*.py"):
-        if copy.relative_to(kept).as_posix() not in code.files:
-            copy.unlink()
+        with files.atomic(folder / name) as temporary:
+            temporary.write_bytes(path.read_bytes())
 
 
 def use(directory: pathlib.Path, config: Mapping[str, Any], folders: Sequence[str] = ()) -> None:

@@ -17,6 +17,7 @@ import math
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -35,6 +36,7 @@ CHECKPOINT = "checkpoints/state.npz"
 MODEL = "checkpoints/best.keras"
 DATA = "data.json"  # the fingerprint of the data
 CODE = sources.KEPT  # a copy of the user's sources
+PARTIAL_CODE = ".code.partial"  # the copy until it is whole
 CODE_CHANGES = "changes.json"  # in it: what changed, and was accepted
 ORACLE = "oracle"
 TRIALS = "trials"
@@ -83,6 +85,7 @@ def remove_partial(directory: pathlib.Path) -> None:
     folders = [directory, (directory / CHECKPOINT).parent, directory / ORACLE, *(directory / ORACLE).glob("trial_*")]
     for path in (path for folder in folders for path in folder.glob(".*.partial.*")):
         path.unlink(missing_ok=True)
+    shutil.rmtree(directory / PARTIAL_CODE, ignore_errors=True)
 
 
 def _sync(folder: pathlib.Path) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import errno
+import hashlib
 import json
 import math
 import os
@@ -17,8 +18,9 @@ import pytest
 
 from gnexp.config.stored import to_json
 from gnexp.errors import UserError
+from gnexp.functions.sources import Code
 from gnexp.terminal.stderr import native_stderr
-from gnexp.workdir import files, folder
+from gnexp.workdir import code, files, folder
 from gnexp.workdir.folder import opened
 
 pytestmark = pytest.mark.any_backend
@@ -207,6 +209,41 @@ def test_a_full_disk_leaves_the_old_file_whole_and_no_half_of_the_new(mounted):
     assert [entry.name for entry in disk.iterdir()] == ["result.json"]
     files.write_json(path, {"epoch": 2, "padding": "x" * 2**18})
     assert files.read_json(path)["epoch"] == 2
+
+
+# The copy of the user's code
+
+
+def own_code(folder: pathlib.Path) -> Code:
+    """Returns a network of two modules, the second of which may be missing."""
+    paths = {name: folder / name for name in ("helper.py", "network.py")}
+    digests = {name: hashlib.sha256(name.encode()).hexdigest() for name in paths}
+    return Code({"model": "network:build"}, paths, digests)
+
+
+def test_a_copy_of_the_code_that_stopped_half_way_is_made_again(tmp_path, config):
+    directory, source = tmp_path / "run", own_code(tmp_path)
+    (tmp_path / "helper.py").write_text("helper.py")
+    with pytest.raises(FileNotFoundError), opened(directory, config):
+        code.keep(directory, source, [])
+    assert not list(directory.rglob("*.py"))
+    (directory / files.PARTIAL_CODE).mkdir()  # A kill leaves it there.
+    (directory / files.PARTIAL_CODE / "left.py").touch()
+    (tmp_path / "network.py").write_text("network.py")
+    assert code.changes(directory, source, allowed=False) == []
+    with opened(directory, config):
+        code.keep(directory, source, [])
+    assert {path.name for path in directory.rglob("*.py")} == {"helper.py", "network.py"}
+    assert code.changes(directory, source, allowed=False) == []
+
+
+def test_what_a_killed_writer_left_among_the_code_is_no_change(tmp_path):
+    source = own_code(tmp_path)
+    for name, path in source.files.items():
+        path.write_text(name)
+    code.keep(tmp_path, source, [])
+    (tmp_path / files.CODE / ".helper.1-2.partial.py").touch()
+    assert code.changes(tmp_path, source, allowed=False) == []
 
 
 # Damaged files
