@@ -1,5 +1,7 @@
 """Trials side by side: the same sweep as one after the other, whatever happens to its processes."""
 
+import errno
+import multiprocessing
 import os
 import pathlib
 import signal
@@ -8,9 +10,10 @@ import time
 import pytest
 
 from gnexp.analysis.sweep import read_trials
-from gnexp.errors import UserError
+from gnexp.errors import InterruptedTrainingError, UserError
 from gnexp.space import choice
 from gnexp.sweeps.executors import processes
+from gnexp.sweeps.trial import Task
 from gnexp.workdir import files
 from tests.support import faults
 from tests.support.sweeps import TOO_FAST, config_file, run, tiny
@@ -120,6 +123,52 @@ def test_a_mistake_in_one_process_stops_all_and_then_the_sweep_comes_to_its_end(
     spoilt.unlink()
     config.sweep.executor, config.sweep.parallel = "serial", 1  # It may resume anywhere.
     assert [each.status for each in run(config, tmp_path)] == ["completed"] * 2
+
+
+class _Alive:
+    """A worker whose process saves its trial when it is told to stop."""
+
+    def __init__(self):
+        self.task, self.connection, self.said = None, None, []
+
+    def begin(self, task):
+        self.task = task
+        self.connection, self._theirs = multiprocessing.Pipe()
+
+    def stop(self):
+        self.said.append("stop")
+        self._theirs.send(InterruptedTrainingError(signal.SIGTERM, "", pathlib.Path()))
+
+    def hear(self):
+        return self.connection.recv()
+
+    def kill(self):
+        self.said.append("kill")
+
+
+class _Console:
+    def trial(self, trial_id, epochs):
+        pass
+
+
+@pytest.mark.parametrize("fault", ["no process", "no log"])
+def test_a_process_that_cannot_be_started_stops_the_sweep_and_the_other_trials_are_saved(tmp_path, monkeypatch, fault):
+    def start(_):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    config, task = tiny("grid", trials=2, parallel=2), Task("0000", tmp_path, {}, 1, 1, None, "", {}, ())
+    alive = _Alive()
+    if fault == "no process":
+        monkeypatch.setattr(multiprocessing.context.SpawnProcess, "start", start)
+        says = pytest.raises(UserError, match=r"no other process can be started \(Resource temporarily unavailable\): ")
+    else:
+        (tmp_path / "backend-1.log").mkdir()
+        says = pytest.raises(OSError, match=r"backend-1\.log")
+    with says, processes.Processes(config, tmp_path, _Console(), []) as executor:
+        executor._workers[0] = alive
+        executor.submit(task)
+        executor.submit(task)
+    assert alive.said == ["stop", "kill"]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the platform lets nobody choose processors")

@@ -54,7 +54,7 @@ class Processes:
                 worker.kill()
 
     def submit(self, task: Task) -> None:
-        """Starts a task; there must be a free slot."""
+        """Starts a task; there must be a free slot; raises what `Worker.begin` raises."""
         self._console.trial(task.trial_id, task.epochs)
         next(worker for worker in self._workers if not worker.task).begin(task)
 

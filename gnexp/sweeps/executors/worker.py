@@ -22,6 +22,8 @@ from gnexp.sweeps.trial_console import TrialConsole
 from gnexp.terminal import script
 from gnexp.terminal.stderr import native_stderr
 
+_FEWER = "a smaller config.sweep.parallel needs fewer"
+
 
 class Worker:
     """The sweep's end of a process, which starts with the first task, and with the first one after a `kill`.
@@ -47,16 +49,25 @@ class Worker:
         self._cpus = cpus
 
     def begin(self, task: Any) -> None:
-        """Has the process run a task."""
-        self.task = task
+        """Has the process run a task.
+
+        Raises:
+          OSError: the log cannot be written.
+          UserError: no process can be started.
+        """
+        self.task = None  # Otherwise `Processes` would wait for a process that could not be started.
         if not self._process:
             context = multiprocessing.get_context("spawn")
             ours, theirs = context.Pipe()
             # No daemon, which could not have processes that read its data; it dies with this one nevertheless.
             process = context.Process(target=_main, args=(theirs, *self._arguments))
             with theirs, _inheritance(self._cpus, self.log):
-                process.start()
+                try:
+                    process.start()
+                except OSError as error:
+                    raise UserError(f"no other process can be started ({error.strerror}): {_FEWER}") from error
             self.connection, self._process = ours, process
+        self.task = task
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It has died; `hear` will say so.
             self.connection.send(task)
 
