@@ -64,6 +64,7 @@ def train(
     stored = folder.check(directory) if directory else None
     if stored:
         config, why = resume_config(asked, stored), "The workdir began with that dataset; another needs a new one.\n"
+        folder.check_backend(directory, config, stored)
     else:
         beginning.check(asked)
         dataset, why = available(asked.data)
@@ -182,7 +183,7 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     for each in memory.largest(config):
         memory.check_at_once(each)
     if directory and (stored := folder.check(directory)):
-        resume_config(config, stored)
+        folder.check_backend(directory, resume_config(config, stored), stored)
         if sweep:
             from gnexp.analysis.sweep import read_trials
 

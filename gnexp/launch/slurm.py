@@ -46,7 +46,7 @@ def _script(order: Order) -> str:
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = places.expanded("--workdir", str(order.workdir))
     if stored := folder.check(directory):
-        resume_config(order.config, stored)
+        folder.check_backend(directory, resume_config(order.config, stored), stored)
     parts = [_head(order), _part("slurm_run.sh")]
     if order.sweep:
         parts += [_part("slurm_ray.sh"), 'run "${command[@]}" --ray_address="$address"\n']

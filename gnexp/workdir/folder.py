@@ -7,15 +7,15 @@ import os
 import pathlib
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TextIO
 
 from ml_collections import ConfigDict
 
 from gnexp.config.stored import check_stored, resume_config, to_json
 from gnexp.errors import DamagedError, InUseError, UserError
-from gnexp.workdir import result
-from gnexp.workdir.files import CHECKPOINT, CONFIG, read_json, remove_partial, write_json
+from gnexp.workdir import provenance, result
+from gnexp.workdir.files import CHECKPOINT, CONFIG, PROVENANCE, TRIALS, read_json, remove_partial, write_json
 
 _LOCK = ".lock"
 
@@ -70,6 +70,30 @@ def read_config(directory: pathlib.Path) -> dict[str, Any] | None:
     except ValueError as error:
         raise DamagedError(path, error) from error
     return values
+
+
+def check_backend(directory: pathlib.Path, config: ConfigDict, stored: Mapping[str, Any]) -> None:
+    """Checks that a training or a sweep resumes with the backend that it has had. What has ended is only shown.
+
+    Args:
+      directory: the workdir.
+      config: with which it would resume.
+      stored: what `check` returned.
+
+    Raises:
+      UserError: it has had another backend; a file cannot be read.
+    """
+    if result.succeeded(directory) and ("sweep" not in stored or to_json(config) == stored):
+        return
+    *_, last = directory / PROVENANCE, *sorted(directory.glob(f"{TRIALS}/*/*/{PROVENANCE}"))
+    with contextlib.suppress(DamagedError):  # The training sets the file aside.
+        processes = provenance.read(last)
+        former = processes[-1].get("backend") if processes else None  # None: it is older than this record.
+        if former not in (None, here := provenance.backend()):
+            raise UserError(
+                f"KERAS_BACKEND={here} is not allowed: {directory} began with {former}. Set KERAS_BACKEND={former}, or "
+                "name another --workdir"
+            )
 
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:

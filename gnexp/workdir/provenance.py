@@ -19,6 +19,7 @@ class _Process(TypedDict):
 
     started: str
     command: NotRequired[list[str]]
+    backend: NotRequired[str]
 
 
 def read(path: pathlib.Path) -> list[dict[str, Any]]:
@@ -52,8 +53,21 @@ def provenance() -> dict[str, Any]:
         "processor": _processor(),
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "git": _git(),
+        "backend": backend(),
         "versions": versions,
     }
+
+
+def backend() -> str:
+    """Returns Keras's backend, also before Keras is imported, which takes seconds."""
+    if keras := sys.modules.get("keras"):
+        return keras.backend.backend()
+    if name := os.environ.get("KERAS_BACKEND"):
+        return name
+    settings = pathlib.Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "keras.json"
+    with contextlib.suppress(OSError, ValueError):
+        return json.loads(settings.read_text()).get("backend", "tensorflow")
+    return "tensorflow"
 
 
 def _processor() -> str:

@@ -169,6 +169,18 @@ def finished(directory: pathlib.Path) -> Result | None:
     return None
 
 
+def succeeded(directory: pathlib.Path) -> bool:
+    """Tells whether the training or the sweep in `directory` reached its end, which a damaged file does not say.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    try:
+        return _succeeded(files.read_json(directory / files.RESULT))
+    except DamagedError:
+        return False
+
+
 def failed(directory: pathlib.Path) -> str | None:
     """Returns why the training in `directory` failed, or None if it did not; raises as `finished`."""
     values = read(directory)

@@ -182,6 +182,19 @@ def test_a_workdir_that_began_with_a_larger_batch_goes_on(finished, tmp_path, tr
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_a_training_resumes_only_with_the_backend_that_it_began_with(finished, tmp_path, train_here):
+    directory = shutil.copytree(finished, tmp_path / "run")
+    (process,) = files.read_json(directory / files.PROVENANCE)
+    files.write_json(directory / files.PROVENANCE, [process | {"backend": "other"}])
+    shown = train_here("--config.epochs=1", f"--workdir={directory}")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    (directory / files.RESULT).unlink()
+    for dry_run in ([], ["--dry_run"]):
+        done = train_here("--config.epochs=1", f"--workdir={directory}", *dry_run)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"={process['backend']} is not allowed: {directory} began with other" in done.stderr
+
+
 def test_a_finished_training_is_shown_from_a_disk_that_is_read_only(finished, tmp_path, train_here):
     disk = tmp_path / "disk"
     disk.mkdir()

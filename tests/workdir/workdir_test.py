@@ -16,11 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from gnexp.config import base
 from gnexp.config.stored import to_json
 from gnexp.errors import UserError
 from gnexp.functions.sources import Code
 from gnexp.terminal.stderr import native_stderr
-from gnexp.workdir import code, files, folder
+from gnexp.workdir import code, files, folder, provenance
 from gnexp.workdir.folder import opened
 
 pytestmark = pytest.mark.any_backend
@@ -421,6 +422,45 @@ def test_opened_again_it_gives_the_config_that_lies_there_and_refuses_another(tm
     with pytest.raises(UserError, match=r"config\.model\.groups is 8 there and 1 here"), opened(tmp_path, config):
         pass
     assert (tmp_path / files.CONFIG).read_bytes() == before
+
+
+# The backend
+
+
+def test_the_backend_is_known_before_keras_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "keras", None)
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert provenance.backend() == "jax"
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert provenance.backend() == "tensorflow"
+    (tmp_path / "keras.json").write_text('{"backend": "jax"}')
+    assert provenance.backend() == "jax"
+
+
+@pytest.mark.parametrize("place", [".", "trials/0001/seed-0"])
+def test_what_has_not_ended_resumes_only_with_its_backend(tmp_path, config, place):
+    if place != ".":
+        config.sweep = base.get_sweep()
+    stored, path = to_json(config), tmp_path / place / files.PROVENANCE
+    folder.check_backend(tmp_path, config, stored)
+    process = {"started": "2026-01-01T00:00:00+00:00"}
+    for former in ({}, {"backend": provenance.backend()}):
+        files.write_json(path, [process | {"backend": "other"}, process | former])
+        folder.check_backend(tmp_path, config, stored)
+    files.write_json(path, [process, process | {"backend": "other"}])
+    refused = pytest.raises(UserError, match=f"KERAS_BACKEND={provenance.backend()} is not allowed: .* with other")
+    with refused:
+        folder.check_backend(tmp_path, config, stored)
+    (tmp_path / files.RESULT).write_text("{")
+    with refused:
+        folder.check_backend(tmp_path, config, stored)
+    files.write_json(tmp_path / files.RESULT, {"status": "success"})
+    folder.check_backend(tmp_path, config, stored)
+    if place != ".":
+        config.sweep.max_trials += 1
+        with refused:
+            folder.check_backend(tmp_path, config, stored)
 
 
 # Where a training came from
