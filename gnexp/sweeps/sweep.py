@@ -116,7 +116,8 @@ class _Sweep:
         self._dashboard = SweepDashboard(directory, config, self._space)
         self._tuners: dict[str, str] = {}  # trial id -> the oracle's name for the slot that runs it
         self._ended: collections.Counter[str] = collections.Counter()  # how many trials ended with each status
-        self._with_checkpoints = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
+        there = {path.parents[1].name for path in (directory / files.TRIALS).glob("*/*/checkpoints")}
+        self._with_checkpoints = there & self._oracle.trials.keys()  # Other folders are the user's.
         self.console = SweepConsole(count(config, self._space), config.objective)
         self._catch_up()
         self._show()

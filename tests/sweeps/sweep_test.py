@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pathlib
+import shutil
 import signal
 import time
 
@@ -317,6 +318,17 @@ def test_nothing_is_left_of_a_trial_that_was_never_created(tmp_path):
     (orphan / "trial.json").write_text((tmp_path / "oracle/trial_0000/trial.json").read_text())
     assert len(run(config, tmp_path)) == 1
     assert not orphan.exists()
+
+
+def test_what_the_user_set_aside_within_a_sweep_stays(tmp_path):
+    config = tiny("grid", trials=1, epochs=1, model={"groups": choice(1, 2)})
+    run(config, tmp_path)
+    kept = [tmp_path / files.TRIALS / "0000-backup" / "seed-0" / files.MODEL, tmp_path / "oracle/trial_0000-old/notes"]
+    shutil.copytree(tmp_path / files.TRIALS / "0000", tmp_path / files.TRIALS / "0000-backup")
+    kept[1].parent.mkdir()
+    kept[1].touch()
+    run(config, tmp_path)
+    assert all(path.exists() for path in kept)
 
 
 def test_the_command_line_from_the_first_trial_to_the_table(train_here, tmp_path):

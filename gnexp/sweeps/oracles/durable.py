@@ -276,8 +276,8 @@ class Durable:
         except Exception as error:  # whatever keras-tuner raises for a state that is not its own
             raise DamagedError(path, repr(error)) from error
         hyperparameters.check_stored(self.hyperparameters, self.space, path)
-        # keras-tuner would count these trials, and never run them.
-        for folder in self._folder.glob("trial_*"):
+        # keras-tuner would count these trials, and never run them. Folders with other names are the user's.
+        for folder in self._folder.glob("trial_[0-9][0-9][0-9][0-9]"):
             if folder.name.removeprefix("trial_") not in self.trials:
                 shutil.rmtree(folder)
 
