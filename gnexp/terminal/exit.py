@@ -1,6 +1,7 @@
 """How a command ends: every error as one line on stderr and an exit code."""
 
 import errno
+import os
 import shlex
 import signal
 import sys
@@ -20,10 +21,22 @@ def run(main: Callable[[], None]) -> None:
     Gives the command --version, and lets --help end with 0, where absl ends with 1.
     """
     signals.listen()
+    _open_streams()
     try:
         _run(main)
     finally:
         signals.ended()
+
+
+def _open_streams() -> None:
+    """Gives a process that was started without stdin, stdout or stderr one that leads nowhere, as its children need."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(descriptor)
+            except OSError:
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # It is the lowest one that is free.
+            setattr(sys, name, os.fdopen(descriptor, "w" if descriptor else "r", closefd=False))
 
 
 def _run(main: Callable[[], None]) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -104,6 +105,34 @@ def test_a_signal_when_all_is_said_changes_nothing():
     script = "import atexit, os, signal\nfrom gnexp.terminal import exit\nexit.run(lambda: None)\n"
     script += "for each in (signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), each)\n"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+_REDIRECTED = """
+import os, pathlib, sys
+from gnexp.terminal import exit
+from gnexp.terminal.stderr import everything, native_stderr
+
+def main():
+    for redirected in (native_stderr, everything):
+        with redirected(pathlib.Path(sys.argv[1])):
+            os.write(2, b"of C++;")
+            os.system("printf 'of a child;' >&2")
+        for stream in (sys.stdout, sys.stderr):
+            print("a line", file=stream, flush=True)
+
+exit.run(main)
+"""
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&- >&- 2>&-"])
+def test_a_process_without_its_streams_works_like_another(tmp_path, closed):
+    (tmp_path / "script.py").write_text(_REDIRECTED)
+    command = f"{shlex.quote(sys.executable)} {tmp_path}/script.py {tmp_path}/log {closed}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, shell=True, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "" if "2>&-" in closed else "a line\na line\n")
+    assert done.stdout == ("" if ">&-" in closed.split() else "a line\na line\n")
+    assert (tmp_path / "log").read_text() == "of C++;of a child;" * 2
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
