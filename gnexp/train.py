@@ -224,8 +224,6 @@ def _main() -> None:
     flags.DEFINE_string("workdir", None, "Where everything goes; by default a new folder under runs/.")
     flags.DEFINE_string("ray_address", None, "HOST:PORT of a Ray cluster, or auto; by default one is started.")
     flags.DEFINE_bool("dry_run", False, "Only show the config, the network, and what a sweep would search.")
-    flags.DEFINE_bool("allow_changed_code", False, "Resume although your own code has changed, and record that.")
-    command_line.show_in_help("config", "version")
     app.run(_run, flags_parser=command_line.parse)
 
 

@@ -142,7 +142,7 @@ def launch(
         )
         flags.DEFINE_bool("submit", False, "Submit the job instead of printing it.")
         define()
-        command_line.show_in_help("config", "workdir", "submit", "version")
+        command_line.show_in_help("workdir", "submit")
         app.run(lambda _: _launch(_order(), render, submitter, watch), flags_parser=_parse)
 
     exit.run(main)
@@ -162,6 +162,8 @@ def _parse(argv: list[str]) -> list[str]:
 def _order() -> Order:
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
     command = ["python", "-m", "gnexp.train", *command_line.config_arguments(sys.argv), f"--workdir={workdir}"]
+    if flags.FLAGS.allow_changed_code:
+        command.append("--allow_changed_code")
     if "sweep" in config:
         command.append(f"--{_EXECUTOR}=ray")
     return Order(config, pathlib.PurePosixPath(workdir), command, command_line.environment())

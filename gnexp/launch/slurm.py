@@ -19,7 +19,7 @@ from gnexp.errors import UserError
 from gnexp.launch import launcher
 from gnexp.launch.launcher import COUNT, COUNT_OR_NONE, Order
 from gnexp.terminal import places
-from gnexp.workdir import folder
+from gnexp.workdir import code, folder
 
 _ACTIVATE = ".venv/bin/activate"
 _LEAST_MINUTES = 10
@@ -46,7 +46,9 @@ def _script(order: Order) -> str:
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = places.expanded("--workdir", str(order.workdir))
     if stored := folder.check(directory):
-        folder.check_backend(directory, resume_config(order.config, stored), stored)
+        config = resume_config(order.config, stored)
+        folder.check_backend(directory, config, stored)
+        code.changes(directory, code.of(config), flags.FLAGS.allow_changed_code)
     parts = [_head(order), _part("slurm_run.sh")]
     if order.sweep:
         parts += [_part("slurm_ray.sh"), 'run "${command[@]}" --ray_address="$address"\n']

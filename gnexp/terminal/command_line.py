@@ -28,7 +28,11 @@ _BACKEND, _DATA, _RAY_TOKEN = "KERAS_BACKEND", "GNEXP_DATA_DIR", "RAY_AUTH_MODE"
 
 
 def define() -> None:
-    """Defines --config, which depends on the command line; raises UserError for a mistake there."""
+    """Defines --config, which depends on the command line, and --allow_changed_code.
+
+    Raises:
+      UserError: there is a mistake on the command line.
+    """
     check_environment()
     sys.argv = [re.sub(r"^(--?(?:no)?config\.)([^=]+)", _renamed, each) for each in sys.argv]
     _check_flags(sys.argv[1:])
@@ -37,6 +41,8 @@ def define() -> None:
         help_string="FILE of the experiment, or FILE:ARGUMENT; --config.KEY=VALUE changes a value (docs/configs.md).",
     )
     flags.FLAGS["config"].parser = ConfigReader("config")
+    flags.DEFINE_bool("allow_changed_code", False, "Resume although your own code has changed, and record that.")
+    show_in_help("config", "allow_changed_code", "version")
 
 
 def _renamed(flag: re.Match) -> str:

@@ -14,7 +14,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gnexp.config.stored import record
 from gnexp.launch import kuberay, slurm
+from gnexp.terminal import config_reader
+from gnexp.workdir import code, folder
 
 pytestmark = pytest.mark.any_backend
 
@@ -163,6 +166,38 @@ def test_a_mistake_is_one_line_and_exit_code_2(run_here, monkeypatch, arguments,
     assert len(done.stderr.splitlines()) == 1, done.stderr
     for words in says:
         assert words in done.stderr
+
+
+_OWN = """
+from configs import smoke
+
+def get_config():
+    config = smoke.get_config()
+    config.model.name = "network_of_own:build"
+    return config
+"""
+
+
+def test_slurms_launcher_checks_that_the_code_is_that_with_which_the_workdir_began(run_here, monkeypatch, tmp_path):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "network_of_own.py").write_text("def build(inputs, outputs, norm): ...\n")
+    (tmp_path / "mine.py").write_text(_OWN)
+    config, _ = config_reader.read(str(tmp_path / "mine.py"), {})
+    with folder.opened(tmp_path / "run", record(config, "digits")) as opened:
+        code.keep(tmp_path / "run", code.of(opened), [])
+    arguments = ["--config=mine.py", f"--workdir={tmp_path / 'run'}", "--cpus_per_node=8"]
+
+    def launched(*more):
+        return run_here(slurm.main, "gnexp.launch.slurm", *arguments, *more, cwd=tmp_path)
+
+    done = launched()
+    assert done.returncode == 0 and "--allow_changed_code" not in done.stdout
+    (tmp_path / "network_of_own.py").write_text("def build(inputs, outputs, norm): return None\n")
+    done = launched()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "network_of_own.py has changed" in done.stderr
+    done = launched("--allow_changed_code")
+    assert done.returncode == 0 and "\n  --allow_changed_code\n" in done.stdout
 
 
 def program(folder, name, text):
