@@ -9,6 +9,7 @@ is noticed.
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import hashlib
@@ -53,7 +54,7 @@ _SORTED = msgspec.json.Encoder(order="sorted")
 
 @contextlib.contextmanager
 def named(path: pathlib.Path) -> Iterator[None]:
-    """Gives an OSError that names no file the name of the one that is written: a limit (`ulimit -f`), a full disk."""
+    """Gives an OSError that names no file the name of the one that is meant: a limit (`ulimit -f`), a full disk."""
     try:
         yield
     except OSError as error:
@@ -72,10 +73,10 @@ def atomic(path: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         with named(path):
             yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync(path.parent)
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -93,6 +94,9 @@ def _sync(folder: pathlib.Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # Some file systems cannot do it for a folder.
+            raise
     finally:
         os.close(descriptor)
 
@@ -266,7 +270,8 @@ def alone(folder: pathlib.Path) -> Iterator[None]:
     """Waits until no other process is in such a block for the same folder."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # Until it is closed, also by a kill.
+        with named(folder):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # Until it is closed, also by a kill.
         yield
     finally:
         os.close(descriptor)

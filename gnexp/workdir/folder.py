@@ -131,7 +131,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
 
     Raises:
       InUseError: another process holds the lock.
-      UserError: the folder cannot be created, or it holds a training or a sweep of another config.
+      UserError: the folder cannot be created or locked, or it holds a training or a sweep of another config.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -140,7 +140,7 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
         raise UserError(f"--workdir={directory} is not allowed: {error.strerror}") from error
     with lock:
         deadline = time.monotonic() + patience
-        while not _locked(lock):
+        while not _locked(directory, lock):
             if time.monotonic() >= deadline:
                 raise InUseError(f"--workdir={directory} is in use by another process")
             time.sleep(0.1)
@@ -152,11 +152,19 @@ def opened(directory: pathlib.Path, config: ConfigDict, patience: float = 0) -> 
         yield config
 
 
-def _locked(file: TextIO) -> bool:
+def _locked(directory: pathlib.Path, lock: TextIO) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        if list(directory.iterdir()) == [directory / _LOCK]:
+            (directory / _LOCK).unlink()
+            directory.rmdir()
+        raise UserError(
+            f"--workdir={directory} cannot be locked ({error.strerror}): its file system must support flock "
+            "(docs/parallel.md)"
+        ) from error
     return True
 
 

@@ -9,9 +9,12 @@ import math
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TextIO
 
 import numpy as np
 import pytest
@@ -247,6 +250,28 @@ def test_what_a_killed_writer_left_among_the_code_is_no_change(tmp_path):
     assert code.changes(tmp_path, source, allowed=False) == []
 
 
+def failing(number: int, only: Callable[[int], bool] = lambda mode: True):
+    """Returns a function of a file descriptor that fails where `only` holds for the file's mode."""
+
+    def fail(file: int | TextIO, *_: int) -> None:
+        if only(os.fstat(file).st_mode if isinstance(file, int) else 0):
+            raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_file_system_that_cannot_sync_a_folder_is_used_and_other_errors_name_the_file(tmp_path, monkeypatch):
+    path = tmp_path / "result.json"
+    monkeypatch.setattr(files.os, "fsync", failing(errno.EINVAL, stat.S_ISDIR))
+    files.write_json(path, [1])
+    assert files.read_json(path) == [1]
+    for only in (stat.S_ISDIR, stat.S_ISREG):
+        monkeypatch.setattr(files.os, "fsync", failing(errno.EIO, only))
+        with pytest.raises(OSError) as caught:
+            files.write_json(path, [2])
+        assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(path))
+
+
 # Damaged files
 
 
@@ -410,6 +435,21 @@ def test_an_error_frees_the_lock(tmp_path, config):
         raise RuntimeError
     with opened(tmp_path / "first", config):
         pass
+
+
+def test_a_file_system_without_locks_is_named_and_nothing_is_left(tmp_path, monkeypatch, config):
+    with opened(tmp_path / "there", config):
+        pass
+    monkeypatch.setattr(folder.fcntl, "flock", failing(errno.ENOSYS))
+    for name in ("there", "new"):
+        with (
+            pytest.raises(
+                UserError, match=rf"--workdir={tmp_path / name} cannot be locked \(Function not implemented\)"
+            ),
+            opened(tmp_path / name, config),
+        ):
+            pass
+    assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
 def test_opened_again_it_gives_the_config_that_lies_there_and_refuses_another(tmp_path, config):
