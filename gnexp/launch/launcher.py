@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from gnexp.errors import GnexpError, UserError
 from gnexp.terminal import command_line, exit
+from gnexp.workdir import folder
 
 # Flags that are defined here count as the launcher's own, so that its --help shows them.
 flags.disclaim_key_flags()
@@ -161,6 +162,7 @@ def _parse(argv: list[str]) -> list[str]:
 
 def _order() -> Order:
     config, workdir = flags.FLAGS.config, flags.FLAGS.workdir
+    folder.check_name(pathlib.PurePosixPath(workdir))
     command = ["python", "-m", "gnexp.train", *command_line.config_arguments(sys.argv), f"--workdir={workdir}"]
     if flags.FLAGS.allow_changed_code:
         command.append("--allow_changed_code")

@@ -64,6 +64,10 @@ def _run(main: Callable[[], None]) -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
+    try:
+        sys.stdout.flush()
+    except OSError:  # Python would try it again at its end, and say so in several lines.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     print(f"gnexp: {message}", file=sys.stderr, flush=True)
     sys.exit(code)
 
@@ -71,6 +75,8 @@ def _fail(message: str, code: int) -> NoReturn:
 def _message(error: GnexpError | OSError) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: what was saved is intact; free some space and run the same command again"
+    if isinstance(error, BrokenPipeError):
+        return "stdout was closed before all was said"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"
     return one_line(error)

@@ -38,15 +38,18 @@ def received() -> list[int]:
 
 @contextlib.contextmanager
 def resumable(directory: pathlib.Path) -> Iterator[None]:
-    """Treats what happens after a signal as an interruption of what is in a workdir.
+    """Treats what happens after a signal, or once nobody reads stdout, as an interruption of what is in a workdir.
 
     Raises:
-      InterruptedTrainingError: a signal came, and no training or sweep handled it.
+      InterruptedTrainingError: a signal came, and no training or sweep handled it; or stdout was closed.
     """
     try:
         yield
     except InterruptedTrainingError:
         raise
+    except BrokenPipeError as error:
+        where = "because stdout was closed; what was saved is intact"
+        raise InterruptedTrainingError(signal.SIGPIPE, where, directory) from error
     except BaseException as error:  # A library may have made another error of it.
         if not _received:
             raise

@@ -20,6 +20,16 @@ from gnexp.workdir.files import CHECKPOINT, CONFIG, PROVENANCE, TRIALS, read_jso
 _LOCK = ".lock"
 
 
+def check_name(directory: pathlib.PurePath) -> None:
+    """Raises UserError if a path cannot be a workdir's, whatever is there."""
+    if directory.name.startswith("-") or str(directory) == ".":
+        raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
+    try:
+        str(directory).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"--workdir={str(directory)!a} is not allowed: it must be text in UTF-8") from error
+
+
 def check(directory: pathlib.Path) -> dict[str, Any] | None:
     """Checks, without writing anything, that a training or a sweep can start or resume in `directory`.
 
@@ -30,8 +40,7 @@ def check(directory: pathlib.Path) -> dict[str, Any] | None:
       UserError: the folder cannot be written to and holds no finished training, or it holds something other than a
         training or a sweep.
     """
-    if directory.name.startswith("-") or str(directory) == ".":
-        raise UserError(f"--workdir={directory} is not allowed: it must be the path of a folder of its own")
+    check_name(directory)
     try:
         nearest = directory
         while not os.path.lexists(nearest):

@@ -1,5 +1,6 @@
 """How a command ends: signals outside of the steps of a training, limits of the shell, a disk that is read-only."""
 
+import errno
 import json
 import os
 import pathlib
@@ -105,6 +106,29 @@ def test_a_signal_when_all_is_said_changes_nothing():
     script = "import atexit, os, signal\nfrom gnexp.terminal import exit\nexit.run(lambda: None)\n"
     script += "for each in (signal.SIGINT, signal.SIGTERM): os.kill(os.getpid(), each)\n"
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_a_training_whose_stdout_is_closed_says_how_it_resumes(train_here, monkeypatch, tmp_path):
+    def closed(*_):
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    monkeypatch.setattr(run, "train", closed)
+    done = train_here(f"--workdir={tmp_path / 'run'}")
+    said = "gnexp: stopped by SIGPIPE because stdout was closed; what was saved is intact. To resume: "
+    assert (done.returncode, done.stderr.count("\n")) == (128 + signal.SIGPIPE, 1)
+    assert done.stderr.startswith(said)
+
+
+def test_a_command_whose_stdout_is_closed_ends_in_one_line(tmp_path):
+    script = "import sys\nfrom gnexp.terminal import exit\n"
+    script += "sys.stdin.read()\nexit.run(lambda: [print('a line') for _ in range(10**5)])\n"
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, text=True, **pipes)
+    process.stdout.close()
+    process.stdin.close()
+    assert process.stderr.read() == "gnexp: stdout was closed before all was said\n"
+    process.stderr.close()
+    assert process.wait() == 2
 
 
 _REDIRECTED = """

@@ -136,6 +136,8 @@ def test_a_mistake_is_said_before_anything_heavy(unheavy, arguments):
         ([*SLURM, SWEEP, "--time=tomorrow"], ["--time=tomorrow", "DAYS-HOURS"]),
         ([*SLURM, SWEEP, "--partition=a b"], ["--partition=a b", "a partition, such as gpu"]),
         ([*SLURM, SWEEP, "--workdir=a\nb"], ["--workdir=a; b"]),
+        ([*SLURM, SWEEP, "--workdir=a\udcff"], ["--workdir='a\\udcff'", "UTF-8"]),
+        ([*KUBERAY, SWEEP, "--workdir=/shared/a\udcff"], ["--workdir='/shared/a\\udcff'", "UTF-8"]),
         ([*SLURM, SWEEP, "--noeds=2"], ["noeds", "nodes"]),
         ([*SLURM, SWEEP, "x"], ["'x' is not a flag"]),
         ([*SLURM, SWEEP, "--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),

@@ -341,6 +341,11 @@ def test_a_refused_workdir_is_named_and_nothing_is_written(tmp_path, place):
     assert tree(tmp_path) == before
 
 
+def test_a_workdir_whose_name_could_not_be_printed_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"w\\udcff' is not allowed: it must be text in UTF-8"):
+        folder.check(tmp_path / "w\udcff")
+
+
 @pytest.mark.parametrize("below", ["", "runs/first"])
 def test_a_folder_that_cannot_be_written_to_is_refused(tmp_path, mounted, below):
     locked = tmp_path / "locked"
