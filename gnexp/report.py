@@ -20,12 +20,10 @@ import pathlib
 
 from absl import app, flags
 
-from gnexp.analysis.sweep import is_sweep
-from gnexp.board import html
-from gnexp.board.folders import TRAINING, Folders
 from gnexp.errors import UserError
-from gnexp.reports import archive, sweep_page, trainings_page
 from gnexp.terminal import command_line, exit, places
+
+# All else is imported where it is needed: that takes seconds, in which Ctrl-C would be answered by a traceback.
 
 _KINDS = "folder of a sweep, such as runs/sweep, or of several trainings"
 
@@ -40,6 +38,10 @@ def pages(directory: pathlib.Path) -> list[pathlib.Path]:
     Raises:
       UserError: the folder holds neither; nothing is written.
     """
+    from gnexp.analysis.sweep import is_sweep
+    from gnexp.board import html
+    from gnexp.board.folders import TRAINING, Folders
+
     found = Folders(directory).found()
     known = is_sweep(directory) or any(
         kind == TRAINING and "/" not in name and name != "." for name, kind in found.items()
@@ -56,6 +58,9 @@ def report(directory: pathlib.Path) -> pathlib.Path:
     Raises:
       UserError: the folder holds neither a sweep nor trainings; nothing is written.
     """
+    from gnexp.analysis.sweep import is_sweep
+    from gnexp.reports import sweep_page, trainings_page
+
     made = sweep_page if is_sweep(directory) else trainings_page
     return made.write(directory)
 
@@ -76,6 +81,8 @@ def _run(_: list[str]) -> None:
     directory = places.expanded("--workdir", flags.FLAGS.workdir)
     out = places.expanded("--out", flags.FLAGS.out) if flags.FLAGS.out else None
     if out:
+        from gnexp.reports import archive
+
         archive.keep(directory, out)
     for path in [report(out)] if out else pages(directory):
         print(path)
