@@ -18,6 +18,7 @@ from typing import Any
 import yaml
 from absl import flags
 
+from gnexp.config import beginning
 from gnexp.errors import UserError
 from gnexp.launch import launcher
 from gnexp.launch.launcher import COUNT, COUNT_OR_NONE, Order
@@ -49,7 +50,8 @@ def _define() -> None:
 def _manifest(order: Order) -> str:
     launcher.check_alone("max_workers", order)
     launcher.check_fits(order, "max_workers", "cpus", "gpus")
-    if _SHARED not in order.workdir.parents or ".." in order.workdir.parts:
+    beginning.check(order.config)
+    if order.workdir == _SHARED or not _is_shared(str(order.workdir)):
         raise UserError(
             f"--workdir={order.workdir} is not allowed: it must be below {_SHARED}, where the pods mount --claim"
         )
@@ -57,6 +59,7 @@ def _manifest(order: Order) -> str:
         order.notes.append(
             f"GNEXP_DATA_DIR is not passed on to the pods; set --config.data.directory to a folder below {_SHARED}"
         )
+    _note_what_is_elsewhere(order)
     # Each submission gets a new name, because an earlier run of the sweep may still be there to look at.
     name = re.sub(r"[^a-z0-9]+", "-", order.workdir.name.lower()).strip("-")[:30]
     metadata = {"generateName": f"gnexp-{name}-" if name else "gnexp-"}
@@ -66,6 +69,21 @@ def _manifest(order: Order) -> str:
     manifest = {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec}
     head = "# By `python -m gnexp.launch.kuberay`, for `kubectl create -f -`, which completes the name.\n"
     return head + yaml.safe_dump(manifest, sort_keys=False, width=math.inf)
+
+
+def _is_shared(path: str) -> bool:
+    return pathlib.PurePosixPath(path).is_relative_to(_SHARED) and ".." not in path.split("/")
+
+
+def _note_what_is_elsewhere(order: Order) -> None:
+    """Adds notes on the files that the pods may lack; a relative --config is the image's own."""
+    typed = (re.fullmatch(r"--?config=([^:]*).*", argument, re.DOTALL) for argument in order.command)
+    read = [("--config", found[1]) for found in typed if found and found[1].startswith("/")]
+    if order.config.data.directory:
+        read.append(("config.data.directory", order.config.data.directory))
+    for name, path in read:
+        if not _is_shared(path):
+            order.notes.append(f"{name}={path} is not below {_SHARED}: the pods have it only if the image does")
 
 
 def _ray_job(order: Order) -> tuple[str, str, dict[str, Any]]:

@@ -14,6 +14,7 @@ import shlex
 
 from absl import flags
 
+from gnexp.config import beginning
 from gnexp.config.stored import resume_config
 from gnexp.errors import UserError
 from gnexp.launch import launcher
@@ -45,10 +46,13 @@ def _script(order: Order) -> str:
     _check_time(flags.FLAGS.time)
     launcher.check_fits(order, "nodes", "cpus_per_node", "gpus_per_node")
     directory = places.expanded("--workdir", str(order.workdir))
+    places.check_data(order.config.data.directory)
     if stored := folder.check(directory):
         config = resume_config(order.config, stored)
         folder.check_backend(directory, config, stored)
         code.changes(directory, code.of(config), flags.FLAGS.allow_changed_code)
+    else:
+        beginning.check(order.config)
     parts = [_head(order), _part("slurm_run.sh")]
     if order.sweep:
         parts += [_part("slurm_ray.sh"), 'run "${command[@]}" --ray_address="$address"\n']

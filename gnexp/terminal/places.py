@@ -22,6 +22,16 @@ def expanded(flag: str, path: str) -> pathlib.Path:
         raise UserError(f"{flag}={path} is not allowed: {path.partition('/')[0]} is no user's home") from error
 
 
+def check_data(directory: str) -> None:
+    """Refuses a `config.data.directory` that is no folder here; "" is none.
+
+    Raises:
+      UserError: it is not.
+    """
+    if directory and not expanded("config.data.directory", directory).is_dir():
+        raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
+
+
 def who_may_write(path: pathlib.Path) -> str:
     """Returns in words who else than this user and root may change a file or a folder; "" if nobody may.
 

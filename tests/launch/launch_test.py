@@ -48,8 +48,14 @@ EXAMPLES = {
     ],
     "kuberay_training.yaml": [*KUBERAY, TRAINING, "--config.model.groups=4", "--memory=4Gi", "--namespace=lab"],
 }
-# A shell would interpret these.
-ODD = ['--config.data.directory=it\'s $HOME (x); `y` \\ "z" *', "--config.model.args.filters=(32,64)"]
+SMOOTHED = ["--config.task.loss=mymod:l", "--config.task.label_smoothing=0.1"]
+
+
+def odd(folder: pathlib.Path) -> list[str]:
+    """Returns flags that a shell would interpret; the one with a path names a folder that it makes."""
+    data = folder / 'it\'s $HOME (x); `y` \\ "z" *'
+    data.mkdir()
+    return [f"--config.data.directory={data}", "--config.model.args.filters=(32,64)"]
 
 
 def launch(name, *arguments, **environment):
@@ -149,11 +155,18 @@ def test_a_mistake_is_said_before_anything_heavy(unheavy, arguments):
         ([*SLURM, SWEEP, "--config.sweep.resources.gpus=0.5"], ["resources.gpus=0.5", "--gpus_per_node=0"]),
         ([*SLURM, TRAINING, "--nodes=2"], ["--nodes=2", "the config has no sweep"]),
         (["slurm", SWEEP, "--cpus_per_node=8", "--workdir=gnexp"], ["--workdir=gnexp", "other files"]),
+        ([*SLURM, TRAINING, *SMOOTHED], ["config.task.label_smoothing=0.1", "config.task.loss"]),
+        (
+            [*SLURM, TRAINING, "--config.data.directory=/nonexist"],
+            ["config.data.directory='/nonexist' is not allowed: there is no such folder"],
+        ),
+        ([*KUBERAY, TRAINING, *SMOOTHED], ["config.task.label_smoothing=0.1", "config.task.loss"]),
         (["kuberay", SWEEP, "--claim=x", "--workdir=/shared/x"], ["--image is missing"]),
         (["kuberay", SWEEP, "--image=x", "--workdir=/shared/x"], ["--claim is missing"]),
         ([*KUBERAY, SWEEP, "--claim=My_Claim"], ["--claim=My_Claim", "a persistent volume claim"]),
         ([*KUBERAY, SWEEP, "--memory=8GB"], ["--memory=8GB", "8Gi"]),
         ([*KUBERAY, SWEEP, "--workdir=/home/x"], ["--workdir=/home/x", "/shared"]),
+        ([*KUBERAY, SWEEP, "--workdir=/shared"], ["--workdir=/shared", "below /shared"]),
         ([*KUBERAY, SWEEP, "--workdir=/shared/../x"], ["--workdir=/shared/../x", "/shared"]),
         ([*KUBERAY, SWEEP, "--config.sweep.resources.cpus=5"], ["config.sweep.resources.cpus=5", "--cpus=4"]),
         ([*KUBERAY, TRAINING, "--max_workers=2"], ["--max_workers=2", "the config has no sweep"]),
@@ -240,6 +253,19 @@ def test_what_may_be_a_mistake_is_noted_beside_the_job():
     assert done.returncode == 0 and done.stderr.startswith("gnexp: note: GNEXP_DATA_DIR is not passed on to the pods;")
 
 
+def test_what_the_pods_may_lack_is_noted(run_here, monkeypatch):
+    monkeypatch.delenv("GNEXP_DATA_DIR", raising=False)
+    config = f"--config={ROOT}/configs/fmnist.py"
+    done = run_here(kuberay.main, "gnexp.launch.kuberay", *KUBERAY[1:], config, "--config.data.directory=/data")
+    lacks = "is not below /shared: the pods have it only if the image does"
+    notes = [f"{config} {lacks}", f"config.data.directory=/data {lacks}"]
+    assert done.returncode == 0 and done.stderr.splitlines() == [f"gnexp: note: {note}" for note in notes]
+    done = run_here(
+        kuberay.main, "gnexp.launch.kuberay", *KUBERAY[1:], TRAINING, "--config.data.directory=/shared/data"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_refusal_is_one_line(tmp_path):
     done = launch(*EXAMPLES["slurm_sweep.sh"], "--submit", PATH=str(tmp_path))
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
@@ -274,7 +300,7 @@ def job(tmp_path):
 
 @pytest.mark.parametrize("config", [SWEEP, TRAINING])
 def test_a_command_reaches_the_shell_as_it_was_typed(job, tmp_path, config):
-    flags = [config, *ODD, f"--workdir={tmp_path}/a  b"]
+    flags = [config, *odd(tmp_path), f"--workdir={tmp_path}/a  b"]
     process = job(f"printf '%s\\0' \"$@\" > '{tmp_path}/arguments'; exit 7", *flags)
     assert process.wait(timeout=20) == 7
     *arguments, end = (tmp_path / "arguments").read_text().split("\0")
@@ -294,8 +320,8 @@ def test_where_ray_does_not_start_a_job_fails(job, tmp_path):
 
 
 @pytest.mark.parametrize("config", [SWEEP, TRAINING])
-def test_a_manifest_keeps_a_command_as_it_was_typed(config):
-    flags = [config, *ODD, "--workdir=/shared/a: #'b"]
+def test_a_manifest_keeps_a_command_as_it_was_typed(tmp_path, config):
+    flags = [config, *odd(tmp_path), "--workdir=/shared/a: #'b"]
     done = launch("kuberay", "--image=x", "--claim=x", *flags)
     assert done.returncode == 0, done.stderr
     spec = yaml.safe_load(done.stdout)["spec"]
