@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
@@ -51,6 +52,17 @@ def test_a_sweep_is_the_same_on_ray_as_one_trial_after_the_other(tmp_path):
     expected = run(config, tmp_path / "serial")
     assert [each.status for each in expected] == ["completed", "completed", "failed"]
     faults.assert_same(found, expected)
+
+
+@needs_ray
+def test_rays_folder_has_a_short_path_unless_the_user_names_another(tmp_path, monkeypatch):
+    from gnexp.sweeps.executors import ray_cluster  # Imports Ray.
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # what TMPDIR names
+    for name, expected in (("", "/tmp"), (str(tmp_path), str(tmp_path))):
+        monkeypatch.setenv("RAY_TMPDIR", name)
+        with ray_cluster._own_cluster() as options:
+            assert str(pathlib.Path(options["_temp_dir"]).parents[1]) == expected
 
 
 def listening(processes: set[int]) -> dict[int, str]:

@@ -110,7 +110,8 @@ def _own_cluster() -> Iterator[dict[str, Any]]:
     Ray lets everybody write to its folders, so they are put into one that nobody else may enter. It would write its
     token to a file that everybody may read, so it gets one that is in no file.
     """
-    folder = tempfile.mkdtemp(prefix="gnexp-", dir=os.environ.get("RAY_TMPDIR"))
+    # Not in TMPDIR, which may be long: the paths of Ray's sockets have at most 107 characters.
+    folder = tempfile.mkdtemp(prefix="gnexp-", dir=os.environ.get("RAY_TMPDIR") or "/tmp")
     former = {name: os.environ.get(name) for name in (_MODE, _TOKEN)}
     clusters = ray_constants.ENABLE_RAY_CLUSTER
     os.environ[_TOKEN] = secrets.token_hex(32)
