@@ -13,10 +13,11 @@ class _BuildPy(build_py):
         super().run()
         if self.editable_mode:
             return
-        git = ["git", "-C", str(pathlib.Path(__file__).parent)]
+        git = ["git", "--no-optional-locks", "-C", str(pathlib.Path(__file__).parent)]
         try:
             commit = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout
-            changed = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
+            status = [*git, "status", "--porcelain", "--untracked-files=no"]
+            changed = subprocess.run(status, capture_output=True, text=True, check=True).stdout
         except (OSError, subprocess.CalledProcessError):
             return
         record = {"commit": commit.strip(), "changed": bool(changed.strip())}

@@ -79,16 +79,20 @@ def _processor() -> str:
 
 
 def _git() -> dict[str, Any] | None:
-    """Returns the commit of the running source, or of a wheel that was built from one; None if there is none."""
+    """Returns the commit of the running source, and whether tracked files differ from it; or what a wheel has of these.
+
+    None if there is no commit.
+    """
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(pathlib.Path(__file__).parent), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(pathlib.Path(__file__).parent), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:
         # An installed copy may be inside another project's checkout, for example in a virtual environment.
         git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
     except (OSError, subprocess.CalledProcessError):
         built = pathlib.Path(__file__).parents[1] / BUILT_FROM
         return json.loads(built.read_text()) if built.exists() else None

@@ -22,6 +22,7 @@ import pytest
 from gnexp.config import base
 from gnexp.config.stored import to_json
 from gnexp.errors import UserError
+from gnexp.functions import sources
 from gnexp.functions.sources import Code
 from gnexp.terminal.stderr import native_stderr
 from gnexp.workdir import code, files, folder, provenance
@@ -549,7 +550,10 @@ def test_provenance_names_the_commit_of_the_source_that_runs_and_of_no_other(tmp
     assert found() is None, "an installed copy inside somebody else's checkout"
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-q", "-m", "ours")
+    (tmp_path / "notes").touch()
     assert found() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": False}
+    assert sources.commit(package) == found()
     with (package / "errors.py").open("a") as file:
         file.write("# changed\n")
     assert found() == {"commit": git(tmp_path, "rev-parse", "HEAD"), "changed": True}
+    assert sources.commit(package) == found()
