@@ -32,7 +32,7 @@ def available(config: ConfigDict) -> tuple[str, str]:
       UserError: a file is damaged, `config.directory` is no folder, or `config.name` is not available and
         `config.fallback` names no other dataset.
     """
-    _check_directory(config.directory)
+    places.check_data(config.directory)
     try:
         if config.name in open_sections.SECTIONS["data"].built_in:
             module = importlib.import_module(open_sections.function("data", config.name).partition(":")[0])
@@ -58,7 +58,7 @@ def load(config: ConfigDict) -> Splits:
       UserError: the dataset is not available, a file is damaged, the data is not as it must be, or there are too few
         images.
     """
-    _check_directory(config.directory)
+    places.check_data(config.directory)
     found = read.call(config, _arguments(config))
     seed = -1 if config.name in _ENDS_HELD_OUT else config.split_seed
     parts = read.parts(found, config.name, memory.of(config))
@@ -103,12 +103,6 @@ def _remarks(given: Any, train: Split, labels: Sequence[str]) -> list[str]:
     if isinstance(train.targets, np.ndarray) and train.targets.ndim == 1 and labels:
         found += checks.left_out(train.targets, labels)
     return found
-
-
-def _check_directory(directory: str) -> None:
-    """Refuses a folder that does not exist, also for a dataset that needs none: its user means another dataset."""
-    if directory and not places.expanded("config.data.directory", directory).is_dir():
-        raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
 
 
 def _arguments(config: ConfigDict) -> dict[str, Any]:

@@ -23,10 +23,10 @@ def expanded(flag: str, path: str) -> pathlib.Path:
 
 
 def check_data(directory: str) -> None:
-    """Refuses a `config.data.directory` that is no folder here; "" is none.
+    """Checks `config.data.directory`, also of a dataset that needs none: its user means another dataset.
 
     Raises:
-      UserError: it is not.
+      UserError: it is given, and is no folder here.
     """
     if directory and not expanded("config.data.directory", directory).is_dir():
         raise UserError(f"config.data.directory={directory!r} is not allowed: there is no such folder")
