@@ -182,7 +182,8 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     sweep = "sweep" in config
     for each in memory.largest(config):
         memory.check_at_once(each)
-    if directory and (stored := folder.check(directory)):
+    stored = folder.check(directory) if directory else None
+    if stored:
         folder.check_backend(directory, resume_config(config, stored), stored)
         if sweep:
             from gnexp.analysis.sweep import read_trials
@@ -193,6 +194,8 @@ def _dry_run(config: ConfigDict, directory: pathlib.Path | None) -> None:
     config = record(config, available(config.data)[0])
     with native_stderr(pathlib.Path(os.devnull)):
         splits = load(config.data)
+        if not stored:
+            _check_batches(config, splits)
         from gnexp.sweeps import console, dry_run
         from gnexp.sweeps.oracles.create import first_trials
         from gnexp.training import check

@@ -53,7 +53,7 @@ class Record:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """Trainings that differ only in their seeds, and perhaps in their lengths.
+    """Trainings that differ only in their seeds, and perhaps in their lengths: a shorter one is as the longer began.
 
     Attributes:
       name: that of the training with the lowest seed.
@@ -114,12 +114,14 @@ class Compared:
       headline: the figure by which they are compared: that of the first.
       groups: those with this figure and at least one epoch, or with a reference.
       source: the comments at the head of `reference.csv`.
+      sweeps: the names of the folders beside them that hold sweeps.
     """
 
     trainings: list[Record]
     headline: Objective
     groups: list[Group]
     source: str
+    sweeps: list[str]
 
 
 def validation(headline: Objective) -> str:
@@ -143,17 +145,19 @@ def read(directory: pathlib.Path) -> Compared:
     Raises:
       UserError: there are none, or a file cannot be read.
     """
-    found = []
+    found, sweeps = [], []
     for path in sorted(directory.glob(f"*/{files.CONFIG}")):
         config = read_config(path.parent)
         fill_in(config)
-        if "sweep" not in config:
+        if "sweep" in config:
+            sweeps.append(path.parent.name)
+        else:
             found.append(read_training(path.parent, config))
     if not found:
         raise UserError(f"--workdir={directory} holds neither a sweep nor folders with trainings")
     headline = objective.headline(found[0].config)
     source, reference = _reference(directory / REFERENCE, headline)
-    return Compared(found, headline, _grouped(found, headline, reference), source)
+    return Compared(found, headline, _grouped(found, headline, reference), source, sweeps)
 
 
 def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
@@ -188,16 +192,38 @@ def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, 
         members.setdefault(tuple(sorted((path, repr(value)) for path, value in same.items())), []).append(training)
     groups = []
     for trainings in members.values():
-        names = [training.name for training in trainings]
-        epochs = next((reference[name] for name in names if name in reference), [])
-        seeds: dict[int, Record] = {}
-        for training in trainings:
-            if training.history and validation(headline) in training.history[0]:
-                seeds.setdefault(training.config["seed"], training)
-        groups.append(Group(names[0], tuple(seeds.values()), epochs, headline))
+        for alike in _alike(trainings):
+            names = [training.name for training in alike]
+            epochs = next((reference[name] for name in names if name in reference), [])
+            seeds: dict[int, Record] = {}
+            for training in alike:
+                if training.history and validation(headline) in training.history[0]:
+                    seeds.setdefault(training.config["seed"], training)
+            groups.append(Group(names[0], tuple(seeds.values()), epochs, headline))
     ours = {training.name for training in found}
     groups += [Group(name, (), epochs, headline) for name, epochs in reference.items() if name not in ours]
     return sorted((group for group in groups if group.trainings or group.reference), key=lambda group: group.name)
+
+
+def _alike(trainings: Sequence[Record]) -> list[list[Record]]:
+    """Splits trainings of one config, the longest of each seed first, where two of one seed went different ways.
+
+    Their code, their backend or their data may differ, which no config says.
+    """
+    groups: list[dict[int, list[Record]]] = []
+    for training in trainings:
+        seed, figures = training.config["seed"], _figures(training)
+        for group in groups:
+            if seed not in group or figures == _figures(group[seed][0])[: len(figures)]:
+                group.setdefault(seed, []).append(training)
+                break
+        else:
+            groups.append({seed: [training]})
+    return [[training for same in group.values() for training in same] for group in groups]
+
+
+def _figures(training: Record) -> History:
+    return [{name: value for name, value in epoch.items() if name != "seconds"} for epoch in training.history]
 
 
 def _reference(path: pathlib.Path, headline: Objective) -> tuple[str, dict[str, History]]:

@@ -69,7 +69,8 @@ def gather(board: Board) -> dict[str, Any]:
     listed = board.ask("list", "", "")
     while not listed["complete"]:
         listed = board.ask("list", "", "")
-    found: dict[str, Any] = {"list": {"": {"": listed}}}
+    # The page may be passed on, and its folder is nobody else's business.
+    found: dict[str, Any] = {"list": {"": {"": {**listed, "root": board.folders.root.name}}}}
 
     def keep(route: str, name: str, argument: str = "") -> dict[str, Any]:
         answer = board.ask(route, name, argument)

@@ -55,6 +55,13 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         _copy_remarks(directory, out)
         kept_trials.write(out, found, config["seed"])
         return
+    if (directory / files.CONFIG).exists():
+        raise UserError(f"--workdir={directory} is a single training: --out keeps a sweep, or a folder of trainings")
+    if sweeps := [path.parent.name for path in sorted(directory.glob(f"*/{files.CONFIG}")) if is_sweep(path.parent)]:
+        raise UserError(
+            f"--workdir={directory} holds sweeps, {', '.join(sweeps)}: --out keeps one sweep, or a folder of trainings "
+            "alone"
+        )
     compared = trainings.read(directory)
     _make(out)
     for training in compared.trainings:

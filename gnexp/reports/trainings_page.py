@@ -43,6 +43,11 @@ def _introduction(directory: pathlib.Path, compared: Compared) -> str:
     unfinished = [training.name for training in found if not training.finished]
     if unfinished:
         text.append(f"**Not finished: {', '.join(unfinished)}.**")
+    wanted = trainings.validation(compared.headline)
+    if others := [each.name for each in found if each.history and wanted not in each.history[0]]:
+        text.append(f"Not compared, for lack of {wanted}: {', '.join(others)}.")
+    if compared.sweeps:
+        text.append(f"Sweeps have pages of their own: {', '.join(compared.sweeps)}.")
     if any(training.config["data.validation"] == "test" for training in found):
         text.append(
             "Where the validation set is the test set (`data.validation` is `test`), it chose the best epoch, and with "

@@ -1,5 +1,6 @@
 """What is said of a config before its first step: comparisons that are not fair, and values that change nothing."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,7 @@ def of(config: ConfigDict, images: int, space: Space | None = None) -> list[str]
     def values(path: str) -> Sequence[Any]:
         return _values(space, path, base)
 
-    found = [] if space is None else without_effect(config, space)
+    found = [] if space is None else [*without_effect(config, space), *never_tried(config, space)]
     norms = [norm for norm in values("model.norm") if norm in _WITH_MOVING_AVERAGES]
     if not norms:
         return found
@@ -73,6 +74,26 @@ def without_effect(config: ConfigDict, space: Space) -> list[str]:
             f"the same network again; to spare that, {cure}"
         )
     return found
+
+
+def never_tried(config: ConfigDict, space: Space) -> list[str]:
+    """Returns a line if a grid ends before some values of a choice have been tried."""
+    most = config.sweep.max_trials
+    if config.sweep.tuner != "grid" or space.grid_size() <= most:
+        return []
+    tried = list(itertools.islice(space.grid_from(space.first(config)), most))
+    missed = [
+        f"{path}={value}"
+        for path in space.asked
+        for value in dict.fromkeys(value for entry in space.of(path) for value in entry.values or ())
+        if all(values.get(path) != value for values in tried)
+    ]
+    if not missed:
+        return []
+    return [
+        f"a grid of this space has {space.grid_size()} trials, and config.sweep.max_trials={most} ends it before "
+        f"{_all(missed)} has been tried"
+    ]
 
 
 def _values(space: Space | None, path: str, base: dict[str, Any]) -> Sequence[Any]:

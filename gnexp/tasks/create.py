@@ -103,12 +103,14 @@ def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
         except UserError as error:
             raise UserError(f"config.task.loss={name!r}: {error}") from error
     found = _of_keras(name)
-    of_logits = name.lower().replace("_", "") not in OF_PROBABILITIES
+    plain = name.lower().replace("_", "")
+    of_logits = plain not in OF_PROBABILITIES
+    of_shares = not of_logits or ("categorical" in plain and "sparse" not in plain)
     activation = keras.ops.sigmoid if isinstance(task, Multilabel) else keras.ops.softmax
     logits = of_logits or not isinstance(task, (Multilabel, Classification, Segmentation))
 
     def loss(targets: Any, outputs: Any) -> Any:
-        targets = one_hot(name, targets, outputs)
+        targets = one_hot(targets, outputs) if of_shares else targets
         if len(targets.shape) + 1 == len(outputs.shape) and outputs.shape[-1] == 1:
             targets = keras.ops.expand_dims(targets, -1)  # Otherwise (n,) and (n, 1) would become (n, n).
         return found(targets, outputs if logits else activation(outputs))

@@ -94,18 +94,15 @@ class Task:
 OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
 
 
-def one_hot(name: str, targets: Any, outputs: Any) -> Any:
-    """Returns targets as a loss or a metric of Keras takes them: a share for each class, unless it takes numbers.
+def one_hot(targets: Any, outputs: Any) -> Any:
+    """Returns the classes of targets as shares, 0 or 1 for each class; targets that are no classes as they are.
 
     Args:
-      name: of the loss or the metric; those of a name with `categorical`, but without `sparse`, take shares.
-      targets: tensor or array of shape (...); those that are no classes stay as they are.
-      outputs: tensor or array of shape (..., classes).
+      targets: tensor or array of shape (...).
+      outputs: tensor or array of shape (..., classes), the network's or the predictions.
     """
-    plain = name.lower().replace("_", "")
-    shares = plain in OF_PROBABILITIES or ("categorical" in plain and "sparse" not in plain)
     numbered = "int" in str(targets.dtype) and len(targets.shape) + 1 == len(outputs.shape)
-    return keras.ops.one_hot(targets, outputs.shape[-1]) if shares and numbered else targets
+    return keras.ops.one_hot(targets, outputs.shape[-1]) if numbered else targets
 
 
 def each_loss(losses: Any, count: int) -> Any:

@@ -108,7 +108,8 @@ class _Keras:
 
     def add(self, targets: np.ndarray, predictions: np.ndarray, weights: np.ndarray | None) -> None:
         predictions = predictions.astype(np.float32)  # TensorFlow's top-k takes nothing else.
-        targets = one_hot(self._name, targets, predictions)
+        if "sparse" not in snake(self._name):  # All others take a share for each class.
+            targets = one_hot(targets, predictions)
         if predictions.ndim == 1:  # Keras's functions take the mean over the last axis.
             targets, predictions = targets[:, np.newaxis], predictions[:, np.newaxis]
         shapes = f"targets of the shape {tuple(targets.shape)} and predictions of {predictions.shape}"

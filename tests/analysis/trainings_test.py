@@ -231,11 +231,22 @@ def test_a_reference_may_be_in_the_order_of_the_epochs(compared):
 
 
 def test_a_seed_counts_once_however_often_it_was_trained(compared):
-    training(compared, "again", epochs(5, 0.9), run="gn8_bs1", seed=1, epochs=5)
+    longer = [*epochs(3, 0.82), *epochs(5, 0.82)[3:]]
+    training(compared, "again", longer, run="gn8_bs1", seed=1, epochs=5)
     rows = {row["epochs"]: row for row in table(report.report(compared).read_text(), "Figures")[::-1]}
     found = next(each for each in trainings.read(compared).groups if each.name == "gn8_bs1")
     assert [each.name for each in found.trainings] == ["gn8_bs1", "again", "gn8_bs1-seed2"]
     assert found.after(3).seeds == [0, 1, 2] and rows["5"]["seeds"] == "0, 1"
+
+
+def test_trainings_of_one_seed_that_went_different_ways_have_rows_of_their_own(compared):
+    training(compared, "other code", epochs(5, 0.9), run="gn8_bs1", epochs=5)
+    lost = {"epoch": 1, "loss": 1.0, "mae": 1.0, "val_loss": 1.0, "val_mae": 1.0, "learning_rate": 0.1, "seconds": 1.0}
+    training(compared, "prices", [lost], state="unfinished", run="gn8_bs1", seed=5)
+    text = report.report(compared).read_text()
+    found = [(row["training"], row["seeds"]) for row in table(text, "Figures") if row["epochs"] == "5"]
+    assert found == [("gn8_bs1", "0"), ("other code", "0")]
+    assert "Not compared, for lack of val_accuracy: prices." in text
 
 
 def test_keeping_again_leaves_no_earlier_end(compared, tmp_path):

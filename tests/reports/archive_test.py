@@ -100,6 +100,14 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
         with pytest.raises(UserError, match=f"--out={other} is not allowed: .* kept there"):
             archive.keep(one, other)
         assert sorted(other.rglob("*")) == before
+    with pytest.raises(UserError, match=r"trainings/a is a single training: --out keeps a sweep"):
+        archive.keep(tmp_path / "trainings/a", tmp_path / "out")
+    shutil.copytree(tmp_path / "trainings", tmp_path / "mixed")
+    shutil.copytree(directory, tmp_path / "mixed/b")
+    with pytest.raises(UserError, match="mixed holds sweeps, b: --out keeps one sweep, or a folder"):
+        archive.keep(tmp_path / "mixed", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert "Sweeps have pages of their own: b." in report.report(tmp_path / "mixed").read_text()
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"--out=.*/file is not allowed: File exists"):
         archive.keep(directory, tmp_path / "file")

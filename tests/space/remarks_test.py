@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from configs import fmnist_sweep, smoke
 from gnexp.space import boolean, by, choice, entries, fixed, floats, integers
 from gnexp.space.parse import parse_space
-from gnexp.space.remarks import of, without_effect
+from gnexp.space.remarks import never_tried, of, without_effect
 
 pytestmark = pytest.mark.any_backend
 
@@ -63,6 +63,16 @@ def test_what_is_searched_in_vain_is_said_with_the_entry_that_spares_it(sections
 def test_nothing_is_said_where_every_value_has_its_effect(sections):
     config = sweep(**sections)
     assert without_effect(config, parse_space(config)) == []
+
+
+def test_a_grid_that_ends_before_some_values_says_so():
+    rates = floats(1e-4, 1e-1, sampling="log")
+    config = sweep(model={"norm": choice("group", "batch")}, optimizer={"learning_rate": rates})
+    config.sweep.tuner, config.sweep.max_trials = "grid", 6
+    (line,) = never_tried(config, parse_space(config))
+    assert line.endswith("20 trials, and config.sweep.max_trials=6 ends it before model.norm=batch has been tried")
+    config.sweep.max_trials = 100
+    assert never_tried(config, parse_space(config)) == []
 
 
 def test_what_has_no_effect_anywhere_is_to_be_taken_out():

@@ -363,6 +363,8 @@ def test_a_dry_run_says_what_it_would_do_and_touches_nothing(train_here, tmp_pat
         assert words in done.stdout
     rows = [line for line in done.stdout.splitlines() if line[:4].isdigit()]
     assert len(rows) == 10
+    refused = train_here("--dry_run", "--config.data.batch_size=10000")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1) and "there are 1293 images" in refused.stderr
     assert not list(tmp_path.iterdir())
 
 

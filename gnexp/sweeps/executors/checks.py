@@ -35,7 +35,7 @@ def check(config: ConfigDict, address: str | None) -> None:
 
 def _check_machine(config: ConfigDict, address: str | None) -> None:
     if not importlib.util.find_spec("ray"):
-        raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install -e '.[ray]'")
+        raise UserError("config.sweep.executor='ray' needs Ray, which is not installed: pip install 'gnexp[ray]'")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if address is None and config.sweep.resources.cpus > cpus:
         raise UserError(
