@@ -19,7 +19,7 @@ from gnexp.space import choice
 def get_config() -> ConfigDict:
     """Returns a race over the config of cifar10.py, shortened."""
     config = cifar10.get_question("group")
-    config.model.args.l2 = 0.0
+    config.model.args.l2, config.model.args.zero_gamma = 0.0, False
     config.optimizer.name = "adamw"
     config.optimizer.learning_rate = 3e-3
     config.optimizer.weight_decay = 0.1

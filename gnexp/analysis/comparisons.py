@@ -44,7 +44,9 @@ def within(combinations: Sequence[Values], paths: Sequence[str]) -> str | None:
     """
     # If some combinations lack a path, as with `by`, no family has all the others to compare.
     shared = len(paths) > 1 and all(len(each) == len(paths) for each in combinations)
-    return axis(combinations) if shared else None
+    path = axis(combinations) if shared else None
+    # What is on or off is itself asked about, and would never differ where all share its value.
+    return None if path and all(isinstance(each[path], bool) for each in combinations) else path
 
 
 def is_own(each: Values, own: Values, shared: str | None) -> bool:

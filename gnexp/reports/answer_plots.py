@@ -19,6 +19,7 @@ _WIDE = 2.5  # use a logarithmic axis if the largest value is at least this many
 _REACH = 1.1  # times the seeds' range, to be shown beyond them: as far as the interval over three seeds can go
 _FAR = 1.75  # times the median error: an answer above that is left outside of the picture
 _MOST_LETTERS = 70  # that all tick labels may have together before they are slanted
+_MOST_IN_A_ROW, _OF_A_MARKER = 105, 8  # letters of a legend; and as many as a marker is wide
 
 
 def error(found: Sequence[Answer], path: str) -> Figure:
@@ -59,7 +60,8 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     axes.grid(axis="y", alpha=0.25)
     if len(lines) > 1:
         title = others[0] if len(others) == 1 else None
-        figure.legend(loc="outside lower center", ncols=min(4, len(lines)), fontsize=9, title=title)
+        columns = max(1, _MOST_IN_A_ROW // (_OF_A_MARKER + max(map(len, lines))))
+        figure.legend(loc="outside lower center", ncols=min(4, columns, len(lines)), fontsize=9, title=title)
     return figure
 
 

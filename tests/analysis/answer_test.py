@@ -6,9 +6,10 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
-from gnexp.analysis import answer, response
+from gnexp.analysis import answer, comparisons, response
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import holm
 from gnexp.analysis.sweep import read_sweep
@@ -135,6 +136,16 @@ def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_pa
     assert {row[""] for row in rows if "groups=1" in row["other"]} == {"worse"}
 
 
+def test_what_is_on_or_off_is_itself_compared():
+    paths = ("model.args.zero_gamma", "optimizer.decay_norms")
+    switches = [dict(zip(paths, values, strict=True)) for values in itertools.product((False, True), repeat=2)]
+    assert comparisons.within(switches, paths) is None
+    (family,) = comparisons.families(switches, dict.fromkeys(paths, False), None)
+    assert (family.control, family.members) == (0, (0, 1, 2, 3))
+    sizes = [{**each, "data.batch_size": size} for each in switches for size in (4, 8)]
+    assert comparisons.within(sizes, (*paths, "data.batch_size")) == "data.batch_size"
+
+
 def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
     _, figure, had = norms
     (axes,) = figure.axes
@@ -149,6 +160,17 @@ def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
         for bar, each in zip(bars.get_segments(), errors, strict=True):
             np.testing.assert_allclose(bar[:, 1], stats.t.interval(0.95, 3, loc=each.mean(), scale=stats.sem(each)))
     assert [text.get_text() for text in axes.texts] == ["failed"]
+
+
+def test_a_legend_of_long_names_stays_within_the_picture(drawn, tmp_path, figures):
+    space = {name: boolean() for name in ("model.weight_standardization", "optimizer.decay_norms", "optimizer.nesterov")}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
+    for number, values in enumerate(itertools.product((False, True), repeat=3)):
+        trial(directory, number, dict(zip(space, values, strict=True)), (0.8, 0.81))
+    page(directory)
+    renderer = FigureCanvasAgg(figures[0]).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in figures[0].legends[0].get_texts()]
+    assert len(boxes) == 4 and all(0 <= box.x0 <= box.x1 <= figures[0].bbox.x1 for box in boxes)
 
 
 def test_an_answer_far_above_the_others_does_not_flatten_them(tmp_path, figures):
