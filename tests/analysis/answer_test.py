@@ -163,7 +163,8 @@ def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
 
 
 def test_a_legend_of_long_names_stays_within_the_picture(drawn, tmp_path, figures):
-    space = {name: boolean() for name in ("model.weight_standardization", "optimizer.decay_norms", "optimizer.nesterov")}
+    names = ("model.weight_standardization", "optimizer.decay_norms", "optimizer.nesterov")
+    space = {name: boolean() for name in names}
     directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
     for number, values in enumerate(itertools.product((False, True), repeat=3)):
         trial(directory, number, dict(zip(space, values, strict=True)), (0.8, 0.81))
