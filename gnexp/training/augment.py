@@ -1,6 +1,8 @@
 """Random changes of training images, with their targets, by Keras's own layers inside the training step."""
 
 import contextlib
+import random
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -16,6 +18,20 @@ from gnexp.functions.load import cause
 from gnexp.tasks.task import Task
 
 _SHOWN = 24
+
+
+@contextlib.contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Lets Python's random numbers begin at a seed, and go on afterwards as if none had been drawn.
+
+    AugMix draws by them what it traces. No checkpoint holds them, so every trace has to draw the same.
+    """
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 class Augment:
@@ -52,7 +68,7 @@ class Augment:
             )
         if self._masks:
             self._check_masks(config)
-        self._mixes = bool(mixing)
+        self._mixes, self._seed = bool(mixing), config.seed
         self._layers = [self._made(name, config, place) for place, name in enumerate(self._names)]
         self.variables = [variable for layer in self._layers for variable in layer.variables]
         if self._names:
@@ -101,8 +117,9 @@ class Augment:
             batch["labels"] = keras.ops.one_hot(targets, self._classes, dtype="float32")
         elif self._masks:
             batch["segmentation_masks"] = keras.ops.cast(targets, "float32")[..., None]
-        for layer in self._layers:
-            batch = layer(batch, training=True)
+        with _drawing(self._seed):
+            for layer in self._layers:
+                batch = layer(batch, training=True)
         images = batch["images"]
         if self._dtype == "uint8":
             images = keras.ops.clip(keras.ops.round(images), 0, 255)

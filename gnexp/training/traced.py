@@ -22,7 +22,7 @@ from gnexp.training.steps import Predict, TrainSteps
 _MOST_PARAMETERS = 5_000_000
 # Code of the user's may compute what is traced from a seed of its own.
 _WITH_CODE = ("model.name", "task.name", "task.loss")
-_DRAWS = {"aug_mix"}  # layers of Keras that draw what they trace with Python's random numbers
+_DRAWS = {"aug_mix"}  # layers of Keras that trace what the seed draws
 
 
 @dataclasses.dataclass(frozen=True)

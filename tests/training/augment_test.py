@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import random
 
 import keras
 import numpy as np
@@ -180,6 +181,20 @@ def test_stopped_anywhere_it_ends_the_same_to_the_last_bit(small):
     assert [epoch["loss"] for epoch in unbroken.history] == [epoch["loss"] for epoch in broken.history]
     small.data.augment = {}
     assert finished([]).history[0]["loss"] != unbroken.history[0]["loss"]
+
+
+@pytest.mark.any_backend
+def test_every_trace_draws_the_same_chains_of_changes(small):
+    small.data.augment = {"aug_mix": {"num_chains": 1}}
+    made = Augment(small, LABELS, create(small, LABELS))
+    found = []
+    for seed in range(3):  # as after a resume, where Python's random numbers are others
+        random.seed(seed)
+        before = random.getstate()
+        found.append(made.examples(LABELS))
+        assert random.getstate() == before
+    for images in found[1:]:
+        np.testing.assert_array_equal(found[0], images)
 
 
 @pytest.mark.any_backend

@@ -85,7 +85,7 @@ def test_code_of_the_users_and_large_networks_are_not_kept(small, splits, monkey
     Training(small, splits, kept)
     assert not kept
     small.task.loss = ""
-    small.data.augment.aug_mix = {"factor": 0.1}  # It draws what it traces with Python's random numbers.
+    small.data.augment.aug_mix = {"factor": 0.1}  # The seed draws what it traces.
     Training(small, splits, kept)
     assert not kept
     del small.data.augment.aug_mix
