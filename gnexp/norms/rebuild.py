@@ -1,5 +1,6 @@
 """A Keras model again, with some of its layers replaced and all of its weights."""
 
+import contextlib
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 
@@ -19,9 +20,10 @@ _METHODS = ("call", "train_step", "test_step", "predict_step", "compute_loss", "
 def rebuild(model: keras.Model, replace: Replace) -> keras.Model:
     """Returns a copy of a model in which some layers are replaced; the model itself is left as it is.
 
-    The copy has layers and variables of its own, with the model's values, `trainable` flags and compile arguments; the
-    optimizer starts anew. A layer that the model uses several times is one layer in the copy, too. A replaced layer's
-    weight goes to the new layer's weight of the same name and shape, if there is one.
+    The copy has layers and variables of its own, with the model's values, `trainable` flags and compile arguments: the
+    same objects, but for the optimizer, which starts anew. An inner model's copy is not compiled. A layer that the
+    model uses several times is one layer in the copy, too. A replaced layer's weight goes to the new layer's weight of
+    the same name and shape, if there is one.
 
     Args:
       model: a Sequential or functional model, whose inner models may be either, at any depth.
@@ -54,8 +56,11 @@ def rebuild(model: keras.Model, replace: Replace) -> keras.Model:
             keywords.pop("mask", None)  # A BatchNormalization was called with one.
         return layer(*arguments, **keywords)
 
-    copy = clone(model)
+    with _uncompiled(model):
+        copy = clone(model)
     _carry(model, copies, replaced)
+    if model.compiled:
+        _compile(model, copy)
     return copy
 
 
@@ -124,6 +129,36 @@ def _clone(layer, clone: Callable, call: Callable) -> layers.Layer:
         raise ValueError(
             f"{layer.name} ({type(layer).__name__}) cannot be copied: {type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+@contextlib.contextmanager
+def _uncompiled(model: keras.Model) -> Iterator[None]:
+    """Keeps Keras from copying losses and metrics by their configs, which those of the user's may lack."""
+    compiled = [each for each in model._flatten_layers() if isinstance(each, keras.Model) and each.compiled]
+    for each in compiled:
+        each.compiled = False
+    try:
+        yield
+    finally:
+        for each in compiled:
+            each.compiled = True
+
+
+def _compile(model: keras.Model, copy: keras.Model) -> None:
+    """Compiles a copy with what the model was compiled with, and an optimizer like the model's."""
+    arguments, optimizer = dict(model._compile_config.config), model.optimizer
+    try:
+        if optimizer:
+            config = optimizer.get_config()
+            if isinstance(schedule := optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+                config["learning_rate"] = schedule  # It has no state.
+            arguments["optimizer"] = type(optimizer).from_config(config)
+        copy.compile(**arguments)
+    except Exception as error:  # the code of an optimizer or of a model of the user's, which may raise anything
+        warnings.warn(
+            f"{model.name} is copied without its compile arguments: {type(error).__name__}: {first_line(error)}",
+            stacklevel=4,
+        )
 
 
 def _pairs(

@@ -276,6 +276,59 @@ def test_the_compile_arguments_are_kept():
     after.fit(images(), images(), epochs=1, verbose=0)
 
 
+class Schedule(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that Keras cannot find by its name."""
+
+    def __call__(self, step):
+        """Returns the learning rate."""
+        return 0.25
+
+    def get_config(self):
+        """Returns nothing."""
+        return {}
+
+
+class Descent(keras.optimizers.SGD):
+    """An optimizer that Keras cannot find by its name."""
+
+
+def dense() -> keras.Model:
+    return keras.Sequential([keras.Input((8,)), layers.Dense(8, name="dense"), layers.BatchNormalization()], name="net")
+
+
+def test_what_keras_cannot_find_by_name_is_compiled_again():
+    before, seen = dense(), keras.metrics.MeanMetricWrapper(lambda true, found: found**2, "seen")
+    before.compile(Descent(Schedule()), lambda true, found: keras.ops.abs(true - found), metrics=[seen])
+    x = images(4, (8,))
+    expected = before.evaluate(x, x, verbose=0)
+    after = swap(before, "batch")
+    assert before.compiled
+    assert after.evaluate(x, x, verbose=0) == expected
+    assert type(after.optimizer) is Descent
+    assert after.optimizer is not before.optimizer
+    assert float(as_array(after.optimizer.learning_rate)) == 0.25
+
+
+def test_an_inner_model_that_is_compiled_is_copied_without():
+    inner = dense()
+    inner.compile(loss=lambda true, found: found)
+    before = keras.Sequential([keras.Input((8,)), inner, layers.BatchNormalization()])
+    after = swap(before, "batch")
+    assert (inner.compiled, after.compiled) == (True, False)
+
+
+def test_an_optimizer_that_cannot_be_copied_is_said():
+    class Fixed(keras.optimizers.SGD):
+        def __init__(self):
+            super().__init__(0.5)
+
+    before = dense()
+    before.compile(Fixed(), "mse")
+    with pytest.warns(UserWarning, match="net is copied without its compile arguments: TypeError: .*Fixed"):
+        after = swap(before, "batch")
+    assert (before.compiled, after.compiled) == (True, False)
+
+
 @keras.saving.register_keras_serializable(package="swap_test")
 class Block(layers.Layer):
     """A layer with a norm of its own, which nobody outside can replace."""
