@@ -14,7 +14,7 @@ from gnexp.tasks import pictures
 from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task
 
-_ROUNDING = 1e-6  # of squares in float32: a smaller spread is that of equal targets
+_ROUNDING = 1e-12  # of squares in float64: a smaller spread is that of equal targets
 
 
 class Regression(Task):
@@ -26,8 +26,9 @@ class Regression(Task):
         super().__init__(splits)
         targets = splits.train.targets
         self.outputs = Outputs(targets.shape[1] if targets.ndim == 2 else 1, logits=False)
-        # R2 needs the spread of the targets: around a number near to them, so that float32 is enough.
-        self._near = np.mean(targets, axis=0, dtype=np.float64, keepdims=True).astype(np.float32).reshape(1, -1)
+        # R2 needs the spread of the targets: around the mean of the training's, so that float32 is enough there.
+        mean = np.average(np.asarray(targets, np.float64), axis=0, weights=splits.train.weights)
+        self._near = mean.astype(np.float32).reshape(1, -1)
 
     @property
     def counted(self) -> tuple[str, ...]:
@@ -50,6 +51,14 @@ class Regression(Task):
         numbers = {"mae": keras.ops.mean(keras.ops.abs(targets - outputs), axis=-1)}
         for what, values in (("error", errors), ("place", places), ("square", keras.ops.square(places))):
             numbers |= {f"{what}_{target}": values[:, target] for target in range(self.outputs.count)}
+        return numbers
+
+    def measured(self, targets: np.ndarray, outputs: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Returns what `numbers` does, with the targets in float64: they may be far from those of the training."""
+        places = np.asarray(targets, np.float64).reshape(-1, self.outputs.count) - self._near
+        numbers = {**super().measured(targets, outputs)}
+        for target, place in enumerate(places.T):
+            numbers |= {f"place_{target}": place, f"square_{target}": place**2}
         return numbers
 
     def values(self, means: Mapping[str, float]) -> Mapping[str, float]:

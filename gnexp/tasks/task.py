@@ -81,6 +81,11 @@ class Task:
         """Returns `loss` for an evaluation, as a float64 array of shape (n,)."""
         return in_float64(each_loss(self.loss(*map(keras.ops.convert_to_tensor, (targets, outputs))), len(targets)))
 
+    def measured(self, targets: np.ndarray, outputs: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Returns `numbers` for an evaluation, as float64 arrays of shape (n,)."""
+        found = self.numbers(*map(keras.ops.convert_to_tensor, (targets, outputs)))
+        return {name: in_float64(found[name]) for name in self.counted}
+
     def replace_loss(self, function: Callable[[Any, Any], Any]) -> None:
         """Lets the network learn by another loss than the task's own."""
         self.loss = function

@@ -13,7 +13,7 @@ from gnexp.data import stream
 from gnexp.data.splits import Split
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
-from gnexp.tasks.task import Evaluation, Task, in_float64, one_hot
+from gnexp.tasks.task import Evaluation, Task, one_hot
 from gnexp.training.steps import Predict
 
 _BATCH = 500
@@ -54,9 +54,8 @@ def evaluate(
         penalty += added * len(part) / len(split)
         with load.users_code(f"{_named(task)} fails", MemoryError):
             losses.append(task.losses(part.targets, outputs))
-            found = task.numbers(*map(keras.ops.convert_to_tensor, (part.targets, outputs)))
-            for name in task.counted:
-                numbers[name].append(in_float64(found[name]))
+            for name, found in task.measured(part.targets, outputs).items():
+                numbers[name].append(found)
             predictions = task.predictions(outputs) if meters else None
         weights.append(part.weights)
         for meter in meters.values():

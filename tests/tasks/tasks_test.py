@@ -157,7 +157,28 @@ def test_a_regression_is_measured_as_by_scikit_learn(weights, shape, place):
     assert found.loss == pytest.approx(mse if weights is None else mse * weights.mean(), rel=1e-4)
 
 
-@pytest.mark.parametrize("constant", [7.3, 123.456, 0.0])
+@pytest.mark.parametrize("shape", [(COUNT,), (COUNT, 3)])
+def test_targets_far_from_those_of_the_training_have_their_r2(weights, shape):
+    targets = (1e4 + RANDOM.normal(size=shape)).astype(np.float32)
+    outputs = (targets + 0.5 * RANDOM.normal(size=shape)).reshape(COUNT, -1).astype(np.float32)
+    task, far = Regression(splits(outputs, RANDOM.normal(size=shape))), Split(np.arange(COUNT), targets, weights)
+    found = evaluate(task, lambda which: (outputs[which], 0.0), far, ()).figures["r2"]
+    expected = metrics.r2_score(targets.astype(np.float64), outputs.astype(np.float64), sample_weight=weights)
+    assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_training_targets_without_weight_spoil_no_r2():
+    """In a training, numbers are float32."""
+    targets, outputs = RANDOM.normal(size=(2, COUNT)).astype(np.float32)
+    targets[0], counted = 1e6, np.r_[0, np.ones(COUNT - 1)].astype(np.float32)
+    task = Regression(splits(outputs, targets, counted))
+    numbers = task.numbers(*map(keras.ops.convert_to_tensor, (targets, outputs[:, None])))
+    means = {name: np.average(keras.ops.convert_to_numpy(numbers[name]), weights=counted) for name in task.counted}
+    expected = metrics.r2_score(targets, outputs, sample_weight=counted)
+    assert task.values(means)["r2"] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("constant", [7.3, 123.456, 0.0, 1e5 / 3])
 def test_constant_targets_have_no_r2(constant):
     outputs = np.zeros((COUNT, 1), np.float32)
     task = Regression(splits(outputs, RANDOM.normal(3, 1, COUNT).astype(np.float32)))
