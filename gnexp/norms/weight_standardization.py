@@ -20,6 +20,11 @@ class _Standardized:
     call, so that gradients pass through (the paper's eq. 5, with the epsilon inside of the root).
     """
 
+    def add_weight(self, *arguments, **settings):
+        """Creates a weight; the kernel stays as wide as it is, because its rounding grows with what is standardized."""
+        wide = {"autocast": False} if settings.get("name") == "kernel" else {}
+        return super().add_weight(*arguments, **settings, **wide)
+
     def build(self, input_shape):
         """Creates the weights; ValueError if an output channel has a single weight, whose standardized value is 0."""
         super().build(input_shape)
@@ -28,7 +33,7 @@ class _Standardized:
 
     def convolution_op(self, inputs, kernel):
         """Returns the convolution of `inputs` with the standardized kernel."""
-        return super().convolution_op(inputs, standardized(kernel))
+        return super().convolution_op(inputs, ops.cast(standardized(kernel), inputs.dtype))
 
 
 def standardized(kernel):
@@ -51,9 +56,10 @@ class StandardizedConv1D(_Standardized, layers.Conv1D):
 
     def convolution_op(self, inputs, kernel):
         """Returns the convolution of `inputs`, padded already where that is causal, with the standardized kernel."""
+        kernel = ops.cast(standardized(kernel), inputs.dtype)
         padding = "valid" if self.padding == "causal" else self.padding
         strides, dilation = list(self.strides), self.dilation_rate
-        return ops.conv(inputs, standardized(kernel), strides, padding, self.data_format, dilation)
+        return ops.conv(inputs, kernel, strides, padding, self.data_format, dilation)
 
 
 @keras.saving.register_keras_serializable(package="gnexp")

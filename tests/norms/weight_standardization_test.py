@@ -51,6 +51,19 @@ def test_it_is_the_convolution_with_the_standardized_kernel(ours, theirs, shape,
     np.testing.assert_array_equal(ours.get_weights()[0], kernel)
 
 
+@pytest.mark.parametrize(("kind", "rank"), [(StandardizedConv1D, 1), (StandardizedConv2D, 2)])
+def test_a_kernel_is_standardized_before_it_is_rounded(kind, rank):
+    """Of weights of 10 +- 0.02, bfloat16 has but one or two values."""
+    x = np.eye(4, dtype="float32").reshape(1, *[1] * (rank - 1), 4, 4)
+    layer = kind(6, 1, use_bias=False, dtype="mixed_bfloat16")
+    layer.build(x.shape)
+    kernel = 10 + 0.02 * drawn(*layer.kernel.shape)
+    layer.set_weights([kernel])
+    expected = standardized(kernel.astype(np.float64)).reshape(4, 6)
+    assert keras.backend.standardize_dtype(layer(x).dtype) == "bfloat16"
+    np.testing.assert_allclose(as_float64(layer(x)).reshape(4, 6), expected, atol=0.02)
+
+
 def model(regularizer: str | None = "l2") -> keras.Model:
     images = keras.Input((8, 8, 3), name="images")
     x = layers.Conv2D(8, 3, kernel_regularizer=regularizer, name="conv")(images)
