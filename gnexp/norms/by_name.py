@@ -20,6 +20,8 @@ _SHARED = (
 )
 _MOVING = ("moving_mean_initializer", "moving_variance_initializer")
 _WITH_MOVING_AVERAGES = ("batch", "ghost_batch", "frozen_batch")
+KERAS_BATCH = ("batch", "frozen_batch")  # kinds with the settings that only Keras's BatchNormalization has
+_OF_KERAS = ("synchronized", "renorm", "renorm_clipping", "renorm_momentum")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +77,15 @@ class Norm:
         norm = dataclasses.replace(self, **{key: inherited[key] for key in own})
         if norm.kind in _WITH_MOVING_AVERAGES:
             arguments |= {key: getattr(layer, key) for key in _MOVING}
+        if norm.kind in KERAS_BATCH:
+            arguments |= {key: getattr(layer, key) for key in _OF_KERAS}
         if norm.kind == "group" and layer.built:
             channels = layer.moving_mean.shape[0]
             found = groups.count(channels, norm.groups, norm.fit, norm.channels_per_group)
             norm = dataclasses.replace(norm, groups=found, fit="exact", channels_per_group=0)
-        return norm._layer(**arguments)
+        new = norm._layer(**arguments)
+        new.activity_regularizer = layer.activity_regularizer
+        return new
 
     def _layer(self, name: str | None, **arguments: Any) -> layers.Layer:
         settings = {"name": name, "dtype": self.dtype}

@@ -7,7 +7,7 @@ from keras import layers
 
 from gnexp.config.schema import NORMS
 from gnexp.norms import table
-from gnexp.norms.by_name import Norm
+from gnexp.norms.by_name import KERAS_BATCH, Norm
 from gnexp.norms.fitted import FittedGroupNormalization
 from gnexp.norms.rebuild import check_graph, reachable, rebuild
 
@@ -26,9 +26,9 @@ def swap(
     """Returns a copy of a model with another normalization in the place of each BatchNormalization.
 
     The new layers have the old ones' name, axis, center, scale, initializers, regularizers, constraints, `trainable`
-    and dtype policy, and gamma and beta. The moving statistics go where the new norm has none. Every other weight is
-    copied; the model itself is left as it is. Weights that were trained with batch normalization are a start for the
-    new network, which has to be trained on.
+    and dtype policy, and gamma and beta; "batch" and "frozen_batch" have `synchronized` and `renorm` as well. The
+    moving statistics go where the new norm has none. Every other weight is copied; the model itself is left as it is.
+    Weights that were trained with batch normalization are a start for the new network, which has to be trained on.
 
     Example:
         >>> model = swap(keras.applications.MobileNetV2(weights=None), groups=32, fit="gcd")
@@ -70,6 +70,9 @@ def swapped(model: keras.Model, norm: Norm) -> keras.Model:
             f"because they are inside of other layers: {_named(out_of_reach)}. Give the code that builds them the norm"
         )
     _check_fit(found.values(), norm)
+    for setting in () if norm.kind in KERAS_BATCH else ("synchronized", "renorm"):
+        if on := [path for path, layer in found.values() if getattr(layer, setting)]:
+            warnings.warn(f"{setting}=True of {_named(on)} is not copied: {norm.kind} has none", stacklevel=3)
     copy = rebuild(model, lambda layer: norm.like(layer) if _is_batch_norm(layer) else None)
     if few := table.check(table.rows(copy), model.name):
         warnings.warn(few, stacklevel=3)

@@ -1,5 +1,7 @@
 """`swap` on models of every shape: what is replaced, what is copied, what is refused."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -196,6 +198,34 @@ def test_what_the_old_norm_was_told_is_told_to_the_new():
     assert swap(keras.Sequential([keras.Input((4, 6, 6)), old]), groups=2, epsilon=1e-4).layers[0].epsilon == 1e-4
     bare = layers.BatchNormalization(center=False, scale=False)
     assert not swap(keras.Sequential([keras.Input((6, 6, 4)), bare]), groups=2).weights
+
+
+ALL = ("group", "layer", "instance", "instance_scalar", "batch", "frozen_batch", "ghost_batch", "none")
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("norm", ALL)
+def test_outputs_are_regularized_as_before(norm):
+    before = keras.Sequential([keras.Input(SIZE), layers.BatchNormalization(activity_regularizer="l2")])
+    after, x = swap(before, norm, groups=4), images()
+    outputs = as_array(after(x)).astype(np.float64)
+    np.testing.assert_allclose(as_array(after.losses[0]), 0.01 * (outputs**2).sum() / len(x), rtol=1e-4)
+
+
+@pytest.mark.parametrize("norm", ALL)
+@pytest.mark.parametrize("setting", ["renorm", "synchronized"])
+def test_what_only_keras_s_own_layer_can_is_kept_or_said(norm, setting):
+    if (setting, keras.backend.backend()) == ("synchronized", "jax"):
+        pytest.skip("Keras has it for TensorFlow only")
+    told = {setting: True, "renorm_clipping": {"rmax": 3.0}, "renorm_momentum": 0.5}
+    before = keras.Sequential([keras.Input(SIZE), layers.BatchNormalization(name="bn", **told)])
+    said = pytest.warns(UserWarning, match=f"{setting}=True of bn is not copied: {norm} has none")
+    kept = norm in ("batch", "frozen_batch")
+    with contextlib.nullcontext() if kept else said:
+        after = swap(before, norm, groups=4)
+    if kept:
+        found = after.get_layer("bn").get_config()
+        assert {key: found[key] for key in told} == told
 
 
 def test_what_is_frozen_stays_frozen():
