@@ -1,5 +1,7 @@
 """The original project's "instance normalization", with a scalar gamma and beta."""
 
+import math
+
 import keras
 from keras import layers
 
@@ -17,11 +19,18 @@ class ScalarInstanceNormalization(layers.Layer):
       epsilon: float above 0, added to the standard deviation (not to the variance).
       **kwargs: of `keras.layers.Layer`.
 
-    Input and output are floating point, of any shape (batch, ...). Statistics are computed in float32 at least.
+    Raises:
+      ValueError: epsilon is no finite number above 0.
+
+    Input and output are floating point, of any shape (batch, ...). Statistics are computed in float32 at least. A
+    mask is passed on; it does not change them.
     """
 
     def __init__(self, epsilon: float = 1e-3, **kwargs):
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be a positive finite number. Received: epsilon={epsilon!r}")
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.autocast = False
         self.epsilon = epsilon
 

@@ -138,6 +138,26 @@ def test_a_frozen_norm_is_a_constant_affine_that_no_step_changes():
         np.testing.assert_allclose(as_float64(layer(x, training=training)), expected, rtol=1e-4, atol=1e-5)
 
 
+# The original's instance normalization
+
+
+@pytest.mark.any_backend
+def test_a_scalar_instance_norm_passes_a_mask_on():
+    words = np.array([[1, 2, 0, 0], [3, 4, 5, 0]])
+    embedded = layers.Embedding(7, 6, mask_zero=True)(words)
+    pool = layers.GlobalAveragePooling1D()
+    normalized = as_float64(found := ScalarInstanceNormalization()(embedded))
+    expected = [row[:count].mean(axis=0) for row, count in zip(normalized, (2, 3), strict=True)]
+    np.testing.assert_allclose(as_float64(pool(found)), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("epsilon", [0, -1e-3, float("inf"), float("nan")])
+def test_a_scalar_instance_norm_needs_an_epsilon(epsilon):
+    with pytest.raises(ValueError, match="epsilon must be a positive finite number"):
+        ScalarInstanceNormalization(epsilon)
+
+
 # Groups
 
 
