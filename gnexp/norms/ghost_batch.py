@@ -40,7 +40,7 @@ class GhostBatchNormalization(layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
-        if not (training and self.trainable):
+        if not (training and self.trainable) or inputs.shape[0] == 0:  # An empty batch has no statistics.
             return super().call(inputs, training=False)
         x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
         axis = self.axis % len(x.shape)

@@ -121,6 +121,14 @@ def test_wrong_arguments_of_ghost_batches_are_refused_by_name(arguments):
         GhostBatchNormalization(**arguments)
 
 
+def test_an_empty_batch_changes_nothing():
+    layer = randomized(GhostBatchNormalization(4), (None, 4, 3))
+    before = layer.get_weights()
+    assert tuple(layer(np.zeros((0, 4, 3), "float32"), training=True).shape) == (0, 4, 3)
+    for got, expected in zip(layer.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
 # Frozen batch normalization
 
 
