@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import keras
 from keras import layers
 from ml_collections import ConfigDict
 
@@ -22,6 +23,18 @@ _MOVING = ("moving_mean_initializer", "moving_variance_initializer")
 _WITH_MOVING_AVERAGES = ("batch", "ghost_batch", "frozen_batch")
 KERAS_BATCH = ("batch", "frozen_batch")  # kinds with the settings that only Keras's BatchNormalization has
 _OF_KERAS = ("synchronized", "renorm", "renorm_clipping", "renorm_momentum")
+
+
+@keras.saving.register_keras_serializable(package="gnexp")
+class FrozenBatchNormalization(layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` that computes with its moving averages in training, too.
+
+    It stays so where a model is made trainable as a whole: gamma and beta are then learned, the averages never.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Returns `inputs` normalized: same shape, dtype `compute_dtype`."""
+        return super().call(inputs, training=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +122,7 @@ class Norm:
             case "batch":
                 return layers.BatchNormalization(**settings)
             case "frozen_batch":
-                # Keras then computes with the moving averages in training, too, and does not update them.
-                return layers.BatchNormalization(**{**settings, "trainable": False})
+                return FrozenBatchNormalization(**{**settings, "trainable": False})
             case "ghost_batch":
                 return GhostBatchNormalization(self.virtual_batch_size, **settings)
         raise ValueError(f"norm={self.kind!r}")

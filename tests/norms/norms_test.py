@@ -146,6 +146,27 @@ def test_a_frozen_norm_is_a_constant_affine_that_no_step_changes():
         np.testing.assert_allclose(as_float64(layer(x, training=training)), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_frozen_norm_of_a_thawed_model_keeps_its_averages():
+    x = drawn(8, 4)
+    layer = randomized(Norm("frozen_batch", epsilon=0.1)(), x.shape)
+    model = keras.Sequential([keras.Input(x.shape[1:]), layer])
+    model.trainable = False  # On TensorFlow, Keras does nothing where the value is the former one.
+    model.trainable = True
+    gamma, beta, mean, variance = (as_float64(weight) for weight in layer.weights)
+    expected = (x - mean) / np.sqrt(variance + 0.1) * gamma + beta
+    np.testing.assert_allclose(as_float64(model(x, training=True)), expected, rtol=1e-4, atol=1e-5)
+    for got, before in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        np.testing.assert_array_equal(as_float64(got), before)
+    assert [weight.name for weight in model.trainable_weights] == ["gamma", "beta"]
+
+
+def test_a_frozen_norm_computes_as_keras_s_own_layer_that_is_frozen():
+    x = drawn(8, 4, 4, 3)
+    ours = randomized(Norm("frozen_batch", epsilon=0.1)(), x.shape)
+    theirs = randomized(layers.BatchNormalization(epsilon=0.1, trainable=False), x.shape)
+    np.testing.assert_array_equal(as_float64(ours(x, training=True)), as_float64(theirs(x, training=True)))
+
+
 # The original's instance normalization
 
 

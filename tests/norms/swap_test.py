@@ -9,6 +9,7 @@ from keras import layers
 
 from gnexp.group_normalization import GroupNormalization
 from gnexp.norms import swap, table
+from gnexp.norms.by_name import FrozenBatchNormalization
 from gnexp.norms.fitted import FittedGroupNormalization
 from gnexp.norms.ghost_batch import GhostBatchNormalization
 from gnexp.norms.scalar_instance import ScalarInstanceNormalization
@@ -248,7 +249,7 @@ def test_what_is_frozen_stays_frozen():
         ("instance_scalar", ScalarInstanceNormalization, set()),
         ("none", layers.Identity, set()),
         ("batch", layers.BatchNormalization, {"gamma", "beta", "moving_mean", "moving_variance"}),
-        ("frozen_batch", layers.BatchNormalization, {"gamma", "beta", "moving_mean", "moving_variance"}),
+        ("frozen_batch", FrozenBatchNormalization, {"gamma", "beta", "moving_mean", "moving_variance"}),
         ("ghost_batch", GhostBatchNormalization, {"gamma", "beta", "moving_mean", "moving_variance"}),
     ],
 )
