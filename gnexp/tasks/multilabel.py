@@ -49,7 +49,8 @@ class Multilabel(Task):
 
     def predictions(self, outputs: np.ndarray) -> np.ndarray:
         """Returns the probability of each label."""
-        return 1 / (1 + np.exp(-outputs.astype(np.float64)))
+        with np.errstate(over="ignore"):  # Of an infinite one, the probability is 0.
+            return 1 / (1 + np.exp(-outputs.astype(np.float64)))
 
     def pictures(self, split: Split, outputs: np.ndarray) -> Iterator[tuple[str, Picture]]:
         """Yields how often each label is found, missed and seen where it is not."""

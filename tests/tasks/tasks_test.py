@@ -121,6 +121,14 @@ def test_labels_are_measured_as_by_scikit_learn(weights):
     assert found.loss == pytest.approx(np.mean(losses if weights is None else losses * weights), rel=1e-5)
 
 
+@pytest.mark.any_backend
+def test_any_logit_of_a_label_has_a_probability_without_a_warning():
+    logits = np.array([[-1e4, -710, -700, -1, 0, 1, 1e4]], np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        found = Multilabel(splits(logits, np.ones((1, 7), int))).predictions(logits)
+    np.testing.assert_allclose(found, np.exp(-np.logaddexp(0, -logits.astype(np.float64))), rtol=1e-12, atol=1e-300)
+
+
 def test_masks_are_measured_as_by_scikit_learn():
     targets, logits = RANDOM.integers(0, 3, (COUNT, 4, 6)), RANDOM.normal(size=(COUNT, 4, 6, 4)).astype(np.float32)
     found = evaluated(Segmentation(splits(logits, targets, labels="abcd")), logits)
