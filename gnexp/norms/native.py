@@ -1,8 +1,9 @@
 """The layer's C++ kernel for TensorFlow on the CPU: compiled once, at first use, where there is a compiler.
 
-Where it is not available or does not apply, the layer's plain path computes the same: on a GPU, on JAX, under XLA,
-without a compiler, after a failed build. A failed build is not tried again while the cache has its `NAME.failed`, which
-holds the compiler's output.
+Where it is not available or does not apply, the layer's plain path computes the same up to rounding: on a GPU, on JAX,
+under XLA, without a compiler, after a failed build. Only from inputs of about 1e26 on, whose squares float32 does not
+hold by far, it may give NaN where the kernel gives beta. A failed build is not tried again while the cache has its
+`NAME.failed`, which holds the compiler's output.
 """
 
 import functools
