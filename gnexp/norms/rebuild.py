@@ -115,7 +115,8 @@ def _clone(layer, clone: Callable, call: Callable) -> layers.Layer:
     if isinstance(layer, keras.Sequential):
         return keras.models.clone_model(layer, clone_function=clone)
     if _is_graph(layer):
-        return keras.models.clone_model(layer, clone_function=clone, call_function=call)
+        inputs = keras.tree.map_structure(_input, layer.input)
+        return keras.models.clone_model(layer, inputs, clone_function=clone, call_function=call)
     if isinstance(layer, _SHARED):
         return layer
     try:
@@ -129,6 +130,12 @@ def _clone(layer, clone: Callable, call: Callable) -> layers.Layer:
         raise ValueError(
             f"{layer.name} ({type(layer).__name__}) cannot be copied: {type(error).__name__}: {first_line(error)}"
         ) from error
+
+
+def _input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+    """Returns an input like a model's; the one that Keras makes for a copy is never optional."""
+    optional = tensor._keras_history.operation.optional
+    return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor.name, optional=optional)
 
 
 @contextlib.contextmanager

@@ -454,6 +454,23 @@ def test_a_model_inside_of_a_copied_layer_has_its_weights_although_others_use_it
     np.testing.assert_array_equal(as_array(swap(before, "batch")(images())), as_array(before(images())))
 
 
+class Sum(layers.Layer):
+    """Adds a second input, if there is one."""
+
+    def call(self, first, second=None):
+        """Returns the sum."""
+        return first if second is None else first + second
+
+
+@pytest.mark.any_backend
+def test_an_input_that_may_be_missing_may_be_missing_in_a_copy():
+    first, second = keras.Input((8,), name="first"), keras.Input((8,), name="second", optional=True)
+    before = randomized(keras.Model([first, second], layers.BatchNormalization()(Sum()(first, second))))
+    after, x = swap(before, "batch"), images(2, (8,))
+    for given in ([x, None], [x, x]):
+        np.testing.assert_array_equal(as_array(after(given)), as_array(before(given)))
+
+
 class Subclassed(keras.Model):
     """A model without a graph."""
 
