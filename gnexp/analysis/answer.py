@@ -98,10 +98,15 @@ def answers(sweep: Swept) -> list[Answer]:
     paths, found = sweep.space.asked, {}
     for trial in sweep.counted:
         if trial.status != outcomes.RUNNING:
-            found.setdefault(tuple(trial.values.get(path) for path in paths), []).append(trial)
-    # A path that is not searched in a combination has no value there; that comes first.
-    ordered = sorted(found, key=lambda values: [() if value is None else in_order(value) for value in values])
-    return [_answer(sweep, dict(zip(paths, values, strict=True)), found[values]) for values in ordered]
+            known = tuple((path, trial.values[path]) for path in paths if path in trial.values)
+            found.setdefault(known, []).append(trial)
+
+    def place(known: tuple[tuple[str, Any], ...]) -> list[tuple]:
+        # A path that is not searched in a combination has no value there; that comes first.
+        values = dict(known)
+        return [in_order(values[path]) if path in values else () for path in paths]
+
+    return [_answer(sweep, dict(known), found[known]) for known in sorted(found, key=place)]
 
 
 def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
@@ -113,16 +118,16 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
         for entry in sweep.space.entries
         if best and entry.path in sweep.space.tuned and entry.holds(best.values) and _at_edge(entry, best.values)
     )
-    known = {path: value for path, value in values.items() if value is not None}
-    return Answer(known, completed, failed, best, edges, sweep.headline.name)
+    return Answer(values, completed, failed, best, edges, sweep.headline.name)
 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
     value = values[entry.path]
     if not is_numeric(value) or entry.count() == 1:
         return False
-    if entry.values:
-        return value in (min(entry.values, key=in_order), max(entry.values, key=in_order))
+    if entry.values or entry.step is not None:
+        known = sorted(filter(is_numeric, entry.everything()), key=in_order if entry.path == "model.groups" else None)
+        return value in (known[0], known[-1]) or not min(known) <= value <= max(known)
     if not entry.low < value < entry.high:  # The config's own value may lie outside, and be 0 on a logarithmic scale.
         return True
     place, low, high = (math.log(x) if entry.sampling == "log" else x for x in (value, entry.low, entry.high))
@@ -172,18 +177,20 @@ def _seeds(sweep: Swept, spread: Spread, places: Mapping[str, int], each: Differ
     one, other = (places[side.chosen.trial_id] for side in (each.control, each.other))
     variance, freedom = spread.of_difference(one, other)
     count = min(len(each.control.tests), len(each.other.tests))
-    racing = sweep.config.sweep.tuner == "racing"
 
     def level(seeds: np.ndarray) -> np.ndarray:
-        of_all = np.array([intervals.spent(number, number, _LEVEL) for number in seeds]) if racing else _LEVEL
-        return of_all / comparisons + 0 * seeds
+        return np.array([_level(sweep, int(number)) for number in seeds]) / comparisons
 
-    return intervals.seeds_needed(each.mean, variance, freedom / (count - 1), level) if each.mean else None
+    more = count + 1  # As many as there are did not tell it.
+    return intervals.seeds_needed(each.mean, variance, freedom / (count - 1), level, more) if each.mean else None
 
 
 def _difference(spread: Spread, place: int, others: int, one: Answer, other: Answer) -> tuple[float, float, int, float]:
     """Returns the mean, the interval, the number of seeds and p of a difference, before any correction."""
-    by_seed = [round(b - a, _DIGITS) for a, b in zip(one.tests, other.tests, strict=False)]
+    tests = list(zip(one.tests, other.tests, strict=False))
+    largest = max(abs(test) for pair in tests for test in pair)
+    digits = _DIGITS - math.ceil(math.log10(largest)) if largest else _DIGITS
+    by_seed = [round(b - a, digits) for a, b in tests]
     mean, count = statistics.fmean(by_seed), len(by_seed)
     if not intervals.has_spread(by_seed):
         return mean, 0.0, count, 1.0
@@ -195,4 +202,5 @@ def _difference(spread: Spread, place: int, others: int, one: Answer, other: Ans
 def _level(sweep: Swept, seeds: int) -> float:
     """Returns the level of a comparison; a race stops by what it sees, so that the 5% are for all of its looks."""
     settings = sweep.config.sweep
-    return intervals.spent(seeds, settings.executions, _LEVEL) if settings.tuner == "racing" else _LEVEL
+    looks = max(seeds, settings.executions)
+    return intervals.spent(seeds, looks, _LEVEL) if settings.tuner == "racing" else _LEVEL

@@ -156,7 +156,9 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
     if min(tried) < max(tried):
         text += f" **They had {min(tried)} to {max(tried)} trials each**: more trials choose better."
     most, ended = expected(sweep), sum(trial.status != outcomes.RUNNING for trial in sweep.trials)
-    if ended < most:
+    if sweep.config.sweep.tuner == "racing" and not sweep.finished:
+        text += " **The race has not ended**: choices and verdicts may change."
+    elif ended < most:
         text += f" **{ended} of {most} trials have ended so far**: choices and verdicts may change."
     edges = sum(bool(each.edges) for each in found)
     if edges:

@@ -9,6 +9,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
 from gnexp.analysis.sweep import Swept
+from gnexp.space.domain import in_order
 
 _FEWEST = 10  # completed trials, for a forest to be fitted
 _LOWEST_R2 = 0.2  # of trials that it was not fitted to, below which it does not hold
@@ -68,5 +69,7 @@ def importance(sweep: Swept) -> Importance:
 
 def ranks(values: Sequence[Any]) -> list[int]:
     """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
-    place = {value: rank for rank, value in enumerate(sorted({value for value in values if value is not None}))}
+    # Numbers by their size: -1 is the lowest here.
+    known = sorted({value for value in values if value is not None}, key=lambda value: in_order(value)[::2])
+    place = {value: rank for rank, value in enumerate(known)}
     return [-1 if value is None else place[value] for value in values]

@@ -1,6 +1,7 @@
 """Confidence intervals and significance tests for a few values, and how an interval is said."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy import optimize, special, stats
 
 from gnexp.config.objective import ANYTHING
 
+_SMALL, _LARGE = 5e-5, 1e6  # numbers between these are given with four decimals
 _FAR = 30  # times the typical variance, above which a trial says less of the seeds than others
 _TINY = 1e-30
 _ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
@@ -67,7 +69,10 @@ def with_spread(
     """
     if mean is None:
         return ""
-    said = f"{mean:{sign}.4f}"
+    # Of a loss of any size, four decimals may be nothing but zeros, or come after dozens of digits.
+    scale = max(abs(mean), half or 0)
+    digits = ".4f" if scale == 0 or _SMALL <= scale < _LARGE or not math.isinf(bounds[1] - bounds[0]) else ".3g"
+    said = f"{mean:{sign}{digits}}"
     if half is None:
         return said
     low, high = ends(mean, half, bounds)
@@ -75,8 +80,10 @@ def with_spread(
     if all(cut):
         return f"{said} (too few {over})"
     if not any(cut):
-        return f"{said} \N{PLUS-MINUS SIGN} {half:.4f}"
-    below, above = (f"{end:{sign}{'g' if at_bound else '.4f'}}" for end, at_bound in zip((low, high), cut, strict=True))
+        return f"{said} \N{PLUS-MINUS SIGN} {half:{digits}}"
+    below, above = (
+        f"{end:{sign}{'g' if at_bound else digits}}" for end, at_bound in zip((low, high), cut, strict=True)
+    )
     return f"{said} ({below} to {above})"
 
 
@@ -173,7 +180,11 @@ def two_sided_p(value: float, error: float, freedom: float) -> float:
 
 
 def seeds_needed(
-    difference: float, variance: float, freedom: float, level: Callable[[np.ndarray], np.ndarray]
+    difference: float,
+    variance: float,
+    freedom: float,
+    level: Callable[[np.ndarray], np.ndarray],
+    fewest: int = 2,
 ) -> int | None:
     """Returns how many seeds tell a difference from 0 with a chance of 80%; None if a thousand are too few.
 
@@ -184,8 +195,9 @@ def seeds_needed(
       variance: of the difference with one seed.
       freedom: the degrees of freedom that each seed after the first adds to the variance.
       level: returns the level of the test for numbers of seeds.
+      fewest: what it is at least.
     """
-    seeds = np.arange(2, _MOST_SEEDS + 1)
+    seeds = np.arange(fewest, _MOST_SEEDS + 1)
     freedoms = freedom * (seeds - 1)
     needed = stats.t.isf(level(seeds) / 2, freedoms)
     power = stats.nct.sf(needed, freedoms, abs(difference) * np.sqrt(seeds / variance))

@@ -112,7 +112,8 @@ def finite(cell: str) -> float:
 
 
 def _cell(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    """Returns a value as `_value` reads it; text that would be read as none, or as something else, is quoted."""
+    return value if isinstance(value, str) and value and _value(value) == value else json.dumps(value)
 
 
 def _value(cell: str) -> Any:

@@ -141,8 +141,9 @@ def _rows(
             rows.append(Row(path, level))
             continue
         difference = mean - means[0]
-        low, high = np.percentile(difference, [2.5, 97.5])
-        rows.append(Row(path, level, float(difference.mean()), float(low), float(high)))
+        # Not the mean, which a few trees may carry out of the interval.
+        low, middle, high = np.percentile(difference, [2.5, 50, 97.5])
+        rows.append(Row(path, level, float(middle), float(low), float(high)))
     return rows
 
 
@@ -150,8 +151,8 @@ def _curve(path: str, forest: RandomForestRegressor, columns: np.ndarray, place:
     had = {number: value for number, value in zip(columns[:, place], values, strict=True) if value is not None}
     numbers = _spread(sorted(had), _POINTS)
     by_tree = _by_tree(forest, columns, place, numbers)
-    low, high = np.percentile(by_tree, [2.5, 97.5], axis=1)
-    return Curve(path, [had[number] for number in numbers], by_tree.mean(axis=1).tolist(), low.tolist(), high.tolist())
+    low, middle, high = np.percentile(by_tree, [2.5, 50, 97.5], axis=1)
+    return Curve(path, [had[number] for number in numbers], middle.tolist(), low.tolist(), high.tolist())
 
 
 def _spread(found: Sequence[Any], most: int) -> list[Any]:

@@ -48,6 +48,11 @@ class Swept:
         """Whether the folder is a kept one (`reports.archive`), without models and event files."""
         return (self.directory / files.KEPT).exists()
 
+    @property
+    def finished(self) -> bool:
+        """Whether it is kept, or reached its end."""
+        return self.kept or result.succeeded(self.directory)
+
 
 def read_sweep(directory: pathlib.Path) -> Swept:
     """Returns the sweep in a workdir.

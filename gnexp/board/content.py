@@ -66,8 +66,8 @@ def state(watched: Watched) -> dict[str, Any]:
         ended = files.read_json(watched.directory / files.RESULT) or {}
     except UserError as error:
         problems.append(str(error))
-    last, expected = watched.last_sign(), answer_words.expected(swept)
     finished = swept.kept or ended.get("status") == result.SUCCESS
+    last, expected = watched.last_sign(), len(swept.trials) if finished else answer_words.expected(swept)
     return {
         "counts": {status: count[status] for status in (outcomes.COMPLETED, outcomes.RUNNING, outcomes.FAILED)},
         "expected": expected,
@@ -77,7 +77,7 @@ def state(watched: Watched) -> dict[str, Any]:
         "leading": [trial.trial_id for trial in swept.best[:_LEADING]],
         "last": last,
         "now": time.time(),
-        "left": None if finished else _left(watched, expected),
+        "left": None if finished or swept.config.sweep.tuner == "racing" else _left(watched, expected),
         "problems": problems[:_MOST_PROBLEMS],
     }
 
@@ -113,7 +113,7 @@ def row(kept: Kept, headline: str) -> dict[str, Any]:
         "interval": outcome.interval,
         "scores": outcome.scores,
         "seconds": sum(done.seconds for done in outcome.results) if outcome.results else None,
-        "epochs": max(kept.epochs, default=None),
+        "trained": max(kept.epochs, default=None),
         "ended": kept.ended if outcome.status != outcomes.RUNNING else None,
     }
     if outcome.results:
@@ -132,7 +132,7 @@ def _columns(swept: Swept) -> list[dict[str, Any]]:
     found = []
     for path in space.searched:
         entries = space.of(path)
-        values = sorted({value for entry in entries for value in entry.values}, key=_sortable)
+        values = sorted({value for entry in entries for value in entry.values}, key=in_order)
         ends = [end for entry in entries for end in (entry.values or (entry.low, entry.high))]
         numeric = all(map(is_numeric, ends))
         found.append(
@@ -162,10 +162,6 @@ def _logarithmic(swept: Swept, path: str, ends: list[float]) -> bool:
     if swept.space.listed(path):
         return max(ends) >= 50 * min(ends)
     return swept.space.logarithmic(path)
-
-
-def _sortable(value: Any) -> tuple:
-    return (type(value).__name__ if not is_numeric(value) else "", in_order(value))
 
 
 def answer(swept: Swept) -> dict[str, Any]:

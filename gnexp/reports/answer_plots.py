@@ -31,12 +31,11 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     axes = figure.subplots()
     places = _places({each.values[path] for each in found if path in each.values})
     others = list(dict.fromkeys(other for each in found for other in each.values if other != path))
-    lines: dict[str, list[Answer]] = {}
+    lines: dict[tuple, list[Answer]] = {}
     for each in found:
         if path in each.values:
-            beside = {other: each.values[other] for other in others if other in each.values}
-            name = short(beside.get(others[0], "")) if len(others) == 1 else in_words(beside)
-            lines.setdefault(name, []).append(each)
+            lines.setdefault(tuple((other, each.values.get(other)) for other in others), []).append(each)
+    named = [_name(line[0], others) for line in lines.values()]
     # Side by side, so that no interval hides another.
     step = 0.012 * (max(places.values()) - min(places.values()) or 1)
     shifts = [(number - (len(lines) - 1) / 2) * step for number in range(len(lines))]
@@ -45,7 +44,7 @@ def error(found: Sequence[Answer], path: str) -> Figure:
         for shift, line in zip(shifts, lines.values(), strict=True)
     ]
     colors = [f"C{number % 10}" for number in range(len(lines))]
-    for name, line, color in zip(lines, placed, colors, strict=True):
+    for name, line, color in zip(named, placed, colors, strict=True):
         _draw(axes, name, line, color, "o-" if all(map(is_numeric, places)) else "o")
     names = [short(value) for value in places]
     slanted = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if len("".join(names)) > _MOST_LETTERS else {}
@@ -60,9 +59,14 @@ def error(found: Sequence[Answer], path: str) -> Figure:
     axes.grid(axis="y", alpha=0.25)
     if len(lines) > 1:
         title = others[0] if len(others) == 1 else None
-        columns = max(1, _MOST_IN_A_ROW // (_OF_A_MARKER + max(map(len, lines))))
+        columns = max(1, _MOST_IN_A_ROW // (_OF_A_MARKER + max(map(len, named))))
         figure.legend(loc="outside lower center", ncols=min(4, columns, len(lines)), fontsize=9, title=title)
     return figure
+
+
+def _name(answer: Answer, others: Sequence[str]) -> str:
+    beside = {other: answer.values[other] for other in others if other in answer.values}
+    return short(beside.get(others[0], "")) if len(others) == 1 else in_words(beside)
 
 
 def _places(values: set) -> Mapping[Any, float]:

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import pathlib
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -67,8 +68,13 @@ def _write(folder: pathlib.Path, introduction: str, sections: Sequence[Section],
 
 
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
-    """Returns a table in Markdown."""
-    return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
+    """Returns a table in Markdown; text in its cells is no markup, except for what `code` has made."""
+    plain = [[cell if str(cell).startswith("`") else _plain(str(cell)) for cell in row] for row in rows]
+    return tabulate(plain, headers, tablefmt="github", disable_numparse=True)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"([|<*`\\])", r"\\\1", text.replace("\n", " "))
 
 
 def remarks(directories: Iterable[pathlib.Path]) -> str:

@@ -109,9 +109,10 @@ class Entry:
         return domain
 
 
-def in_order(value: Any) -> tuple[bool, Any]:
-    """Returns a sort key for values: -1 comes last, because `groups=-1` means a group for each channel."""
-    return is_numeric(value) and value < 0, value
+def in_order(value: Any) -> tuple[str, bool, Any]:
+    """Returns a sort key for values of any types, numbers first; -1 is the last number: a group for each channel."""
+    kind = "" if is_numeric(value) else type(value).__name__
+    return kind, isinstance(value, int) and value == -1, value
 
 
 def is_numeric(value: Any) -> bool:

@@ -15,6 +15,15 @@ from gnexp.space.domain import Entry
 from gnexp.space.entries import FIXED, SCIENTIFIC
 
 
+def _same(one: Any, other: Any) -> bool:
+    """Tells whether two values are one, as 0.3 and 0.1 + 0.2 are."""
+    return one == other or (isinstance(one, float) and isinstance(other, float) and math.isclose(one, other))
+
+
+def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return one.keys() == other.keys() and all(_same(value, other[path]) for path, value in one.items())
+
+
 class Space:
     """A sweep's search space; `parse_space` makes one from a config.
 
@@ -95,7 +104,7 @@ class Space:
         """Yields the grid; some values before all others, and not again."""
         if first is not None:
             yield first
-        yield from (values for values in self.grid() if values != first)
+        yield from (values for values in self.grid() if first is None or not _alike(values, first))
 
     def beside(self, config: ConfigDict) -> int:
         """Returns 1 if the first trial's values are none of those that the tuner would try, otherwise 0."""
@@ -103,7 +112,8 @@ class Space:
         if first is None:
             return 0
         if config.sweep.tuner == "grid":
-            return int(any(first[entry.path] not in entry.points() for entry in self.entries if entry.holds(first)))
+            held = [entry for entry in self.entries if entry.holds(first)]
+            return int(any(not any(_same(first[entry.path], each) for each in entry.points()) for entry in held))
         return int(not self.contains(first))
 
     def trials(self, config: ConfigDict) -> int:

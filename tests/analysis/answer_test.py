@@ -9,11 +9,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from scipy import stats
 
-from gnexp.analysis import answer, comparisons, response
+from gnexp.analysis import answer, comparisons, effects, intervals, response
 from gnexp.analysis.answer import Answer, Difference
 from gnexp.analysis.intervals import holm
 from gnexp.analysis.sweep import read_sweep
-from gnexp.space import boolean, by, choice, floats
+from gnexp.space import boolean, by, choice, floats, integers
+from gnexp.space.domain import Entry
 from tests.support.pages import page, section, spread, sweep, table, trial
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
@@ -209,6 +210,66 @@ def test_a_choice_at_the_edge_is_said(tmp_path):
         text, HEADING
     )
     assert "**They had 1 to 2 trials each**" in section(text, HEADING)
+
+
+@pytest.mark.parametrize(
+    ("entry", "chosen", "edge"),
+    [
+        (choice(-0.5, 0.0, 0.5), 0.0, False),
+        (choice(-0.5, 0.0, 0.5), 0.5, True),
+        (integers(1, 10, step=4), 9, True),
+        (integers(1, 10, step=4), 5, False),
+    ],
+)
+def test_an_edge_is_the_last_value_that_there_is(entry, chosen, edge):
+    searched = Entry("model.args.l2", entry.type, "nuisance", **_domain(entry))
+    assert answer._at_edge(searched, {"model.args.l2": chosen}) == edge
+
+
+def _domain(entry):
+    if entry.type == "choice":
+        return {"values": entry["values"]}
+    return {"low": entry.min_value, "high": entry.max_value, "step": entry.step, "sampling": entry.sampling}
+
+
+def test_values_of_several_types_are_in_order_and_none_is_not_absence(tmp_path):
+    space = {"model.norm": choice("group", "batch")}
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
+    for number, norm in enumerate(("group", "batch", None, 3)):
+        trial(directory, number, {"model.norm": norm}, (0.8, 0.81))
+    found = read_sweep(directory)
+    assert [each.values for each in answer.answers(found)] == [
+        {"model.norm": value} for value in (3, None, "batch", "group")
+    ]
+    assert {level.name for level in effects.effects(found.config, found.space, found.counted)[0].levels} == {
+        *("3", "None", "batch", "group")
+    }
+
+
+def test_a_race_says_that_it_has_not_ended(tmp_path):
+    directory = sweep(tmp_path / "sweep", {"model.norm": choice("group", "batch")}, tuner="racing", executions=10)
+    for number, norm in enumerate(("group", "batch")):
+        values = {"model.norm": norm, "tuner/seed": 0, "tuner/epochs": 2, "tuner/initial_epoch": 0}
+        trial(directory, number, values, (0.8,))
+    assert "**The race has not ended**: choices and verdicts may change." in page(directory)
+
+
+def test_a_difference_that_is_open_takes_more_seeds_than_there_are():
+    always = {"difference": 1.0, "variance": 1e-6, "freedom": 5, "level": lambda seeds: np.full(len(seeds), 0.05)}
+    assert (intervals.seeds_needed(**always), intervals.seeds_needed(**always, fewest=4)) == (2, 4)
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "bounds", "said"),
+    [
+        (3.1e-5, 2e-6, (0, math.inf), "3.1e-05 \N{PLUS-MINUS SIGN} 2e-06"),
+        (0.00031, 0.00002, (0, math.inf), "0.0003 \N{PLUS-MINUS SIGN} 0.0000"),
+        (2.5e38, 1e37, (0, math.inf), "2.5e+38 \N{PLUS-MINUS SIGN} 1e+37"),
+        (0.00001, 0.0, (0, 1), "0.0000 \N{PLUS-MINUS SIGN} 0.0000"),
+    ],
+)
+def test_a_loss_of_any_size_has_digits(mean, half, bounds, said):
+    assert intervals.with_spread(mean, half, bounds) == said
 
 
 def test_a_value_of_ones_own_outside_of_a_logarithmic_range_is_at_its_edge(tmp_path):

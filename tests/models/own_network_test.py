@@ -381,7 +381,7 @@ def test_the_readme_asks_of_ones_own_network_and_images(train_here, tmp_path):
         path = tmp_path / "flowers" / ("rose", "tulip")[number % 2] / f"{number}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(random.integers(0, 256, (120, 100, 3), np.uint8)).save(path)
-    done = train_here("--dry_run", config=f"{tmp_path}/mine.py", cwd=tmp_path)
+    done = train_here("--dry_run", "--config.data.batch_size=8", config=f"{tmp_path}/mine.py", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "The report will compare the combinations of model.norm on test figures" in done.stdout
     assert "About " in done.stdout and not (tmp_path / "runs").exists()

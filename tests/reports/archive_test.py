@@ -114,6 +114,19 @@ def test_what_would_overwrite_itself_or_holds_nothing_is_refused(tmp_path):
 
 
 @pytest.mark.any_backend
+def test_text_that_reads_like_something_else_is_kept_as_text(tmp_path):
+    directory = sweep(
+        tmp_path / "sweep", {"model.norm": {"type": "choice", "values": ("group", "batch"), "role": "scientific"}}
+    )
+    texts = ("1", "true", "", "null", "1e5", '"a"', "a|b<c>")
+    for number, text in enumerate(texts):
+        trial(directory, number, {"model.norm": text}, (0.5,))
+    archive.keep(directory, tmp_path / "kept")
+    assert [each.values for each in read_trials(tmp_path / "kept")] == [{"model.norm": text} for text in texts]
+    assert r"a\|b\<c>" in report.report(tmp_path / "kept").read_text()
+
+
+@pytest.mark.any_backend
 def test_a_running_sweep_is_kept_as_far_as_it_is(tmp_path):
     directory = sweep(tmp_path / "sweep", {"model.groups": {"type": "choice", "values": (1, 2), "role": "scientific"}})
     trial(directory, 0, {"model.groups": 1}, (0.5,), message=None)

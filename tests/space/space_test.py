@@ -320,6 +320,15 @@ def test_the_step_of_a_case_can_be_given_later():
     assert {entry.step for entry in parse_space(config).of("optimizer.learning_rate")} == {None, 10.0}
 
 
+def test_a_grid_tries_its_own_value_once_however_it_is_rounded():
+    config = _sweep("grid", optimizer={"momentum": floats(0.0, 0.9)})
+    config.optimizer.momentum, config.sweep.own_first, config.sweep.max_trials = 0.3, True, 100
+    space = parse_space(config)
+    tried = [values["optimizer.momentum"] for values in space.grid_from(space.first(config))]
+    assert tried[0] == 0.3 and [round(value, 9) for value in tried].count(0.3) == 1
+    assert len(tried) == space.grid_size() == space.trials(config)
+
+
 def test_numbers_of_numpy_and_options_of_the_task_are_searched():
     config = smoke.get_config()
     config.sweep = base.get_sweep()

@@ -291,7 +291,7 @@ def test_who_gets_no_gpu_sees_none(gpus, seen):
 
 def test_without_ray_a_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(UserError, match=r"config\.sweep\.executor='ray' needs Ray.*pip install -e '\.\[ray\]'"):
+    with pytest.raises(UserError, match=r"config\.sweep\.executor='ray' needs Ray.*pip install 'gnexp\[ray\]'"):
         train.train(on_ray(tiny()), tmp_path / "sweep")
     assert not (tmp_path / "sweep").exists()
 

@@ -10,7 +10,7 @@ export const FIGURES = [
   { path: "test", numeric: true, figure: true },
   { path: "test_interval", numeric: true, figure: true },
   { path: "test_loss", numeric: true, figure: true },
-  { path: "epochs", numeric: true, figure: true },
+  { path: "trained", numeric: true, figure: true },
   { path: "seconds", numeric: true, figure: true },
   { path: "ended", numeric: true, figure: true },
   { path: "message", numeric: false, figure: true },
@@ -92,7 +92,7 @@ export class SweepData {
   }
 
   label(path) {
-    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: `test ${this.about.headline}`, test_interval: "± 95% of test", test_loss: "test loss" };
+    const names = { id: "trial", mean: this.about.objective, interval: "± 95%", test: `test ${this.about.headline}`, test_interval: "± 95% of test", test_loss: "test loss", trained: "epochs trained" };
     return names[path] ?? path;
   }
 

@@ -6,7 +6,7 @@ import { cell } from "./sweep_data.js";
 import { count, duration, moment, short, spread } from "./words.js";
 
 const HEIGHT = 28;
-const HIDDEN_AT_FIRST = ["interval", "test_interval", "test_loss", "ended", "epochs"];
+const HIDDEN_AT_FIRST = ["interval", "test_interval", "test_loss", "ended", "trained"];
 const STATES = ["completed", "running", "failed"];
 
 export function trialTable(sweep, openTrial) {
@@ -117,7 +117,8 @@ export function trialTable(sweep, openTrial) {
 
   function saveCsv() {
     const quoted = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-    const text = (value) => quoted(value === undefined || value === null ? "" : String(value));
+    const inert = (value) => (typeof value === "string" && /^[=+@-]/.test(value) ? `'${value}` : value); // A spreadsheet would run it.
+    const text = (value) => quoted(value === undefined || value === null ? "" : String(inert(value)));
     const lines = [columns().map((column) => text(column.path)), ...rows.map((row) => columns().map((column) => text(cell(row, column.path))))];
     download(`${sweep.fileName}.csv`, "text/csv", lines.map((line) => line.join(",") + "\r\n").join(""));
   }

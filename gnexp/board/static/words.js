@@ -13,18 +13,26 @@ export function ends(mean, interval, bounds) {
   return [Math.max(mean - interval, known ? low : -Infinity), Math.min(mean + interval, known ? high : Infinity)];
 }
 
+// Four decimals, or for a loss that is very small or large three digits.
+function decimals(mean, interval, bounds) {
+  const scale = Math.max(Math.abs(mean), interval ?? 0);
+  const bounded = Number.isFinite(bounds?.[0] ?? NaN) && Number.isFinite(bounds?.[1] ?? NaN);
+  return scale === 0 || (scale >= 5e-5 && scale < 1e6) || bounded ? (number) => number.toFixed(4) : (number) => String(Number(number.toPrecision(3)));
+}
+
 // An interval in words: half its width, or where it is cut off its two ends.
 export function spread(mean, interval, bounds) {
+  const said = decimals(mean, interval, bounds);
   const [low, high] = ends(mean, interval, bounds);
   const cut = [low > mean - interval, high < mean + interval];
   if (cut[0] && cut[1]) return "(too few seeds)";
-  if (!cut[0] && !cut[1]) return `± ${interval.toFixed(4)}`;
-  return `(${cut[0] ? low : low.toFixed(4)} to ${cut[1] ? high : high.toFixed(4)})`;
+  if (!cut[0] && !cut[1]) return `± ${said(interval)}`;
+  return `(${cut[0] ? low : said(low)} to ${cut[1] ? high : said(high)})`;
 }
 
 export function withSpread(mean, interval, bounds) {
   if (mean === null || mean === undefined) return "";
-  return mean.toFixed(4) + (interval === null || interval === undefined ? "" : ` ${spread(mean, interval, bounds)}`);
+  return decimals(mean, interval, bounds)(mean) + (interval === null || interval === undefined ? "" : ` ${spread(mean, interval, bounds)}`);
 }
 
 // The same for a picture.
