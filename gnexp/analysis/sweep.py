@@ -94,7 +94,7 @@ def read_trials(directory: pathlib.Path) -> list[Outcome]:
     config = read_config(directory)
     if (directory / files.KEPT).exists():
         return kept_trials.read(directory / files.KEPT, config)
-    paths = sorted((directory / files.ORACLE).glob("trial_*/trial.json"))
+    paths = sorted((directory / files.ORACLE).glob(f"trial_{files.A_TRIAL}/trial.json"))
     return [
         read_trial(directory, path, range(config["seed"], config["seed"] + config["sweep"]["executions"]))
         for path in paths

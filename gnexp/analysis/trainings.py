@@ -13,7 +13,7 @@ from gnexp.config.defaults import fill_in
 from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
-from gnexp.workdir import checkpoint, files, result
+from gnexp.workdir import checkpoint, files, provenance, result
 from gnexp.workdir.folder import read_config
 
 REFERENCE = "reference.csv"
@@ -33,12 +33,14 @@ class Record:
       config: by dotted path.
       history: the figures of each epoch so far.
       ended: the content of `result.json` without the history; empty if there is no such file.
+      made_by: the backend, and the digests of the user's code.
     """
 
     name: str
     config: dict[str, Any]
     history: History
     ended: dict[str, Any]
+    made_by: str = ""
 
     @property
     def finished(self) -> bool:
@@ -180,7 +182,10 @@ def read_training(directory: pathlib.Path, config: dict[str, Any]) -> Record:
     else:
         saved = checkpoint.load(state)
         result.check_history(state, history := saved.progress.get("history") if saved else [])
-    return Record(directory.name, flatten(config), history, ended)
+    *_, last = {}, *provenance.read(directory / files.PROVENANCE)
+    # TensorFlow was the backend of most before it was on record.
+    made_by = f"{last.get('backend', 'tensorflow')} {sorted(last.get('code', {}).get('sha256', {}).items())}"
+    return Record(directory.name, flatten(config), history, ended, made_by)
 
 
 def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, History]) -> list[Group]:
@@ -189,7 +194,8 @@ def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, 
         # A cosine schedule depends on the total number of epochs.
         cosine = training.config["schedule.name"] == "cosine"
         same = {k: v for k, v in training.config.items() if k not in NO_MATTER or (cosine and k == "epochs")}
-        members.setdefault(tuple(sorted((path, repr(value)) for path, value in same.items())), []).append(training)
+        key = training.made_by, *sorted((path, repr(value)) for path, value in same.items())
+        members.setdefault(key, []).append(training)
     groups = []
     for trainings in members.values():
         for alike in _alike(trainings):
@@ -208,7 +214,7 @@ def _grouped(found: Sequence[Record], headline: Objective, reference: dict[str, 
 def _alike(trainings: Sequence[Record]) -> list[list[Record]]:
     """Splits trainings of one config, the longest of each seed first, where two of one seed went different ways.
 
-    Their code, their backend or their data may differ, which no config says.
+    Their data may differ, or the machine, which no config says.
     """
     groups: list[dict[int, list[Record]]] = []
     for training in trainings:

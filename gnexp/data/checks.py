@@ -169,7 +169,7 @@ def narrowed(values: np.ndarray) -> list[str]:
     Args:
       values: array of shape (n, columns), as it was before it became float32.
     """
-    low, high = values.min(axis=0), values.max(axis=0)
+    low, high = (np.asarray(each, np.float64) for each in (values.min(axis=0), values.max(axis=0)))
     step = np.maximum(abs(low), abs(high)) * float(np.finfo(np.float32).eps)
     return [
         f"column {column} of the inputs goes from {low[column]:.10g} to {high[column]:.10g}, in float32 in steps of "

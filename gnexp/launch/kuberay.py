@@ -50,7 +50,10 @@ def _define() -> None:
 def _manifest(order: Order) -> str:
     launcher.check_alone("max_workers", order)
     launcher.check_fits(order, "max_workers", "cpus", "gpus")
-    beginning.check(order.config)
+    try:
+        beginning.check(order.config)
+    except UserError as error:
+        order.notes.append(f"{error}; the job is refused unless its workdir began with it")
     if order.workdir == _SHARED or not _is_shared(str(order.workdir)):
         raise UserError(
             f"--workdir={order.workdir} is not allowed: it must be below {_SHARED}, where the pods mount --claim"

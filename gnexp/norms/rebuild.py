@@ -209,7 +209,7 @@ def _carry(model: keras.Model, copies: Mapping[int, layers.Layer], replaced: set
             values = [named[weight.name] for weight in weights]
         for value, weight in zip(values, weights, strict=True):
             if value.shape == weight.shape:
-                weight.assign(value)
+                weight.assign(keras.ops.copy(value))  # JAX gives the buffer of what is trained away.
                 weight.trainable = weight.trainable if other else value.trainable
         if isinstance(new, layers.Normalization) and old.built:
             new.finalize_state()  # It computes with what it derives from its weights.

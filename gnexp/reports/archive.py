@@ -50,7 +50,7 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         ]
         _make(out)
         config = _write_config(directory, out)
-        sources = sorted(directory.glob(f"{files.TRIALS}/*/*/{files.PROVENANCE}"))
+        sources = sorted(directory.glob(f"{files.TRIALS}/{files.A_TRIAL}/*/{files.PROVENANCE}"))
         files.write_json(out / files.PROVENANCE, _provenance(sources or [directory / files.PROVENANCE]))
         _copy_remarks(directory, out)
         kept_trials.write(out, found, config["seed"])

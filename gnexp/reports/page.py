@@ -67,9 +67,13 @@ def _write(folder: pathlib.Path, introduction: str, sections: Sequence[Section],
         temporary.write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
+class _Code(str):
+    """Text that is Markdown already."""
+
+
 def table(rows: Iterable[Sequence[Any]], headers: Sequence[str]) -> str:
     """Returns a table in Markdown; text in its cells is no markup, except for what `code` has made."""
-    plain = [[cell if str(cell).startswith("`") else _plain(str(cell)) for cell in row] for row in rows]
+    plain = [[cell if isinstance(cell, _Code) else _plain(str(cell)) for cell in row] for row in rows]
     return tabulate(plain, headers, tablefmt="github", disable_numparse=True)
 
 
@@ -88,4 +92,4 @@ def remarks(directories: Iterable[pathlib.Path]) -> str:
 
 def code(text: str) -> str:
     """Returns text for a cell of a Markdown table, with Markdown's special characters escaped."""
-    return "`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`"
+    return _Code("`" + " ".join(text.split()).replace("`", "'").replace("|", "\\|") + "`")

@@ -18,7 +18,7 @@ from gnexp.models.outputs import Outputs
 from gnexp.tasks.classification import Classification
 from gnexp.tasks.multilabel import Multilabel
 from gnexp.tasks.segmentation import Segmentation
-from gnexp.tasks.task import OF_PROBABILITIES, Task, one_hot
+from gnexp.tasks.task import Task, one_hot
 
 
 def create(config: ConfigDict, splits: Splits) -> Task:
@@ -95,6 +95,10 @@ def _check_targets(name: str, splits: Splits) -> None:
             )
 
 
+# Losses of Keras that take probabilities and no `from_logits`, without underscores.
+_OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
+
+
 def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
     """Returns the loss of a name, Keras's or the user's, as a function of targets and outputs; Keras's takes logits."""
     if ":" in name:
@@ -104,7 +108,7 @@ def _loss(name: str, task: Task) -> Callable[[Any, Any], Any]:
             raise UserError(f"config.task.loss={name!r}: {error}") from error
     found = _of_keras(name)
     plain = name.lower().replace("_", "")
-    of_logits = plain not in OF_PROBABILITIES
+    of_logits = plain not in _OF_PROBABILITIES
     of_shares = not of_logits or ("categorical" in plain and "sparse" not in plain)
     activation = keras.ops.sigmoid if isinstance(task, Multilabel) else keras.ops.softmax
     logits = of_logits or not isinstance(task, (Multilabel, Classification, Segmentation))

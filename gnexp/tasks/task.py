@@ -95,10 +95,6 @@ class Task:
         yield from ()
 
 
-# Losses and metrics of Keras for probabilities, which have no `from_logits`; without underscores.
-OF_PROBABILITIES = ("dice", "tversky", "kldivergence", "kullbackleiblerdivergence", "kld")
-
-
 def one_hot(targets: Any, outputs: Any) -> Any:
     """Returns the classes of targets as shares, 0 or 1 for each class; targets that are no classes as they are.
 

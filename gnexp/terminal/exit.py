@@ -75,7 +75,7 @@ def _fail(message: str, code: int) -> NoReturn:
 def _message(error: GnexpError | OSError) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "the disk is full: what was saved is intact; free some space and run the same command again"
-    if isinstance(error, BrokenPipeError):
+    if isinstance(error, BrokenPipeError) and signals.stdout_is_closed():
         return "stdout was closed before all was said"
     if isinstance(error, OSError) and error.filename:
         return f"{error.filename}: {error.strerror}"

@@ -2,7 +2,9 @@
 
 import contextlib
 import pathlib
+import select
 import signal
+import sys
 import time
 from collections.abc import Iterator
 
@@ -48,12 +50,24 @@ def resumable(directory: pathlib.Path) -> Iterator[None]:
     except InterruptedTrainingError:
         raise
     except BrokenPipeError as error:
+        if not stdout_is_closed():
+            raise
         where = "because stdout was closed; what was saved is intact"
         raise InterruptedTrainingError(signal.SIGPIPE, where, directory) from error
     except BaseException as error:  # A library may have made another error of it.
         if not _received:
             raise
         raise InterruptedTrainingError(_received[0], "between two saves; everything is saved", directory) from error
+
+
+def stdout_is_closed() -> bool:
+    """Tells whether nobody reads stdout any more."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # It is none of the system's, as in a notebook.
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _stop(signum: int, frame: object) -> None:

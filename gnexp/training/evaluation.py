@@ -54,8 +54,9 @@ def evaluate(
         penalty += added * len(part) / len(split)
         with load.users_code(f"{_named(task)} fails", MemoryError):
             losses.append(task.losses(part.targets, outputs))
-            for name, found in task.measured(part.targets, outputs).items():
-                numbers[name].append(found)
+            found = task.measured(part.targets, outputs)
+            for name in task.counted:
+                numbers[name].append(found[name])
             predictions = task.predictions(outputs) if meters else None
         weights.append(part.weights)
         for meter in meters.values():

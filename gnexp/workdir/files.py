@@ -41,6 +41,7 @@ PARTIAL_CODE = ".code.partial"  # the copy until it is whole
 CODE_CHANGES = "changes.json"  # in it: what changed, and was accepted
 ORACLE = "oracle"
 TRIALS = "trials"
+A_TRIAL = "[0-9]" * 4  # a pattern: folders with other names are the user's
 KEPT = "trials.csv"  # a sweep's trials, as a repository keeps them
 
 # Of the JSON files and the checkpoints. One number for all: it grows when any of them changes so that an older gnexp

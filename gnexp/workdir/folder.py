@@ -15,9 +15,10 @@ from ml_collections import ConfigDict
 from gnexp.config.stored import check_stored, resume_config, to_json
 from gnexp.errors import DamagedError, InUseError, UserError
 from gnexp.workdir import provenance, result
-from gnexp.workdir.files import CHECKPOINT, CONFIG, PROVENANCE, TRIALS, read_json, remove_partial, write_json
+from gnexp.workdir.files import A_TRIAL, CHECKPOINT, CONFIG, PROVENANCE, TRIALS, read_json, remove_partial, write_json
 
 _LOCK = ".lock"
+_LIMITS = ("max_trials", "max_failures", "max_epochs", "max_seconds", "precision")  # of a sweep, which may be raised
 
 
 def check_name(directory: pathlib.PurePath) -> None:
@@ -92,17 +93,23 @@ def check_backend(directory: pathlib.Path, config: ConfigDict, stored: Mapping[s
     Raises:
       UserError: it has had another backend; a file cannot be read.
     """
-    if result.succeeded(directory) and ("sweep" not in stored or to_json(config) == stored):
+    if result.succeeded(directory) and not _extends(config, stored):
         return
-    *_, last = directory / PROVENANCE, *sorted(directory.glob(f"{TRIALS}/*/*/{PROVENANCE}"))
+    *_, last = directory / PROVENANCE, *sorted(directory.glob(f"{TRIALS}/{A_TRIAL}/*/{PROVENANCE}"))
     with contextlib.suppress(DamagedError):  # The training sets the file aside.
         processes = provenance.read(last)
         former = processes[-1].get("backend") if processes else None  # None: it is older than this record.
         if former not in (None, here := provenance.backend()):
             raise UserError(
-                f"KERAS_BACKEND={here} is not allowed: {directory} began with {former}. Set KERAS_BACKEND={former}, or "
+                f"KERAS_BACKEND={here} is not allowed: {directory} runs on {former}. Set KERAS_BACKEND={former}, or "
                 "name another --workdir"
             )
+
+
+def _extends(config: ConfigDict, stored: Mapping[str, Any]) -> bool:
+    """Tells whether a config lets a sweep that has ended go on."""
+    former = stored.get("sweep", {})
+    return any(former.get(key) != config.sweep.get(key) for key in _LIMITS if key in former)
 
 
 def fresh(parent: pathlib.Path, config: ConfigDict) -> pathlib.Path:

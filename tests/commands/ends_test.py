@@ -17,7 +17,7 @@ from configs import smoke
 from gnexp import train
 from gnexp.config.stored import record
 from gnexp.data.load import load
-from gnexp.terminal import limits
+from gnexp.terminal import limits, signals
 from gnexp.training import run
 from gnexp.workdir import files, folder
 from tests.support.pictures import not_drawn
@@ -113,6 +113,9 @@ def test_a_training_whose_stdout_is_closed_says_how_it_resumes(train_here, monke
         raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
     monkeypatch.setattr(run, "train", closed)
+    done = train_here(f"--workdir={tmp_path / 'run'}")
+    assert (done.returncode, done.stderr) == (2, "gnexp: [Errno 32] Broken pipe\n"), "of something else than stdout"
+    monkeypatch.setattr(signals, "stdout_is_closed", lambda: True)
     done = train_here(f"--workdir={tmp_path / 'run'}")
     said = "gnexp: stopped by SIGPIPE because stdout was closed; what was saved is intact. To resume: "
     assert (done.returncode, done.stderr.count("\n")) == (128 + signal.SIGPIPE, 1)
@@ -245,7 +248,7 @@ def test_a_training_resumes_only_with_the_backend_that_it_began_with(finished, t
     for dry_run in ([], ["--dry_run"]):
         done = train_here("--config.epochs=1", f"--workdir={directory}", *dry_run)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
-        assert f"={process['backend']} is not allowed: {directory} began with other" in done.stderr
+        assert f"={process['backend']} is not allowed: {directory} runs on other" in done.stderr
 
 
 def test_a_finished_training_is_shown_from_a_disk_that_is_read_only(finished, tmp_path, train_here):

@@ -17,7 +17,7 @@ from PIL import Image
 from configs import smoke
 from gnexp.config import open_sections
 from gnexp.config.arguments import DATASETS
-from gnexp.data import cifar10, holdout, mnist, stream
+from gnexp.data import checks, cifar10, holdout, mnist, stream
 from gnexp.data.load import load
 from gnexp.data.splits import Splits
 from gnexp.errors import UserError
@@ -195,6 +195,11 @@ def test_a_class_that_is_left_out_and_a_column_that_float32_hardly_tells_apart_a
     assert "no example of the class 1 is left to train on: the network cannot learn it" in said
     (narrow,) = [line for line in said if line.startswith("column")]
     assert narrow.startswith("column 1 of the inputs goes from 1700000000 to 1700000039, in float32 in steps of 2e+02:")
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8])
+def test_narrow_columns_are_no_trouble(dtype):
+    assert checks.narrowed(np.array([[-100, 0], [100, 1]]).astype(dtype)) == []
 
 
 def test_what_is_in_two_splits_is_said(module):

@@ -298,6 +298,16 @@ def test_a_model_that_was_built_late_keeps_its_weights():
     assert len(after.get_weights()) == 4
 
 
+def test_training_a_copy_leaves_the_model_as_it_was():
+    model = randomized(functional())
+    x = np.random.default_rng(0).normal(size=(4, *model.input_shape[1:])).astype("float32")
+    before = model.predict(x, verbose=0)
+    copy = swap(model, norm="layer")
+    copy.compile("sgd", "mse")
+    copy.fit(x, np.zeros((4, *copy.output_shape[1:]), "float32"), verbose=0)
+    np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+
+
 def test_the_compile_arguments_are_kept():
     before = functional()
     before.compile(keras.optimizers.SGD(0.5), "mse")

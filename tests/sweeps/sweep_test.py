@@ -323,10 +323,8 @@ def test_nothing_is_left_of_a_trial_that_was_never_created(tmp_path):
 def test_what_the_user_set_aside_within_a_sweep_stays(tmp_path):
     config = tiny("grid", trials=1, epochs=1, model={"groups": choice(1, 2)})
     run(config, tmp_path)
-    kept = [tmp_path / files.TRIALS / "0000-backup" / "seed-0" / files.MODEL, tmp_path / "oracle/trial_0000-old/notes"]
-    shutil.copytree(tmp_path / files.TRIALS / "0000", tmp_path / files.TRIALS / "0000-backup")
-    kept[1].parent.mkdir()
-    kept[1].touch()
+    copies = {"trials/0000": f"seed-0/{files.MODEL}", "oracle/trial_0000": "trial.json"}
+    kept = [shutil.copytree(tmp_path / name, tmp_path / f"{name}-old") / file for name, file in copies.items()]
     run(config, tmp_path)
     assert all(path.exists() for path in kept)
 

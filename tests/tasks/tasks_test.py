@@ -297,6 +297,7 @@ _OWN = """
 import keras
 import numpy as np
 from gnexp.models.outputs import Outputs
+from gnexp.tasks.regression import Regression
 from gnexp.tasks.task import Task
 
 class Good(Task):
@@ -337,6 +338,11 @@ class Without(Task):
 class Shapeless(Task):
     figures = {"off": "min"}
     outputs = 1
+
+class Mae(Regression):
+    counted = ("mae",)
+    figures = {"mae": "min"}
+    def values(self, means): return means
 
 class Lossy(Good):
     figures = {"loss": "min"}
@@ -389,6 +395,15 @@ def own(table, tmp_path, monkeypatch):
     config, data = table
     config.task.name, config.objective, config.direction = "tasks_of_a_test:Good", "val_off", "min"
     return config, data
+
+
+@pytest.mark.any_backend
+def test_a_part_of_a_built_in_task_is_measured(own):
+    config, data = own
+    config.update(task={"name": "tasks_of_a_test:Mae"}, objective="val_mae", direction="")
+    check(config, data)
+    found = evaluate(create(config, data), lambda x: (np.zeros((len(x), 1), np.float32), 0.0), data.test)
+    assert found.figures == {"mae": pytest.approx(np.abs(data.test.targets).mean(), rel=1e-5)}
 
 
 @pytest.mark.any_backend

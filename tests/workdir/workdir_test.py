@@ -495,7 +495,7 @@ def test_what_has_not_ended_resumes_only_with_its_backend(tmp_path, config, plac
         files.write_json(path, [process | {"backend": "other"}, process | former])
         folder.check_backend(tmp_path, config, stored)
     files.write_json(path, [process, process | {"backend": "other"}])
-    refused = pytest.raises(UserError, match=f"KERAS_BACKEND={provenance.backend()} is not allowed: .* with other")
+    refused = pytest.raises(UserError, match=f"KERAS_BACKEND={provenance.backend()} is not allowed: .* runs on other")
     with refused:
         folder.check_backend(tmp_path, config, stored)
     (tmp_path / files.RESULT).write_text("{")

@@ -22,8 +22,6 @@ from gnexp.sweeps.trial_console import TrialConsole
 from gnexp.terminal import script
 from gnexp.terminal.stderr import native_stderr
 
-_FEWER = "a smaller config.sweep.parallel needs fewer"
-
 
 class Worker:
     """The sweep's end of a process, which starts with the first task, and with the first one after a `kill`.
@@ -65,7 +63,8 @@ class Worker:
                 try:
                     process.start()
                 except OSError as error:
-                    raise UserError(f"no other process can be started ({error.strerror}): {_FEWER}") from error
+                    fewer = "a smaller config.sweep.parallel needs fewer"
+                    raise UserError(f"no other process can be started ({error.strerror}): {fewer}") from error
             self.connection, self._process = ours, process
         self.task = task
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # It has died; `hear` will say so.

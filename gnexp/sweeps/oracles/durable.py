@@ -277,7 +277,7 @@ class Durable:
             raise DamagedError(path, repr(error)) from error
         hyperparameters.check_stored(self.hyperparameters, self.space, path)
         # keras-tuner would count these trials, and never run them. Folders with other names are the user's.
-        for folder in self._folder.glob("trial_[0-9][0-9][0-9][0-9]"):
+        for folder in self._folder.glob(f"trial_{files.A_TRIAL}"):
             if folder.name.removeprefix("trial_") not in self.trials:
                 shutil.rmtree(folder)
 
