@@ -16,7 +16,7 @@ from gnexp.config.objective import bounds, words
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
 from gnexp.space.domain import in_order, is_numeric
-from gnexp.workdir import files
+from gnexp.workdir import files, result
 
 _MOST_PROBLEMS = 20
 _LEADING = 20  # trials that are named in the order of the sweep's ranking, which in a race is not that of their scores
@@ -66,7 +66,7 @@ def state(watched: Watched) -> dict[str, Any]:
         ended = files.read_json(watched.directory / files.RESULT) or {}
     except UserError as error:
         problems.append(str(error))
-    finished = swept.finished
+    finished = swept.kept or ended.get("status") == result.SUCCESS
     last, expected = watched.last_sign(), len(swept.trials) if finished else answer_words.expected(swept)
     return {
         "counts": {status: count[status] for status in (outcomes.COMPLETED, outcomes.RUNNING, outcomes.FAILED)},

@@ -39,9 +39,8 @@ def _bars(watched: Watched, trial_id: str, kept: Kept) -> list[dict[str, Any]]:
         if processes := provenance.read(execution / files.PROVENANCE):
             start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
             ended = signature(execution / files.RESULT)
-            end = (
-                max(start, ended[0] / 1e9) if ended else None if kept.outcome.status == outcomes.RUNNING else kept.ended
-            )
+            end = None if kept.outcome.status == outcomes.RUNNING else kept.ended
+            end = max(start, ended[0] / 1e9) if ended else end
             status = outcomes.COMPLETED if seed < first + completed else kept.outcome.status
             bar = {"trial": trial_id, "seed": seed, "status": status, "start": start, "end": end}
             bars.append({**bar, "host": processes[-1].get("host", "")})

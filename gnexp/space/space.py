@@ -15,13 +15,13 @@ from gnexp.space.domain import Entry
 from gnexp.space.entries import FIXED, SCIENTIFIC
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Tells whether two values are one, as 0.3 and 0.1 + 0.2 are."""
-    return one == other or (isinstance(one, float) and isinstance(other, float) and math.isclose(one, other))
+def _rounded(value: Any) -> str:
+    return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
 
-def _alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one.keys() == other.keys() and all(_same(value, other[path]) for path, value in one.items())
+def key(values: Mapping[str, Any]) -> tuple:
+    """Returns what tells a combination from others, however its numbers are rounded: 0.3 is 0.1 + 0.2."""
+    return tuple(sorted((path, _rounded(value)) for path, value in values.items()))
 
 
 class Space:
@@ -102,9 +102,11 @@ class Space:
 
     def grid_from(self, first: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
         """Yields the grid; some values before all others, and not again."""
-        if first is not None:
-            yield first
-        yield from (values for values in self.grid() if first is None or not _alike(values, first))
+        if first is None:
+            yield from self.grid()
+            return
+        yield first
+        yield from (values for values in self.grid() if key(values) != key(first))
 
     def beside(self, config: ConfigDict) -> int:
         """Returns 1 if the first trial's values are none of those that the tuner would try, otherwise 0."""
@@ -113,7 +115,7 @@ class Space:
             return 0
         if config.sweep.tuner == "grid":
             held = [entry for entry in self.entries if entry.holds(first)]
-            return int(any(not any(_same(first[entry.path], each) for each in entry.points()) for entry in held))
+            return int(any(_rounded(first[entry.path]) not in map(_rounded, entry.points()) for entry in held))
         return int(not self.contains(first))
 
     def trials(self, config: ConfigDict) -> int:

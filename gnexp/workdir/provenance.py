@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import Any, NotRequired, TypedDict
 
+from gnexp.functions import sources
 from gnexp.workdir import files
 
 
@@ -83,16 +84,12 @@ def _git() -> dict[str, Any] | None:
 
     None if there is no commit.
     """
-
-    def git(*arguments: str) -> str:
-        command = ["git", "--no-optional-locks", "-C", str(pathlib.Path(__file__).parent), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
+    here = pathlib.Path(__file__)
     try:
         # An installed copy may be inside another project's checkout, for example in a virtual environment.
-        git("ls-files", "--error-unmatch", pathlib.Path(__file__).name)
-        changed = git("status", "--porcelain", "--untracked-files=no")
-        return {"commit": git("rev-parse", "HEAD"), "changed": bool(changed)}
+        ours = ["git", "-C", str(here.parent), "ls-files", "--error-unmatch", here.name]
+        subprocess.run(ours, capture_output=True, check=True)
+        return sources.commit(here.parent)
     except (OSError, subprocess.CalledProcessError):
         built = pathlib.Path(__file__).parents[1] / BUILT_FROM
         return json.loads(built.read_text()) if built.exists() else None

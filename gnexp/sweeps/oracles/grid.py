@@ -6,15 +6,8 @@ from typing import Any
 from keras_tuner.engine.trial import TrialStatus
 from keras_tuner.oracles import GridSearchOracle
 
-from gnexp.space.space import Space
+from gnexp.space.space import Space, key
 from gnexp.sweeps.oracles.durable import Durable
-
-
-def _key(values: Mapping[str, Any]) -> tuple:
-    """Returns what tells a combination from others, however its numbers are rounded."""
-    return tuple(
-        sorted((path, f"{value:.9g}" if isinstance(value, float) else repr(value)) for path, value in values.items())
-    )
 
 
 class Grid(Durable, GridSearchOracle):
@@ -37,8 +30,8 @@ class Grid(Durable, GridSearchOracle):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the next combination."""
         if self._left is None:
-            tried = {_key(trial.hyperparameters.values) for trial in self.trials.values()}
-            self._left = (values for values in self.space.grid_from(self.first) if _key(values) not in tried)
+            tried = {key(trial.hyperparameters.values) for trial in self.trials.values()}
+            self._left = (values for values in self.space.grid_from(self.first) if key(values) not in tried)
         values = next(self._left, None)
         if values is None:
             return {"status": TrialStatus.STOPPED}
