@@ -10,7 +10,7 @@ nothing is trained. Each of twenty replays of a grid has its seeds in another or
 - `epochs_ratio`: the race's epochs as a share of the grid's.
 - `choices`, `same_choice`: how many nuisance settings were chosen, and in how many of them the race chose what the grid
   did, or one that the grid's own seeds cannot tell from it (a paired t test of the objective, p above 0.05).
-- `worst_difference`: the largest mean test accuracy that the race's choice lost.
+- `worst_difference`: by how much the race's choice was worse at most, in the mean of the test figure.
 - `verdicts`, `verdicts_turned`: the comparisons, and those called better by one and worse by the other;
   `verdicts_decided` were called better or worse by the grid, and `verdicts_lost` of these by the grid alone;
   `verdicts_new` by the race alone.
@@ -20,6 +20,7 @@ from absl import app, flags
 from tabulate import tabulate
 
 from benchmarks import measure, replays
+from gnexp.terminal import exit
 
 _KEPT = flags.DEFINE_multi_string("kept", [], "A kept grid; by default those of results/.")
 _OUT = flags.DEFINE_string("out", "build/benchmarks/racing.json", "Where the figures go.")
@@ -37,4 +38,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    exit.run(lambda: app.run(main))

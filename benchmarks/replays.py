@@ -14,7 +14,7 @@ from gnexp.analysis.answer import Answer
 from gnexp.analysis.comparisons import within
 from gnexp.analysis.outcomes import COMPLETED, EPOCHS, SEED, Outcome
 from gnexp.analysis.sweep import Swept, read_sweep, swept
-from gnexp.config.objective import Objective
+from gnexp.config.objective import MAX, Objective
 from gnexp.errors import UserError
 from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.oracles.race_plan import Key, key
@@ -24,10 +24,17 @@ _ALPHA = 0.05
 
 
 def grids(folders: Sequence[str]) -> dict[str, Swept]:
-    """Returns kept grids by their folders; all that are in results/ if none are given."""
+    """Returns kept grids by their folders; all that are in results/ if none are given.
+
+    Raises:
+      UserError: a folder holds no grid.
+    """
     paths = folders or sorted(str(path.parent) for path in pathlib.Path("results").glob("*/trials.csv"))
     found = {path: read_sweep(pathlib.Path(path)) for path in paths}
-    return {path: sweep for path, sweep in found.items() if folders or sweep.config.sweep.tuner == "grid"}
+    for path, tuner in ((path, sweep.config.sweep.tuner) for path, sweep in found.items() if folders):
+        if tuner != "grid":
+            raise UserError(f"--kept={path} is not allowed: its tuner is {tuner}, and only a grid can be replayed")
+    return {path: sweep for path, sweep in found.items() if sweep.config.sweep.tuner == "grid"}
 
 
 def replay(grid: Swept, seed: int) -> tuple[Swept, int]:
@@ -38,17 +45,18 @@ def replay(grid: Swept, seed: int) -> tuple[Swept, int]:
       seed: of the order of the grid's seeds, and of the race.
     """
     config = grid.config.copy_and_resolve_references()
-    config.sweep.tuner, config.sweep.seed, config.sweep.own_first = "racing", seed, True
     table: Mapping[Key, Outcome] = {key(each.values): each for each in grid.trials}
+    own = grid.space.own(config)
+    # Grids that are older than `own_first` may hold the config's own values, too.
+    config.sweep.own_first = own is not None and key(own) in table
+    config.sweep.tuner, config.sweep.seed = "racing", seed
     order = np.random.default_rng(seed).permutation(config.sweep.executions)
     oracle, found, epochs = create(config, grid.space), [], 0
     while (trial := oracle.create_trial("tuner0")).status == TrialStatus.RUNNING:
         values = trial.hyperparameters.values
         known = table.get(key(values))
         if known is None:
-            raise UserError(
-                f"{grid.directory} has no trial of {values}: it must be a finished grid with the config's own"
-            )
+            raise UserError(f"{grid.directory} has no trial of {values}: it must be a finished grid")
         epochs += values[EPOCHS] - values[outcomes.FIRST_EPOCH]
         if known.status == COMPLETED:
             done = _until(known.results[order[values[SEED]]], values[EPOCHS], grid.objective)
@@ -108,10 +116,11 @@ def _verdicts(sweep: Swept) -> dict[tuple[Key, Key], int]:
 
 
 def _choice(grid: Swept, one: Answer, other: Answer) -> tuple[float, bool]:
-    """Returns how much test accuracy another choice than the grid's loses, and whether its seeds cannot tell."""
+    """Returns how much of the test figure another choice than the grid's loses, and whether its seeds cannot tell."""
     trials = {key(trial.values): trial for trial in grid.trials}
     chosen = trials[key(other.chosen.values)]
     lost = statistics.fmean(one.tests) - statistics.fmean(done.test[grid.headline.name] for done in chosen.results)
+    lost *= 1 if grid.headline.direction == MAX else -1
     by_seed = [a - b for a, b in zip(one.chosen.scores, chosen.scores, strict=True)]
     return lost, chosen is one.chosen or _p(by_seed) > _ALPHA
 
