@@ -30,7 +30,9 @@ def of(config: ConfigDict, images: int, space: Space | None = None) -> list[str]
     def values(path: str) -> Sequence[Any]:
         return _values(space, path, base)
 
-    found = [] if space is None else [*without_effect(config, space), *never_tried(config, space)]
+    found = []
+    if space is not None:
+        found = [*without_effect(config, space), *never_tried(config, space), *no_limits(config)]
     norms = [norm for norm in values("model.norm") if norm in _WITH_MOVING_AVERAGES]
     if not norms:
         return found
@@ -93,6 +95,17 @@ def never_tried(config: ConfigDict, space: Space) -> list[str]:
     return [
         f"a grid of this space has {space.grid_size()} trials, and config.sweep.max_trials={most} ends it before "
         f"{_all(missed)} has been tried"
+    ]
+
+
+def no_limits(config: ConfigDict) -> list[str]:
+    """Returns a line for each limit that only a race has, where a sweep is none."""
+    sweep = config.sweep
+    given = [name for name in ("max_epochs", "max_seconds") if sweep[name] and sweep.tuner != "racing"]
+    return [
+        f"config.sweep.{name}={sweep[name]:g} changes nothing with config.sweep.tuner={sweep.tuner!r}: only racing "
+        "ends by it, the other tuners by config.sweep.max_trials"
+        for name in given
     ]
 
 

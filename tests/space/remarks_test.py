@@ -75,6 +75,16 @@ def test_a_grid_that_ends_before_some_values_says_so():
     assert never_tried(config, parse_space(config)) == []
 
 
+def test_a_limit_that_only_a_race_has_is_said_to_change_nothing_elsewhere():
+    config = sweep(model={"groups": choice(1, 2)})
+    config.sweep.tuner, config.sweep.max_epochs, config.sweep.max_seconds = "grid", 5, 3.0
+    lines = of(config, 10**6, parse_space(config))
+    assert [line.partition(" ")[0] for line in lines] == ["config.sweep.max_epochs=5", "config.sweep.max_seconds=3"]
+    assert "changes nothing with config.sweep.tuner='grid': only racing ends by it" in lines[0]
+    config.sweep.tuner = "racing"
+    assert of(config, 10**6, parse_space(config)) == []
+
+
 def test_what_has_no_effect_anywhere_is_to_be_taken_out():
     config = sweep(model={"momentum": choice(0.9, 0.99)})
     (line,) = without_effect(config, parse_space(config))
