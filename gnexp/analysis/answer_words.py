@@ -158,6 +158,8 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
     most, ended = expected(sweep), sum(trial.status != outcomes.RUNNING for trial in sweep.trials)
     if sweep.config.sweep.tuner == "racing" and not sweep.finished:
         text += " **The race has not ended**: choices and verdicts may change."
+    elif sweep.ended_by:
+        text += f" **The race was not over**: {sweep.ended_by}."
     elif ended < most:
         text += f" **{ended} of {most} trials have ended so far**: choices and verdicts may change."
     edges = sum(bool(each.edges) for each in found)

@@ -53,6 +53,11 @@ class Swept:
         """Whether it is kept, or reached its end."""
         return self.kept or result.succeeded(self.directory)
 
+    @property
+    def ended_by(self) -> str:
+        """Which limit ended it before it was over, in one line; "" if none did."""
+        return result.ended_by(self.directory)
+
 
 def read_sweep(directory: pathlib.Path) -> Swept:
     """Returns the sweep in a workdir.

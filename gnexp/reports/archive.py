@@ -15,7 +15,7 @@ from gnexp.analysis import kept_trials, trainings
 from gnexp.analysis.sweep import is_sweep, read_trials
 from gnexp.analysis.trainings import History
 from gnexp.errors import UserError
-from gnexp.workdir import files, provenance
+from gnexp.workdir import files, provenance, result
 from gnexp.workdir.folder import read_config
 from gnexp.workdir.result import EPOCH
 
@@ -53,6 +53,9 @@ def keep(directory: pathlib.Path, out: pathlib.Path) -> None:
         sources = sorted(directory.glob(f"{files.TRIALS}/{files.A_TRIAL}/*/{files.PROVENANCE}"))
         files.write_json(out / files.PROVENANCE, _provenance(sources or [directory / files.PROVENANCE]))
         _copy_remarks(directory, out)
+        (out / files.RESULT).unlink(missing_ok=True)
+        if result.ended_by(directory):  # The trials do not say it.
+            files.write_json(out / files.RESULT, _without_folders(files.read_json(directory / files.RESULT)))
         kept_trials.write(out, found, config["seed"])
         return
     if (directory / files.CONFIG).exists():

@@ -22,6 +22,7 @@ from gnexp.config import objective as objectives
 from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
+from gnexp.sweeps.oracles import race_limit
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.words import in_words, short
 
@@ -146,6 +147,12 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
     if config.sweep.executions == 1:
         return (
             "The report will show each combination, and compare nothing: that takes config.sweep.executions=2 or more."
+        )
+    if cut := race_limit.cut(config, space):
+        return (
+            f"config.sweep.max_epochs={config.sweep.max_epochs} ends the race after about {cut.trainings} of "
+            f"{cut.whole} trainings, which take about {cut.epochs} epochs together: the report will compare "
+            f"{'only a part of the combinations' if cut.compares else 'little or nothing'}."
         )
     return (
         f"The report will compare the combinations of {', '.join(space.asked)} on test figures, paired over the seeds."

@@ -13,7 +13,7 @@ from gnexp.config.stored import to_json
 from gnexp.data.splits import Splits
 from gnexp.norms import table
 from gnexp.space.space import Space
-from gnexp.sweeps.oracles import race_plan
+from gnexp.sweeps.oracles import race_limit, race_plan
 from gnexp.sweeps.oracles.create import count
 from gnexp.training import backend
 from gnexp.training.loop import Training
@@ -58,6 +58,8 @@ def estimate(
         race = race_plan.expected(space, config)
         trainings = race.epochs / config.epochs
         what = f"{race.settings} settings in {trials} trainings of {race.epochs} epochs together"
+        if cut := race_limit.cut(config, space):
+            what = f"the first {cut.trainings} of {trials} trainings, of {race.epochs} epochs together"
         most = f", or {tqdm.format_interval(sweep.max_seconds)} of training," if sweep.max_seconds else ""
     total = sum(times) / len(times) * trainings / min(sweep.parallel, trials)
     print(

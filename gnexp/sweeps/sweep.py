@@ -255,6 +255,8 @@ class _Sweep:
             "best": top,
             "failures": failures,
         }
+        if ended_by := self._oracle.ended_by():
+            record["ended_by"] = ended_by
         files.write_json(self._directory / files.RESULT, record)
         console.summary(
             self._directory,
@@ -265,3 +267,5 @@ class _Sweep:
             effects.effects(self._config, self._space, final),
             len(found),
         )
+        if ended_by:
+            self.console.say(f"\nnote: {ended_by}")

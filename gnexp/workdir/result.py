@@ -181,6 +181,17 @@ def succeeded(directory: pathlib.Path) -> bool:
         return False
 
 
+def ended_by(directory: pathlib.Path) -> str:
+    """Returns which limit ended the sweep in `directory` before it was over, in one line; "" if none did.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    if not succeeded(directory):
+        return ""
+    return str(files.read_json(directory / files.RESULT).get("ended_by", ""))
+
+
 def failed(directory: pathlib.Path) -> str | None:
     """Returns why the training in `directory` failed, or None if it did not; raises as `finished`."""
     values = read(directory)

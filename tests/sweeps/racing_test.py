@@ -1,12 +1,9 @@
 """The rule of a race against what it promises, its oracle, and a race of real trainings beside plain ones."""
 
-import pathlib
-
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from benchmarks import replays
 from configs import fmnist_sweep, smoke_sweep
 from gnexp.analysis import comparisons, rows
 from gnexp.analysis.comparisons import Family
@@ -15,9 +12,7 @@ from gnexp.config.paths import flatten
 from gnexp.data.load import load
 from gnexp.space import by, choice, floats
 from gnexp.space.parse import parse_space
-from gnexp.sweeps import dry_run
 from gnexp.sweeps.oracles import race, race_looks, race_plan
-from gnexp.sweeps.oracles.create import create
 from gnexp.sweeps.oracles.race import Race, Setting
 from gnexp.training.run import train
 from gnexp.workdir import files, result
@@ -25,8 +20,6 @@ from gnexp.workdir.folder import opened
 from tests.support.sweeps import TOO_FAST, run, tiny
 
 pytestmark = pytest.mark.any_backend
-
-_ROOT = pathlib.Path(__file__).parents[2]
 
 
 def _raced(asked, settings, score, slots=1):
@@ -185,32 +178,6 @@ def test_a_range_is_drawn_with_as_many_settings_for_each_combination(groups):
         assert low <= values["optimizer.learning_rate"] <= high
 
 
-def test_a_dry_run_counts_the_trainings_of_a_race_and_their_epochs(monkeypatch, capsys):
-    rates = choice(1e-4, 1e-3, 1e-2, role="nuisance")
-    config = _config(model__groups=choice(1, 2, 8), optimizer__learning_rate=rates)
-    config.epochs, config.sweep.executions, config.sweep.max_trials = 10, 4, 9
-    monkeypatch.setattr(dry_run, "_seconds", lambda *_: 60.0)
-    # Nine settings of 5 epochs, one in three of which goes on to 10, and then has three more seeds.
-    dry_run.estimate(config, None, parse_space(config), [{}])
-    assert "About 15:00 for 9 settings in 21 trainings of 150 epochs together, 1 at a time" in capsys.readouterr().out
-    config.sweep.max_epochs = 100
-    dry_run.estimate(config, None, parse_space(config), [{}])
-    assert "About 10:00 for 9 settings in 21 trainings of 100 epochs together" in capsys.readouterr().out
-
-
-def test_a_budget_of_epochs_ends_the_race():
-    config = _config(model__groups=choice(1, 2, 4, 8), optimizer__learning_rate=choice(1e-3, 1e-2, role="nuisance"))
-    config.epochs, config.sweep.executions, config.sweep.max_epochs = 10, 4, 63
-    oracle, trained = create(config, parse_space(config)), 0
-    while (trial := oracle.create_trial("tuner0")).status == "RUNNING":
-        values = trial.hyperparameters.values
-        trained += values["tuner/epochs"] - values["tuner/initial_epoch"]
-        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5 + values["model.groups"] / 100})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
-    assert trained == 60
-
-
 def test_a_race_trains_what_plain_trainings_do_and_counts_each_setting_once(tmp_path):
     config = tiny(
         "racing",
@@ -243,16 +210,6 @@ def test_a_race_trains_what_plain_trainings_do_and_counts_each_setting_once(tmp_
         trial, seed = row.which["trial"], row.which["seed"]
         assert seed is None or result.finished(files.execution_folder(files.trial_folder(tmp_path, trial), seed))
     assert run(config, tmp_path) == found
-
-
-def test_the_kept_grids_are_answered_alike_with_a_third_of_their_epochs(monkeypatch):
-    monkeypatch.chdir(_ROOT)
-    found = {path: replays.compare(grid, 2) for path, grid in replays.grids(()).items()}
-    together = replays.together(found)
-    assert together["same_choice"] == together["choices"] and together["verdicts_turned"] == 0
-    later = found.pop("results/em_segmentation")
-    assert later["epochs_ratio"] < 0.45  # The rule was made before this grid.
-    assert len(found) >= 6 and replays.together(found)["epochs_ratio"] < 0.37
 
 
 def test_what_the_config_lacks_can_be_searched():

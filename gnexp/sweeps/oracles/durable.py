@@ -176,6 +176,10 @@ class Durable:
             both = sorted([self._leading, trial], key=lambda each: each.trial_id)
             self._leading = self.asked.best(both, key=lambda each: each.score)
 
+    def ended_by(self) -> str:
+        """Returns which limit ended the search before it was over, in one line; "" if none did."""
+        return ""
+
     def promotable(self) -> set[str]:
         """Returns the ids of the trials whose checkpoints other trials may still resume."""
         return set()

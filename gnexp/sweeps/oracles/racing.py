@@ -1,6 +1,5 @@
 """Racing: each step of the race of `race.py` as a trial."""
 
-import math
 import statistics
 from typing import Any
 
@@ -16,6 +15,7 @@ from gnexp.space.space import Space
 from gnexp.sweeps.oracles import race, race_plan
 from gnexp.sweeps.oracles.durable import Best, Durable
 from gnexp.sweeps.oracles.race import Race, Setting, Step
+from gnexp.terminal.words import count
 
 _MOST_TRIALS = 9999  # The names of trials have four digits.
 _SECONDS = "seconds"  # the metric under which a trial keeps how long it took
@@ -55,14 +55,32 @@ class Racing(Durable, keras_tuner.Oracle):
         """Returns the values of the next training."""
         known = self._book()
         step = known.following()
-        if step is not None and self._affordable(known.values(step)):
+        if step is not None and not self._exceeded(step):
             return {"status": TrialStatus.RUNNING, "values": known.values(step)}
         return {"status": TrialStatus.IDLE if self.ongoing_trials else TrialStatus.STOPPED}
 
-    def _affordable(self, values: dict[str, Any]) -> bool:
+    def _exceeded(self, step: Step) -> list[str]:
+        """Returns the limits that do not allow a step, as a config gives them."""
         most, known = self._config.sweep, self._book()
-        epochs = known.epochs + values[EPOCHS] - values[FIRST_EPOCH]
-        return epochs <= (most.max_epochs or math.inf) and known.seconds < (most.max_seconds or math.inf)
+        values, found = known.values(step), []
+        if 0 < most.max_epochs < known.epochs + values[EPOCHS] - values[FIRST_EPOCH]:
+            found.append(f"config.sweep.max_epochs={most.max_epochs}")
+        if 0 < most.max_seconds <= known.seconds:
+            found.append(f"config.sweep.max_seconds={most.max_seconds:g}")
+        return found
+
+    def ended_by(self) -> str:
+        """Returns which limit ended the race before it was over, and what it left out; "" if none did."""
+        known = self._book()
+        step = known.following()
+        if self.ongoing_trials or step is None or not (limits := self._exceeded(step)):
+            return ""
+        said = (
+            f"{' and '.join(limits)} ended the race: raise {'them' if limits[1:] else 'it'} on this workdir to continue"
+        )
+        every = {each.combination for each in known.settings}
+        left = len(every - {each.combination for each in known.settings if each.scores})
+        return said + (f"; without a completed training: {left} of {count(len(every), 'combination')}" if left else "")
 
     def create_trial(self, tuner_id: str) -> Trial:
         """Returns the running trial of a tuner id, or the next one."""
