@@ -19,6 +19,7 @@ from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept
 from gnexp.config.paths import flatten
 from gnexp.space.domain import Entry, in_order, is_numeric
+from gnexp.space.space import Key, key
 
 _LEVEL = 0.05
 _EDGE = 0.1  # the share of a range, at either end, that counts as its edge
@@ -37,6 +38,9 @@ class Answer:
       chosen: the completed trial with the best mean objective over its seeds; None if no trial completed.
       edges: the nuisance hyperparameters whose chosen value is at an edge of what was searched.
       figure: the name of the test figure by which answers are compared.
+      interval, test_interval: half the width of the 95% interval of the chosen trial's mean objective and test figure;
+        None without one, or with one seed.
+      aside: whether the config's own values are its only trial, and no other combination was tried with what they tune.
     """
 
     values: dict[str, Any]
@@ -45,6 +49,9 @@ class Answer:
     chosen: Outcome | None
     edges: tuple[str, ...]
     figure: str
+    interval: float | None = None
+    test_interval: float | None = None
+    aside: bool = False
 
     @property
     def tests(self) -> list[float]:
@@ -65,6 +72,8 @@ class Difference:
       better: whether `other` has the better mean.
       seeds: how many seeds would tell it from 0 with a chance of 80%, if it is what the mean is; None if it is not
         open, or if that would take more than a thousand.
+      among: for how many comparisons p is corrected.
+      over: of how many combinations of the other hyperparameters this is the mean; 0 if it is of two combinations.
     """
 
     control: Answer
@@ -75,6 +84,8 @@ class Difference:
     level: float
     better: bool
     seeds: int | None = None
+    among: int = 1
+    over: int = 0
 
     @property
     def open(self) -> bool:
@@ -106,10 +117,13 @@ def answers(sweep: Swept) -> list[Answer]:
         values = dict(known)
         return [in_order(values[path]) if path in values else () for path in paths]
 
-    return [_answer(sweep, dict(known), found[known]) for known in sorted(found, key=place)]
+    aside = own_aside(sweep)
+    return [_answer(sweep, dict(known), found[known], aside) for known in sorted(found, key=place)]
 
 
-def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> Answer:
+def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome], aside: Outcome | None) -> Answer:
+    others = [trial for trial in trials if trial is not aside]
+    trials = others or trials
     completed = sum(trial.status == outcomes.COMPLETED for trial in trials)
     best = outcomes.chosen(trials, sweep.objective)
     failed = sum(trial.status == outcomes.FAILED for trial in trials)
@@ -118,7 +132,18 @@ def _answer(sweep: Swept, values: dict[str, Any], trials: Sequence[Outcome]) -> 
         for entry in sweep.space.entries
         if best and entry.path in sweep.space.tuned and entry.holds(best.values) and _at_edge(entry, best.values)
     )
-    return Answer(values, completed, failed, best, edges, sweep.headline.name)
+    halves = sweep.intervals[best.trial_id] if best else (None, None)
+    return Answer(values, completed, failed, best, edges, sweep.headline.name, *halves, aside=not others)
+
+
+def own_aside(sweep: Swept) -> Outcome | None:
+    """Returns the trial with the config's own values if it takes no part in comparisons (`Space.aside`)."""
+    values = sweep.space.aside(sweep.config)
+    return next((trial for trial in sweep.counted if values and key(_searched(trial)) == key(values)), None)
+
+
+def _searched(trial: Outcome) -> dict[str, Any]:
+    return {path: value for path, value in trial.values.items() if not path.startswith("tuner/")}
 
 
 def _at_edge(entry: Entry, values: dict[str, Any]) -> bool:
@@ -138,39 +163,81 @@ def differences(sweep: Swept, answered: Sequence[Answer], within: str | None) ->
     """Returns how each answer differs from its control, the answer with the config's own values.
 
     Answers are compared in families that share the value of `within`. If a family lacks the config's own values, or
-    they failed, its control is its best answer by the objective. Answers with fewer than two seeds are left out.
+    they failed, its control is its best answer by the objective, and p is corrected for all of the family's pairs.
+    Answers with fewer than two seeds are left out.
 
     Args:
       sweep: the sweep.
       answered: its answers.
       within: a dotted path, or None for a single family of all answers.
     """
-    known = [each for each in answered if each.chosen and len(each.tests) > 1]
-    pairs = []
+    known = [each for each in answered if each.chosen and len(each.tests) > 1 and not each.aside]
+    pairs, count = [], 0
     for family in comparisons.families([each.values for each in known], flatten(sweep.config), within):
         members, control = [known[place] for place in family.members], family.control
         if control is None:
             (first, *_) = outcomes.ranked([each.chosen for each in members], sweep.objective)
             control = next(place for place in family.members if known[place].chosen is first)
         pairs += [(known[control], other) for other in members if other is not known[control]]
+        count += family.count
+    spread, places = _spread(sweep) if pairs else (None, {})
+    found = [_of_pairs(spread, places, [pair]) for pair in pairs]
+    corrected = intervals.holm([p for *_, p in found], count)
+    made = [
+        Difference(*pair, mean, half, p, _level(sweep, seeds), sweep.headline.is_better(mean, 0.0), among=count)
+        for pair, (mean, half, seeds, _), p in zip(pairs, found, corrected, strict=True)
+    ]
+    return [dataclasses.replace(each, seeds=_seeds(sweep, spread, places, each)) for each in made]
+
+
+def by_itself(sweep: Swept, answered: Sequence[Answer]) -> list[Difference]:
+    """Returns what each of several scientific hyperparameters does by itself, the others averaged.
+
+    Of each, every value is compared with the config's own, or with the first one if that is not among them, over the
+    combinations of the others that both have. Answers with fewer than two seeds are left out, and hyperparameters that
+    some combinations lack. The arguments are those of `differences`.
+    """
+    known = [each for each in answered if each.chosen and len(each.tests) > 1 and not each.aside]
+    paths = [path for path in sweep.space.asked if all(path in each.values for each in answered)]
+    if len(sweep.space.asked) < 2 or not known:
+        return []
+    sets = [each for path in paths for each in _alike_but_for(path, known, flatten(sweep.config).get(path))]
+    spread, places = _spread(sweep)
+    found = [_of_pairs(spread, places, pairs) for *_, pairs in sets]
+    made = []
+    corrected = intervals.holm([p for *_, p in found])
+    for (*values, pairs), (mean, half, seeds, _), p in zip(sets, found, corrected, strict=True):
+        sides = (Answer(each, 0, 0, None, (), sweep.headline.name) for each in values)
+        better = sweep.headline.is_better(mean, 0.0)
+        made.append(Difference(*sides, mean, half, p, _level(sweep, seeds), better, among=len(sets), over=len(pairs)))
+    return made
+
+
+def _alike_but_for(
+    path: str, known: Sequence[Answer], own: Any
+) -> list[tuple[dict[str, Any], dict[str, Any], list[tuple[Answer, Answer]]]]:
+    """Returns a path's control, another value, and the pairs of answers that differ in these alone, for each other."""
+    by_value: dict[Any, dict[Key, Answer]] = {}
+    for each in known:
+        others = {other: value for other, value in each.values.items() if other != path}
+        by_value.setdefault(each.values[path], {})[key(others)] = each
+    control = own if own in by_value else next(iter(by_value))
+    found = []
+    for value, having in by_value.items():
+        pairs = [(by_value[control][others], each) for others, each in having.items() if others in by_value[control]]
+        if value != control and pairs:
+            found.append(({path: control}, {path: value}, pairs))
+    return found
+
+
+def _spread(sweep: Swept) -> tuple[Spread, dict[str, int]]:
+    """Returns the spread of the test figure over the trials with several seeds, and their places by their ids."""
     several = [trial for trial in sweep.best if len(trial.results) > 1]
     places = {trial.trial_id: place for place, trial in enumerate(several)}
-    spread = (
-        Spread([[done.test[sweep.headline.name] for done in trial.results] for trial in several]) if pairs else None
-    )
-    found = [
-        _difference(spread, places[one.chosen.trial_id], places[other.chosen.trial_id], one, other)
-        for one, other in pairs
-    ]
-    corrected = intervals.holm([p for *_, p in found])
-    made = [
-        Difference(*pair, mean, half, p, _level(sweep, count), sweep.headline.is_better(mean, 0.0))
-        for pair, (mean, half, count, _), p in zip(pairs, found, corrected, strict=True)
-    ]
-    return [dataclasses.replace(each, seeds=_seeds(sweep, spread, places, each, len(made))) for each in made]
+    return Spread([[done.test[sweep.headline.name] for done in trial.results] for trial in several]), places
 
 
-def _seeds(sweep: Swept, spread: Spread, places: Mapping[str, int], each: Difference, comparisons: int) -> int | None:
+def _seeds(sweep: Swept, spread: Spread, places: Mapping[str, int], each: Difference) -> int | None:
     """Returns how many seeds would tell an open difference from 0; Holm's first step is the hardest."""
     if not each.open:
         return None
@@ -179,22 +246,27 @@ def _seeds(sweep: Swept, spread: Spread, places: Mapping[str, int], each: Differ
     count = min(len(each.control.tests), len(each.other.tests))
 
     def level(seeds: np.ndarray) -> np.ndarray:
-        return np.array([_level(sweep, int(number)) for number in seeds]) / comparisons
+        return np.array([_level(sweep, int(number)) for number in seeds]) / each.among
 
     more = count + 1  # As many as there are did not tell it.
     return intervals.seeds_needed(each.mean, variance, freedom / (count - 1), level, more) if each.mean else None
 
 
-def _difference(spread: Spread, place: int, others: int, one: Answer, other: Answer) -> tuple[float, float, int, float]:
-    """Returns the mean, the interval, the number of seeds and p of a difference, before any correction."""
-    tests = list(zip(one.tests, other.tests, strict=False))
-    largest = max(abs(test) for pair in tests for test in pair)
+def _of_pairs(
+    spread: Spread, places: Mapping[str, int], pairs: Sequence[tuple[Answer, Answer]]
+) -> tuple[float, float, int, float]:
+    """Returns the mean, the interval, the number of seeds and p of a mean of differences, before any correction."""
+    count = min(len(side.tests) for pair in pairs for side in pair)
+    tests = [[(one.tests[seed], other.tests[seed]) for one, other in pairs] for seed in range(count)]
+    largest = max(abs(test) for each in tests for pair in each for test in pair)
     digits = _DIGITS - math.ceil(math.log10(largest)) if largest else _DIGITS
-    by_seed = [round(b - a, digits) for a, b in tests]
-    mean, count = statistics.fmean(by_seed), len(by_seed)
+    by_seed = [round(statistics.fmean(b - a for a, b in each), digits) for each in tests]
+    mean = statistics.fmean(by_seed)
     if not intervals.has_spread(by_seed):
         return mean, 0.0, count, 1.0
-    variance, freedom = spread.of_difference(place, others)
+    variance, freedom = spread.of_differences(
+        [(places[one.chosen.trial_id], places[other.chosen.trial_id]) for one, other in pairs]
+    )
     error = math.sqrt(variance / count)
     return mean, intervals.half_width(error, freedom), count, intervals.two_sided_p(mean, error, freedom)
 

@@ -5,9 +5,11 @@ import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ml_collections import ConfigDict
+
 from gnexp.analysis import answer, comparisons, intervals, outcomes
 from gnexp.analysis.answer import Answer, Difference
-from gnexp.analysis.intervals import interval95, with_spread
+from gnexp.analysis.intervals import with_spread
 from gnexp.analysis.sweep import Swept
 from gnexp.config.objective import bounds, words
 from gnexp.config.paths import flatten
@@ -53,7 +55,7 @@ def tell(sweep: Swept) -> Told:
     paths, tuned = sweep.space.asked, sweep.space.tuned
     if not paths:
         return Told("nothing that is searched is scientific, so that the sweep only asks for the best trial")
-    if why := modelled(sweep.config.sweep.tuner, sweep.space):
+    if why := modelled(sweep.config, sweep.space):
         return _by_model(sweep, why)
     found = answer.answers(sweep)
     if not any(each.chosen for each in found):
@@ -68,13 +70,15 @@ def tell(sweep: Swept) -> Told:
     return Told("", found, axis, _how(sweep, found), headers, _rows(sweep, found), compared, differences)
 
 
-def modelled(tuner: str, space: Space) -> str:
+def modelled(config: ConfigDict, space: Space) -> str:
     """Returns why a sweep is answered by a model of its trials instead of by comparing them; "" if it is not."""
+    tuner, ranges = config.sweep.tuner, [path for path in space.asked if not space.listed(path)]
     if tuner not in _FAIR:
         return f"the tuner {tuner} gives some combinations fewer trials than others"
-    ranges = [path for path in space.asked if not space.listed(path)]
-    if ranges and tuner == "random":
+    if tuner == "random" and ranges:
         return f"{ranges[0]} is searched over a range, so that hardly two trials share a value"
+    if tuner == "random" and space.tuned and space.size() > config.sweep.max_trials:
+        return f"the tuner random draws {_joined(space.tuned)} for each trial, so that combinations had other values"
     return ""
 
 
@@ -84,9 +88,11 @@ def _by_model(sweep: Swept, why: str) -> Told:
     found, goal = response.response(sweep), sweep.config.objective
     if not found.trials:
         return Told("no trial has completed yet")
+    epochs = " Trials with fewer epochs tell the model what they do; what it says is of all epochs."
     text = (
         f"Combinations cannot be compared one by one: {why}. So this is of all {found.trials} completed trials, "
         f"for each hyperparameter by itself. {_fit(found, goal)}"
+        f"{epochs if found.holds and sweep.config.sweep.tuner == 'hyperband' else ''}"
     )
     headers = [
         "hyperparameter",
@@ -117,19 +123,22 @@ def _fit(found: "Response", goal: str) -> str:
     square = "R\N{SUPERSCRIPT TWO}"
     if found.holds:
         return (
-            "A random forest was fitted to them; of trials that it was not fitted to it explains this share of the "
-            f"variance ({square}, five-fold cross-validation): {found.r2:.2f}. The difference is what it expects of "
-            f"{goal} if all trials had a value, against the first row of the hyperparameter; the interval holds 95% of "
-            "the forest's trees. **It is of validation figures, and of a model**: a grid or a race over a few of these "
-            "values compares them on test figures."
+            "A Gaussian process was fitted to them; of trials that are left out, one at a time, it explains this share "
+            f"of the variance ({square}): {found.r2:.2f}. The difference is what it expects of {goal} if all trials "
+            "had a value, against the first row of the hyperparameter, with its 95% interval, which is not corrected "
+            "for the number of rows. **It is of validation figures, and of a model**: a grid or a race over a few of "
+            "these values compares them on test figures."
         )
     alone = "Only the trials are shown: a mean depends on what the other hyperparameters happened to be."
     if found.r2 is None:
-        return f"**A model takes {found.fewest} completed trials** with different scores. {alone}"
+        return (
+            f"**A model takes {found.fewest} completed trials** with different scores, four for each column of the "
+            f"searched hyperparameters. {alone}"
+        )
     return (
-        f"**No model holds**: a random forest explains {found.r2:.2f} of the variance ({square}) of trials that it was "
-        f"not fitted to, where {found.lowest:g} are needed. {alone} More trials or seeds, or fewer searched "
-        "hyperparameters, may make one hold."
+        f"**No model holds**: a Gaussian process explains {found.r2:.2f} of the variance ({square}) of trials that are "
+        f"left out, one at a time, where {found.lowest:g} are needed. {alone} About {2 * found.trials} trials, more "
+        "seeds, or fewer searched hyperparameters may make one hold."
     )
 
 
@@ -152,8 +161,14 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
         text += "**The choice was made on the test set**, so that the test figures flatter."
     else:
         text += "The test set chose nothing; its figures are of these trials' best epochs."
-    tried = [each.completed + each.failed for each in found]
-    if min(tried) < max(tried):
+    if aside := answer.own_aside(sweep):
+        score = with_spread(aside.mean, aside.interval, bounds(sweep.objective.name)) or aside.status
+        text += (
+            f" The config's own values, trial {aside.trial_id}, lie beside what is searched ({sweep.config.objective} "
+            f"{score}): no other combination was tried with them, so that they choose nothing and are not compared."
+        )
+    tried = [each.completed + each.failed for each in found if not each.aside]
+    if tried and min(tried) < max(tried):
         text += f" **They had {min(tried)} to {max(tried)} trials each**: more trials choose better."
     most, ended = expected(sweep), sum(trial.status != outcomes.RUNNING for trial in sweep.trials)
     if sweep.config.sweep.tuner == "racing" and not sweep.finished:
@@ -190,8 +205,8 @@ def _rows(sweep: Swept, found: Sequence[Answer]) -> list[list[Any]]:
             [
                 *(short(each.values.get(path, "")) for path in asked),
                 *(short(values.get(path, "")) + (" (edge)" if path in each.edges else "") for path in tuned),
-                with_spread(each.chosen.mean, each.chosen.interval, of_score) if each.chosen else "",
-                with_spread(statistics.fmean(each.tests), interval95(each.tests), of_test) if each.chosen else "",
+                with_spread(each.chosen.mean, each.interval, of_score) if each.chosen else "",
+                with_spread(statistics.fmean(each.tests), each.test_interval, of_test) if each.chosen else "",
                 len(each.tests) or "",
                 each.completed,
                 each.failed or "",
@@ -208,12 +223,15 @@ def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str
     where = f", at each {within}" if within else ""
     own = flatten(sweep.config)
     if not all(comparisons.is_own(difference.control.values, own, within) for difference in compared):
-        where += f" (where no trial with these completed, against the best by {sweep.config.objective})"
+        where += (
+            f" (where no trial with these is compared, against the best by {sweep.config.objective}, and p is for all "
+            "pairs)"
+        )
     text = (
         f"Against the config's own values{where}: the difference in test {words(sweep.headline.name)}, paired over the "
         "seeds, with its 95% interval (Student's t, cut off at what a difference can be; trials share their spread as "
         "far as they are alike). One such interval in twenty misses the truth by chance; "
-        f"p is after Holm's correction for their number, {len(compared)}. Seeds do not show what another choice of "
+        f"p is after Holm's correction for their number, {compared[0].among}. Seeds do not show what another choice of "
         "training or test images would change."
     )
     if sweep.config.sweep.tuner == "racing":
@@ -224,7 +242,13 @@ def _compared(sweep: Swept, found: Sequence[Answer]) -> tuple[str, list[list[str
     text += _power(compared)
     if sweep.space.tuned:
         text += " The trials were chosen with the same seeds that are compared, which makes p somewhat too small."
-    return text, [_row(difference, bounds(sweep.headline.name)) for difference in compared]
+    alone = answer.by_itself(sweep, found)
+    if alone:
+        text += (
+            " The rows at the end are of one hyperparameter by itself, the mean over the combinations of the others "
+            "(their number in parentheses) where both values have several seeds; they are corrected among themselves."
+        )
+    return text, [_row(difference, bounds(sweep.headline.name)) for difference in [*compared, *alone]]
 
 
 def _power(compared: Sequence[Difference]) -> str:
@@ -244,4 +268,5 @@ def _power(compared: Sequence[Difference]) -> str:
 def _row(difference: Difference, figure: tuple[float, float]) -> list[str]:
     spread = with_spread(difference.mean, difference.interval, intervals.bounds_of_difference(figure), sign="+")
     p = "" if difference.verdict == answer.NO_SPREAD else f"{difference.p:.2g}"
-    return [_words(difference.control), _words(difference.other), spread, p, difference.verdict]
+    over = f" (mean over {difference.over})" if difference.over else ""
+    return [_words(difference.control), _words(difference.other) + over, spread, p, difference.verdict]

@@ -21,6 +21,12 @@ class Family:
     control: int | None
     members: tuple[int, ...]
 
+    @property
+    def count(self) -> int:
+        """How many comparisons p is corrected for: all pairs, where the figures choose the one that others face."""
+        others = len(self.members) - 1
+        return others if self.control is not None else others * (others + 1) // 2
+
 
 def axis(combinations: Sequence[Values]) -> str:
     """Returns the path for a picture's horizontal axis.

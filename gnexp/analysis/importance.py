@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
+from gnexp.analysis.coding import ranks
+from gnexp.analysis.outcomes import EPOCHS
 from gnexp.analysis.sweep import Swept
-from gnexp.space.domain import in_order
 
 _FEWEST = 10  # completed trials, for a forest to be fitted
 _LOWEST_R2 = 0.2  # of trials that it was not fitted to, below which it does not hold
@@ -42,7 +42,9 @@ def importance(sweep: Swept) -> Importance:
         return Importance(f"it takes {_FEWEST} completed trials, and this sweep has {completed}")
     if len(set(scores)) == 1:
         return Importance("all trials have the same score")
-    columns = np.column_stack([ranks([trial.values.get(path) for trial in sweep.best]) for path in paths])
+    # Hyperband trains some for fewer epochs, which is not to be taken for what other hyperparameters do.
+    names = [*paths, *([EPOCHS] if any(EPOCHS in trial.values for trial in sweep.best) else [])]
+    columns = np.column_stack([ranks([trial.values.get(name) for trial in sweep.best]) for name in names])
     forest = RandomForestRegressor(n_estimators=100, oob_score=True, random_state=0).fit(columns, scores)
     if forest.oob_score_ < _LOWEST_R2:
         return Importance(
@@ -50,7 +52,7 @@ def importance(sweep: Swept) -> Importance:
             f"it was not fitted to, and {_LOWEST_R2} are needed"
         )
     found = permutation_importance(forest, columns, scores, n_repeats=_SHUFFLES, random_state=0)
-    order = np.argsort(-found.importances_mean, kind="stable")
+    order = np.argsort(-found.importances_mean[: len(paths)], kind="stable")
     text = (
         f"A random forest was fitted to the {completed} completed trials. Shuffling the column of an important "
         f"hyperparameter spoils its predictions; the spread is the standard deviation over {_SHUFFLES} shuffles. "
@@ -65,11 +67,3 @@ def importance(sweep: Swept) -> Importance:
         means=found.importances_mean[order].tolist(),
         spreads=found.importances_std[order].tolist(),
     )
-
-
-def ranks(values: Sequence[Any]) -> list[int]:
-    """Returns the rank of each value, -1 for None. A tree only uses the order of numbers."""
-    # Numbers by their size: -1 is the lowest here.
-    known = sorted({value for value in values if value is not None}, key=lambda value: in_order(value)[::2])
-    place = {value: rank for rank, value in enumerate(known)}
-    return [-1 if value is None else place[value] for value in values]

@@ -1,6 +1,7 @@
 """Confidence intervals and significance tests for a few values, and how an interval is said."""
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 
@@ -14,6 +15,7 @@ _FAR = 30  # times the typical variance, above which a trial says less of the se
 _TINY = 1e-30
 _ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
 _POWER, _MOST_SEEDS = 0.8, 1000
+_FEW = 6  # trials, below which they say too little of how unlike their variances are (simulated)
 _LEAST = 1e-5  # a variance below this share of the others is taken for one of rounded figures
 
 
@@ -97,11 +99,11 @@ def has_spread(values: Sequence[float]) -> bool:
     return max(values) > min(values)
 
 
-def holm(values: Sequence[float]) -> list[float]:
-    """Returns p values after Holm's correction (1979) for their number."""
+def holm(values: Sequence[float], among: int | None = None) -> list[float]:
+    """Returns p values after Holm's correction (1979) for their number, or as some `among` so many."""
     corrected, highest = [0.0] * len(values), 0.0
     for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
+        highest = max(highest, min(1.0, ((among or len(values)) - rank) * values[place]))
         corrected[place] = highest
     return corrected
 
@@ -121,7 +123,7 @@ class Spread:
 
     def __init__(self, figures: Sequence[Sequence[float]]):
         counts = np.array([len(each) for each in figures])
-        residuals, there = _residuals(figures, counts)
+        residuals, there, self._effects = _residuals(figures, counts)
         seeds = int(there.any(axis=0).sum())
         self._total = max(1, int(counts.sum()) - len(counts) - (seeds - 1))
         self._own = (counts - 1) * self._total / max(1, (counts - 1).sum())
@@ -135,9 +137,36 @@ class Spread:
         own = (a + b) ** 2 / both if both > 0 else self._own[one] + self._own[other]  # Welch and Satterthwaite
         return float(self._shrunk[one] + self._shrunk[other]), float(min(self._prior + own, self._total))
 
+    def of_differences(self, pairs: Sequence[tuple[int, int]]) -> tuple[float, float]:
+        """Returns as `of_difference`, of the mean of the differences of several pairs, each trial being in one."""
+        found = np.array([self.of_difference(*pair) for pair in pairs])
+        variance = found[:, 0].sum()
+        freedom = variance**2 / (found[:, 0] ** 2 / found[:, 1]).sum() if variance > 0 else found[:, 1].sum()
+        return float(variance / len(pairs) ** 2), float(min(freedom, self._total))
 
-def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what is left of each figure without the means of its trial and its seed, and where there is a figure."""
+    def half_width(self, place: int, seeds: int) -> float:
+        """Returns half the width of the 95% interval of a trial's mean over its seeds.
+
+        What a seed does to all trials counts here, and is known from these seeds alone.
+        """
+        common = float(np.var(self._effects[:seeds], ddof=1))
+        own = float(self._shrunk[place]) * (1 - 1 / len(self._shrunk))
+        freedom = min(self._prior + self._own[place], self._total)
+        both = common**2 / (seeds - 1) + own**2 / freedom
+        return half_width(np.sqrt((own + common) / seeds), (own + common) ** 2 / both) if both > 0 else 0.0
+
+
+def half_widths(figures: Sequence[Sequence[float]]) -> list[float | None]:
+    """Returns half the width of each trial's 95% interval of its mean, by `Spread`; None with fewer than two seeds."""
+    several = [each for each in figures if len(each) > 1]
+    if not several:
+        return [None] * len(figures)
+    spread, places = Spread(several), itertools.count()
+    return [spread.half_width(next(places), len(each)) if len(each) > 1 else None for each in figures]
+
+
+def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the figures without what their trial and their seed add, where there are some, and what seeds add."""
     there = np.arange(counts.max()) < counts[:, None]
     left = np.zeros(there.shape)
     left[there] = np.concatenate([np.asarray(each, float) for each in figures])
@@ -148,16 +177,19 @@ def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[
         polished -= np.nanmedian(polished, axis=0)
     squares = np.nansum(polished**2, axis=1) / np.maximum(1, counts - 1)
     weights = there / np.maximum(1, squares / max(_FAR * np.median(squares), _TINY))[:, None]
+    effects = np.zeros(there.shape[1])
     for _ in range(_ROUNDS):
         left -= left.sum(axis=1, keepdims=True) / counts[:, None] * there
-        left -= (left * weights).sum(axis=0) / weights.sum(axis=0) * there
-    return left, there
+        more = (left * weights).sum(axis=0) / weights.sum(axis=0)
+        left -= more * there
+        effects += more
+    return left, there, effects
 
 
 def _shrunk(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns variances shrunk towards what they have in common, and as how many degrees of freedom that counts."""
     common = float((variances * freedoms).sum() / freedoms.sum())
-    if len(variances) < 3 or not common > 0:  # Of two trials, both have the same residuals.
+    if len(variances) < _FEW or not common > 0:
         return np.full(len(variances), common), np.inf
     floored = np.maximum(variances, _LEAST * np.median(variances[variances > 0]))
     logs = np.log(floored) - special.digamma(freedoms / 2) + np.log(freedoms / 2)

@@ -1,11 +1,13 @@
 """Reads a sweep from its workdir, also while it runs."""
 
 import dataclasses
+import functools
 import pathlib
 
 from ml_collections import ConfigDict
 
 from gnexp.analysis import kept_trials, outcomes
+from gnexp.analysis.intervals import half_widths
 from gnexp.analysis.outcomes import COMPLETED, FAILED, RUNNING, Outcome
 from gnexp.config import objective
 from gnexp.config.objective import Objective
@@ -42,6 +44,16 @@ class Swept:
     trials: list[Outcome]
     counted: list[Outcome]
     best: list[Outcome]
+
+    @functools.cached_property
+    def intervals(self) -> dict[str, tuple[float | None, float | None]]:
+        """Half the widths of the 95% intervals of each completed trial's objective and test figure, by its id.
+
+        They are of the means over its seeds, by the spread of all trials (`intervals.Spread`); None with one seed.
+        """
+        scores = half_widths([trial.scores for trial in self.best])
+        tests = half_widths([[done.test[self.headline.name] for done in trial.results] for trial in self.best])
+        return {trial.trial_id: pair for trial, *pair in zip(self.best, scores, tests, strict=True)}
 
     @property
     def kept(self) -> bool:

@@ -87,8 +87,8 @@ def _best(swept: Swept) -> list[Any] | None:
     if not swept.best:
         return None
     best, *_ = swept.best
-    tests = [done.test[swept.headline.name] for done in best.results]
-    return [best.trial_id, best.mean, best.interval, statistics.fmean(tests), interval95(tests)]
+    (half, test_half), tests = swept.intervals[best.trial_id], [done.test[swept.headline.name] for done in best.results]
+    return [best.trial_id, best.mean, half, statistics.fmean(tests), test_half]
 
 
 def _left(watched: Watched, expected: int) -> float | None:
@@ -178,7 +178,7 @@ def _point(each: Answer) -> dict[str, Any]:
         "trial": each.chosen.trial_id if each.chosen else None,
         "tests": tests,
         "test": statistics.fmean(tests) if tests else None,
-        "interval": interval95(tests),
+        "interval": each.test_interval,
         "seconds": sum(done.seconds for done in each.chosen.results) if each.chosen else None,
         "edges": each.edges,
         "failed": each.failed,

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from gnexp.analysis.answer import Answer
-from gnexp.analysis.intervals import ends, interval95
+from gnexp.analysis.intervals import ends
 from gnexp.config.objective import bounds, is_accuracy, words
 from gnexp.reports import limits
 from gnexp.space.domain import in_order, is_numeric
@@ -79,16 +79,17 @@ def _places(values: set) -> Mapping[Any, float]:
 
 
 def _draw(axes: Axes, name: str, line: Sequence[tuple[float, Answer]], color: str, fmt: str) -> None:
-    known = [(place, _shown(each)) for place, each in line if each.chosen]
+    known = [(place, _shown(each), each.test_interval or 0.0) for place, each in line if each.chosen]
     if known:
-        places, errors = zip(*known, strict=True)
+        places, errors, halves = zip(*known, strict=True)
         figure = line[0][1].figure
+        scale = 100 if is_accuracy(figure) else 1
         within = (0.0, 100.0) if is_accuracy(figure) else bounds(figure)
         means = [np.mean(seeds) for seeds in errors]
-        reach = [ends(mean, interval95(seeds) or 0, within) for mean, seeds in zip(means, errors, strict=True)]
+        reach = [ends(mean, scale * half, within) for mean, half in zip(means, halves, strict=True)]
         intervals = np.abs(np.transpose(reach) - means)
         axes.errorbar(places, means, intervals, fmt=fmt, markersize=5, capsize=4, color=color, label=name)
-        dots = [(place, seed) for place, seeds in known for seed in seeds]
+        dots = [(place, seed) for place, seeds, _ in known for seed in seeds]
         axes.plot(*zip(*dots, strict=True), ".", markersize=6, color=color, alpha=0.5)
 
 

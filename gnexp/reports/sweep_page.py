@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 
 from gnexp.analysis import effects, importance, outcomes
-from gnexp.analysis.intervals import interval95, with_spread
+from gnexp.analysis.intervals import with_spread
 from gnexp.analysis.outcomes import Outcome
 from gnexp.analysis.sweep import Swept, read_sweep
 from gnexp.config.objective import bounds, words
@@ -90,11 +90,12 @@ def _best(sweep: Swept) -> Section:
     rows = []
     for trial in top:
         tests = [done.test[sweep.headline.name] for done in trial.results]
-        test = with_spread(statistics.fmean(tests), interval95(tests), bounds(sweep.headline.name))
+        half, test_half = sweep.intervals[trial.trial_id]
+        test = with_spread(statistics.fmean(tests), test_half, bounds(sweep.headline.name))
         values = [short(trial.values.get(path, "")) for path in [*(["tuner/epochs"] if epochs else []), *paths]]
-        score = with_spread(trial.mean, trial.interval, bounds(sweep.objective.name))
+        score = with_spread(trial.mean, half, bounds(sweep.objective.name))
         rows.append([trial.trial_id, score, len(tests), test, *values])
-    remarks = [_told_apart(top)]
+    remarks = [_told_apart(top, [sweep.intervals[trial.trial_id][0] for trial in top])]
     if sweep.config.data.validation != "test":
         remarks.append(f"The test {headline} played no part in the choice.")
     command = f"python -m gnexp.train --config={shlex.quote(str(sweep.directory / 'best.py'))}"
@@ -102,8 +103,8 @@ def _best(sweep: Swept) -> Section:
     return Section(
         heading,
         [
-            "Means over the seeds, with their 95% interval (Student's t, cut off at what the figure can be) where "
-            "there are several."
+            "Means over the seeds, with their 95% interval (Student's t, by the spread of all trials as far as they "
+            "are alike, cut off at what the figure can be) where there are several."
             + (
                 " A trial that was promoted is left out: the trial that resumed it has its epochs too."
                 if epochs
@@ -116,13 +117,15 @@ def _best(sweep: Swept) -> Section:
     )
 
 
-def _told_apart(top: Sequence[Outcome]) -> str:
-    best, *others = top
-    if best.interval is None:
+def _told_apart(top: Sequence[Outcome], halves: Sequence[float | None]) -> str:
+    (best, *others), (half, *_) = top, halves
+    if half is None:
         return "One seed gives no interval: small differences between trials may be noise."
     if not others:
         return ""
-    overlapping = sum(best.interval + (other.interval or 0) >= abs(best.mean - other.mean) for other in others)
+    overlapping = sum(
+        half + (theirs or 0) >= abs(best.mean - other.mean) for other, theirs in zip(others, halves[1:], strict=True)
+    )
     if not overlapping:
         return "The interval of the best overlaps with that of none of the others here."
     return (

@@ -153,7 +153,7 @@ def _trials(axes: Axes, path: str, sweep: Swept) -> list:
 
 
 def _response(axes: Axes, curve: "Curve", sweep: Swept) -> None:
-    label = "by the model, 95% of its trees"
+    label = "by the model, with its 95% interval"
     if values := _trials(axes, curve.path, sweep):
         places = [values.index(value) for value in curve.values]
         reach = np.abs(np.array([curve.lows, curve.highs]) - curve.means)

@@ -19,7 +19,10 @@ def _rounded(value: Any) -> str:
     return f"{value:.9g}" if isinstance(value, float) else repr(value)
 
 
-def key(values: Mapping[str, Any]) -> tuple:
+Key = tuple[tuple[str, str], ...]
+
+
+def key(values: Mapping[str, Any]) -> Key:
     """Returns what tells a combination from others, however its numbers are rounded: 0.3 is 0.1 + 0.2."""
     return tuple(sorted((path, _rounded(value)) for path, value in values.items()))
 
@@ -113,10 +116,20 @@ class Space:
         first = self.first(config)
         if first is None:
             return 0
-        if config.sweep.tuner == "grid":
+        if config.sweep.tuner == "grid" or (
+            config.sweep.tuner == "racing" and self.grid_size() <= config.sweep.max_trials
+        ):
             held = [entry for entry in self.entries if entry.holds(first)]
             return int(any(_rounded(first[entry.path]) not in map(_rounded, entry.points()) for entry in held))
         return int(not self.contains(first))
+
+    def aside(self, config: ConfigDict) -> dict[str, Any] | None:
+        """Returns the config's own values if the first trial has them and takes no part in comparisons, otherwise None.
+
+        Something is tuned, and the tuner does not try these values by itself: their combination would have one setting
+        more than others, or nothing but this one, and would be better or worse for that alone.
+        """
+        return self.first(config) if self.tuned and self.beside(config) else None
 
     def trials(self, config: ConfigDict) -> int:
         """Returns how many trials a sweep has; a race, in which each training is one, has others.

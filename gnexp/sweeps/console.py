@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 from tabulate import tabulate
 from tqdm import tqdm
 
-from gnexp.analysis import answer_words, effects
+from gnexp.analysis import answer_words, coding, effects
 from gnexp.analysis.effects import Effect
 from gnexp.analysis.intervals import with_spread
 from gnexp.analysis.outcomes import Outcome
@@ -139,9 +139,13 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
     """Returns what the sweep's report will be able to say, and what would let it say more."""
     if not space.asked:
         return "Nothing is scientific: the report will name the best trial, and compare nothing."
-    if why := answer_words.modelled(config.sweep.tuner, space):
+    if why := answer_words.modelled(config, space):
+        trials, needed = space.trials(config), coding.fewest(space, config.sweep.tuner)
+        how = "by a model of the trials, if one holds,"
+        if trials < needed:
+            how = f"only show the {trials} trials, since a model of them takes {needed},"
         return (
-            f"The report will answer by a model of the trials, if one holds, because {why}. With tuner=grid or racing "
+            f"The report will {how if trials < needed else f'answer {how}'} because {why}. With tuner=grid or racing "
             "and a choice of a few values for each of them, it would compare them on test figures."
         )
     if config.sweep.executions == 1:
@@ -203,7 +207,7 @@ def summary(
     directory: pathlib.Path,
     objective: Objective,
     headline: str,
-    best: Sequence[Outcome],
+    best: Sequence[tuple[Outcome, float | None]],
     failures: Mapping[str, str],
     found: Sequence[Effect],
     trials: int,
@@ -214,12 +218,12 @@ def summary(
       directory: its workdir.
       objective: the figure that was optimized.
       headline: the name of the test figure that is shown.
-      best: the best trials.
+      best: the best trials, each with half the width of its mean's 95% interval.
       failures: the message of each failed trial, by its id.
       found: the effect of each hyperparameter.
       trials: how many there are in all.
     """
-    where = f" on {best[0].results[0].dataset}" if best else ""
+    where = f" on {best[0][0].results[0].dataset}" if best else ""
     print(f"\n{trials} trials{where}, {len(failures)} failed")
     for trial_id, message in failures.items():
         print(f"  trial {trial_id} failed: {message}")
@@ -231,18 +235,18 @@ def summary(
         _print_next_steps(directory)
 
 
-def _print_best(objective: Objective, headline: str, best: Sequence[Outcome]) -> None:
+def _print_best(objective: Objective, headline: str, best: Sequence[tuple[Outcome, float | None]]) -> None:
     print(f"\nThe best, by {objective.name} (mean over the seeds, 95% interval where there are several)\n")
-    if "tuner/epochs" in best[0].values:
+    if "tuner/epochs" in best[0][0].values:
         print("Trials that were promoted are left out: the trial that resumed them has their epochs.\n")
     bounds = objectives.bounds(objective.name)
-    paths = dict.fromkeys(path for each in best for path in each.values)
+    paths = dict.fromkeys(path for each, _ in best for path in each.values)
     paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
     rows = [
-        [each.trial_id, with_spread(each.mean, each.interval, bounds), len(each.results)]
+        [each.trial_id, with_spread(each.mean, half, bounds), len(each.results)]
         + [f"{statistics.fmean(done.test[headline] for done in each.results):.4f}"]
         + [short(each.values.get(path, "")) for path in paths]
-        for each in best
+        for each, half in best
     ]
     headers = ["trial", objective.name, "seeds", f"test {objectives.words(headline)}", *paths]
     print(tabulate(rows, headers, disable_numparse=True))

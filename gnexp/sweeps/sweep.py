@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 
 from gnexp.analysis import effects, outcomes
 from gnexp.analysis.intervals import interval95, with_spread
-from gnexp.analysis.sweep import read_trials
+from gnexp.analysis.sweep import read_trials, swept
 from gnexp.config import config_file, objective
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
@@ -234,19 +234,18 @@ class _Sweep:
         """Reports the results of the sweep, in the terminal and in `result.json`."""
         self._give_up_if_all_failed(self._oracle.trials.values(), f"{len(self._oracle.trials)} trials")
         found, asked = read_trials(self._directory), self._objective
-        final = outcomes.final(found)
-        best = outcomes.ranked(final, asked)
+        ended = swept(self._directory, self._config, self._space, found)
         statuses = collections.Counter(outcome.status for outcome in found)
         failures = {each.trial_id: each.message for each in found if each.status == outcomes.FAILED}
         top = [
             {
                 "trial": each.trial_id,
                 "mean": each.mean,
-                "interval95": each.interval,
+                "interval95": ended.intervals[each.trial_id][0],
                 "scores": each.scores,
                 "values": each.values,
             }
-            for each in best[:_TOP]
+            for each in ended.best[:_TOP]
         ]
         record = {
             "status": result.SUCCESS,
@@ -261,10 +260,10 @@ class _Sweep:
         console.summary(
             self._directory,
             asked,
-            objective.headline(flatten(self._config)).name,
-            best[:_TOP],
+            ended.headline.name,
+            [(each, ended.intervals[each.trial_id][0]) for each in ended.best[:_TOP]],
             failures,
-            effects.effects(self._config, self._space, final),
+            effects.effects(self._config, self._space, ended.counted),
             len(found),
         )
         if ended_by:

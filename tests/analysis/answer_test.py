@@ -15,7 +15,7 @@ from gnexp.analysis.intervals import holm
 from gnexp.analysis.sweep import read_sweep
 from gnexp.space import boolean, by, choice, floats, integers
 from gnexp.space.domain import Entry
-from tests.support.pages import page, section, spread, sweep, table, trial
+from tests.support.pages import page, section, sweep, table, trial
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.usefixtures("undrawn")]
 
@@ -58,7 +58,15 @@ def test_the_validation_set_chooses_and_the_test_set_is_only_shown(norms):
             continue
         scores, tests = had[norm, int(size), 1e-3]
         assert row["optimizer.learning_rate, chosen"] == "0.001"
-        assert (row["val_accuracy"], row["test accuracy"]) == (spread(scores), spread(tests))
+        for name, figures, place in (("val_accuracy", scores, 0), ("test accuracy", tests, 1)):
+            mean, half = map(float, row[name].split(" ± "))
+            assert mean == pytest.approx(np.mean(figures), abs=1e-4)
+            every = np.array([each[place] for each in had.values()])
+            # The reference: what trials and seeds add, the variances of the trials taken as one.
+            residuals = every - every.mean(axis=1, keepdims=True) - (every.mean(axis=0) - every.mean())
+            own = (residuals**2).sum() / residuals.size
+            deviation = ((own + np.var(every.mean(axis=0), ddof=1)) / 4) ** 0.5
+            assert half == pytest.approx(stats.t.ppf(0.975, 20) * deviation, rel=0.5)
         assert (row["seeds"], row["trials"], row["failed"]) == ("4", "3", "")
     assert len(rows) == 6
     assert "The test set chose nothing" in section(text, HEADING)
@@ -67,7 +75,7 @@ def test_the_validation_set_chooses_and_the_test_set_is_only_shown(norms):
 
 def test_the_differences_are_paired_and_corrected_for_their_number(norms):
     text, _, had = norms
-    rows = table(text, HEADING, 1)
+    rows, alone = table(text, HEADING, 1)[:2], table(text, HEADING, 1)[2:]
     assert "at each data.batch_size: the difference" in section(text, HEADING)
     assert "correction for their number, 2." in section(text, HEADING)
     # The reference: the residuals of a model with an effect of each trial and of each seed, over all trials.
@@ -82,6 +90,16 @@ def test_the_differences_are_paired_and_corrected_for_their_number(norms):
         assert mean == pytest.approx(difference.mean(), abs=1e-4)
         # Shrunk: the variances of the trials count as well.
         assert half == pytest.approx(stats.t.ppf(0.975, freedom) * pooled, rel=0.5)
+    # Each by itself: at batch size 1 only one norm has completed.
+    assert [(row["control"], row["other"]) for row in alone] == [
+        ("data.batch_size=1", "data.batch_size=8 (mean over 1)"),
+        ("data.batch_size=1", "data.batch_size=64 (mean over 1)"),
+        ("model.norm=group", "model.norm=batch (mean over 2)"),
+    ]
+    mean, half = map(float, alone[-1]["other minus control"].split(" ± "))
+    differences = [np.subtract(had["batch", size, 1e-3][1], had["group", size, 1e-3][1]) for size in (8, 64)]
+    assert mean == pytest.approx(np.mean(differences), abs=1e-4)
+    assert half == pytest.approx(stats.t.ppf(0.975, freedom) * pooled / 2**0.5, rel=0.5)
 
 
 @pytest.mark.parametrize("apart", [0.01, 0.3])
@@ -127,9 +145,15 @@ def test_all_are_compared_with_the_configs_own_even_where_another_is_best(tmp_pa
         tests = (0.5 + groups / 10 + epsilon, 0.53 + groups / 11, 0.51 + groups / 9)
         trial(directory, number, dict(zip(space, values, strict=True)), tests, status, tests=tests)
     text = page(directory)
-    assert "(where no trial with these completed, against the best by val_accuracy)" in section(text, HEADING)
-    rows = table(text, HEADING, 1)
-    assert len(rows) == 5 + 5 + 3
+    assert "(where no trial with these is compared, against the best by val_accuracy, and p is for all" in section(
+        text, HEADING
+    )
+    rows, alone = table(text, HEADING, 1)[: 5 + 5 + 3], table(text, HEADING, 1)[5 + 5 + 3 :]
+    assert "correction for their number, 16." in section(text, HEADING)  # 5, 5, and all 6 pairs of four
+    assert [row["control"] for row in alone] == ["data.batch_size=4"] * 2 + [
+        "model.epsilon=1e-06",
+        *["model.groups=2"] * 2,
+    ]
     own = {size: f"data.batch_size={size}  model.epsilon=1e-06  model.groups=2" for size in (4, 8)}
     best = "data.batch_size=16  model.epsilon=0.001  model.groups=8"
     assert [row["control"] for row in rows] == [own[4]] * 5 + [own[8]] * 5 + [best] * 3
@@ -148,7 +172,8 @@ def test_what_is_on_or_off_is_itself_compared():
 
 
 def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
-    _, figure, had = norms
+    text, figure, had = norms
+    rows = {(row["model.norm"], row["data.batch_size"]): row["test accuracy"] for row in table(text, HEADING)}
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "8", "64"]
     np.testing.assert_allclose(axes.get_xticks(), np.log10([1, 8, 64]))
@@ -158,8 +183,10 @@ def test_the_picture_has_a_line_for_each_norm_and_says_what_failed(norms):
         errors = [100 * (1 - np.array(had[norm, size, 1e-3][1])) for size in sizes]
         line, _, (bars,) = lines[norm]
         np.testing.assert_allclose(line.get_ydata(orig=False), [np.mean(each) for each in errors])
-        for bar, each in zip(bars.get_segments(), errors, strict=True):
-            np.testing.assert_allclose(bar[:, 1], stats.t.interval(0.95, 3, loc=each.mean(), scale=stats.sem(each)))
+        for bar, size in zip(bars.get_segments(), sizes, strict=True):
+            accuracy, half = map(float, rows[norm, str(size)].split(" ± "))
+            ends = [100 * (1 - accuracy - half), 100 * (1 - accuracy + half)]
+            np.testing.assert_allclose(bar[:, 1], ends, atol=0.011)  # rounded
     assert [text.get_text() for text in axes.texts] == ["failed"]
 
 
@@ -194,7 +221,7 @@ def test_a_choice_at_the_edge_is_said(tmp_path):
         "optimizer.learning_rate": by("optimizer.name", role="nuisance", adam=rates, sgd=choice(0.1, 0.2, 0.3)),
         "optimizer.nesterov": boolean(role="nuisance"),
     }
-    directory = sweep(tmp_path / "sweep", space, executions=2)
+    directory = sweep(tmp_path / "sweep", space, tuner="grid", executions=2)
     tried = [("adam", 0.05, 0.7), ("adam", 0.001, 0.6), ("sgd", 0.2, 0.8), ("sgd", 0.1, 0.5), ("lion", None, 0.6)]
     for number, (name, rate, score) in enumerate(tried):
         values = {"optimizer.name": name, "optimizer.nesterov": True}

@@ -1,5 +1,7 @@
 """The rule of a race against what it promises, its oracle, and a race of real trainings beside plain ones."""
 
+import collections
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -167,12 +169,11 @@ def test_a_range_is_drawn_with_as_many_settings_for_each_combination(groups):
     )
     space = parse_space(config)
     found = race_plan.plan(space, config)
-    assert len(found) == 24 == len({race_plan.key(values) for values in found})
-    counts = [
-        sum(race_plan.combination(space.asked, other) == one for other in found)
-        for one in {race_plan.combination(space.asked, values) for values in found[1:]}
-    ]
-    assert min(counts) >= max(counts) - 2 and min(counts) >= 3
+    # The config's own optimizer, amsgrad, is not searched: this setting is beside the race.
+    assert found[0] == space.aside(config)
+    assert 20 < len(found) <= 24 and len(found) == len({race_plan.key(values) for values in found})
+    counts = collections.Counter(race_plan.combination(space.asked, values) for values in found[1:])
+    assert set(counts.values()) == {5 if groups.type == "choice" else 4}
     for values in found[1:]:
         low, high = {"adam": (1e-4, 1e-2), "sgd": (0.01, 1.0)}[values["optimizer.name"]]
         assert low <= values["optimizer.learning_rate"] <= high

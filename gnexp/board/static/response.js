@@ -36,7 +36,7 @@ export async function drawResponse(place, sweep, curves, openTrial) {
     };
     const x = axis.names ? curve.values.map((value) => axis.names.indexOf(value)) : curve.values;
     const text = curve.values.map((value, index) => plain(`${short(value)}: ${short(curve.means[index])} by the model, ${short(curve.lows[index])} to ${short(curve.highs[index])}`));
-    const model = { ...common, name: "by the model, 95% of its trees", x, y: curve.means, text };
+    const model = { ...common, name: "by the model, with its 95% interval", x, y: curve.means, text };
     if (axis.names) {
       const reach = { type: "data", symmetric: false, array: curve.highs.map((high, index) => high - curve.means[index]), arrayminus: curve.lows.map((low, index) => curve.means[index] - low) };
       return [trials, { ...model, mode: "markers", error_y: { ...reach, color: COLORS[1] }, marker: { size: 9, symbol: "line-ew-open", color: COLORS[1] } }];

@@ -22,6 +22,7 @@ import numpy as np
 from gnexp.analysis.comparisons import Family
 from gnexp.sweeps.oracles import race_looks
 
+ASIDE = -1  # the number of a combination whose setting takes no part in comparisons, and gets no further seeds
 # A setting within as many standard errors of the best of its combination may be as good.
 _CLOSE = 0.25
 
@@ -55,7 +56,7 @@ class Setting:
     """One setting of a combination, and what was trained of it.
 
     Attributes:
-      combination: its combination's number.
+      combination: its combination's number, or ASIDE.
       scores: the best value of the objective by (number of the seed, epochs).
       busy: whether it is being trained.
       failed: whether one of its trainings failed; it then leaves the race.
@@ -146,7 +147,7 @@ class _Seeds:
         through = {
             number: group
             for number, group in groups.items()
-            if not any(each.busy and last not in each.scores for each in group.values())
+            if number != ASIDE and not any(each.busy and last not in each.scores for each in group.values())
         }
         found = {number: finals(race, group) for number, group in through.items()}
         self._finals = {number: scores for number, scores in found.items() if scores}
@@ -219,9 +220,9 @@ class _Seeds:
         contenders = [place for place in scores if close(place) and len(scores[place]) < self._race.seeds]
         return min(contenders, key=lambda place: (len(scores[place]), -means[place]), default=None)
 
-    def _pairs(self) -> list[tuple[int, int]]:
-        """Returns the comparisons whose combinations have both been through the first part."""
-        pairs = []
+    def _pairs(self) -> tuple[list[tuple[int, int]], int]:
+        """Returns the comparisons whose combinations have both been through the first part, and among how many."""
+        pairs, count = [], 0
         for family in self._race.families:
             there = [number for number in family.members if number in self._finals]
             control = family.control
@@ -229,18 +230,19 @@ class _Seeds:
                 control = max(there, key=lambda number: self._finals[number][self._chosen[number]].mean())
             if control in self._finals:
                 pairs += [(control, number) for number in there if number != control]
-        return pairs
+                count += Family(family.control if control == family.control else None, tuple(there)).count
+        return pairs, count
 
     def _gains(self) -> dict[int, float]:
         """Returns, for each combination that should have another seed, how much that may tell."""
-        pairs = self._pairs()
+        pairs, among = self._pairs()
         compared = {number for pair in pairs for number in pair}
         # Where there is nothing to compare, seeds tell which setting is best.
         gains = {number: 1.0 for number in self._finals if number not in compared} if not self._waiting() else {}
         counts = {number: len(self._finals[number][self._chosen[number]]) for number in compared}
         every = {place: each for found in self._finals.values() for place, each in found.items()}
         settings = [(self._chosen[one], self._chosen[other]) for one, other in pairs]
-        looks = race_looks.looks(every, settings, self._race.seeds, self._race.precision)
+        looks = race_looks.looks(every, settings, self._race.seeds, self._race.precision, among)
         for pair, look in zip(pairs, looks, strict=True):
             fewest = min(counts[number] for number in pair)
             behind = [number for number in pair if counts[number] == fewest < self._race.seeds]
@@ -250,4 +252,4 @@ class _Seeds:
 
     def _waiting(self) -> bool:
         """Whether a combination is still in the first part, so that more comparisons are to come."""
-        return len(self._finals) < len(self._groups)
+        return len(self._finals) < len(self._groups.keys() - {ASIDE})

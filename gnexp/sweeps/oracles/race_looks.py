@@ -44,6 +44,7 @@ def looks(
     pairs: Sequence[tuple[Hashable, Hashable]],
     seeds: int,
     precision: float,
+    among: int | None = None,
 ) -> list[Look]:
     """Returns a look at each comparison.
 
@@ -52,6 +53,7 @@ def looks(
       pairs: the comparisons, each of two settings.
       seeds: how many each setting may have.
       precision: a difference below this is none.
+      among: how many comparisons p is corrected for; by default their number.
     """
     counts = [min(len(scores[one]), len(scores[other])) for one, other in pairs]
     found = [Look(False, False, [1.0] * (seeds - count)) for count in counts]
@@ -61,19 +63,20 @@ def looks(
     places = {name: place for place, name in enumerate(name for name, each in scores.items() if len(each) > 1)}
     spread = intervals.Spread([scores[name] for name in places])
     means, variances, freedoms = np.array([_difference(scores, *pairs[place], spread, places) for place in several]).T
-    among = np.array([counts[place] for place in several])
-    errors = np.maximum(np.sqrt(variances / among), _TINY)
-    p = intervals.holm((2 * stats.t.sf(means / errors, freedoms)).tolist())
-    decided = [chance <= intervals.spent(count, seeds) for count, chance in zip(among, p, strict=True)]
+    have = np.array([counts[place] for place in several])
+    errors = np.maximum(np.sqrt(variances / have), _TINY)
+    among = len(several) + (0 if among is None else among - len(pairs))
+    p = intervals.holm((2 * stats.t.sf(means / errors, freedoms)).tolist(), among)
+    decided = [chance <= intervals.spent(count, seeds) for count, chance in zip(have, p, strict=True)]
     close = means + stats.t.ppf(0.975, freedoms) * errors <= precision
-    undecided = len(several) - sum(decided)
+    undecided = among - sum(decided)
     for index, place in enumerate(several):
         chances: Sequence[float] = ()
         if not decided[index] and not close[index]:
-            more = np.arange(among[index] + 1, seeds + 1)
+            more = np.arange(have[index] + 1, seeds + 1)
             levels = np.array([intervals.spent(look, seeds) for look in more]) / undecided
-            freedom = freedoms[index] + more - among[index]
-            chances = _chances(means[index], variances[index], freedom, among[index], more, levels, precision)
+            freedom = freedoms[index] + more - have[index]
+            chances = _chances(means[index], variances[index], freedom, have[index], more, levels, precision)
         found[place] = Look(bool(decided[index]), bool(close[index]), chances)
     return found
 

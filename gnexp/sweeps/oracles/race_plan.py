@@ -4,34 +4,40 @@ import collections
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 from scipy.stats import qmc
 
-from gnexp.space.space import Space
+from gnexp.space.domain import Entry
+from gnexp.space.space import Key, Space, combine
+from gnexp.space.space import key as of_values
 
-_FEWEST_SETTINGS = 4  # of a combination, where there are too many combinations for all
+_FEWEST_SETTINGS = 4  # of a combination, where a range has more combinations than can race
 _DRAWS = 16  # for each that is wanted, after which a small space counts as exhausted
-
-Key = tuple[tuple[str, Any], ...]
 
 
 def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
     """Returns the values of all settings of a race, in the order in which they begin.
 
     The config's own values come first, unless it leaves them out. Then comes the space's grid, if it is not larger than
-    `sweep.max_trials`, and otherwise as many settings, drawn evenly: of all combinations the same number each; or if
-    there are too many combinations, four of some.
+    `sweep.max_trials`, and otherwise as many settings of each combination, drawn evenly. Of listed values all
+    combinations race; of ranges so many that each has four settings. Where settings are drawn, each combination begins
+    with the config's own values of what is tuned.
     """
-    most, small = config.sweep.max_trials, space.grid_size() <= config.sweep.max_trials
+    most, own = config.sweep.max_trials, space.first(config)
     found: dict[Key, dict[str, Any]] = {}
-    if own := space.first(config):
+    if own:
         found[key(own)] = own
-    for values in _in_turn(space) if small else _drawn(space, most, config.sweep.seed):
-        if len(found) >= most and not small:
-            break
+    if space.grid_size() <= most:
+        others = _in_turn(space.grid(), space.asked)
+    else:
+        if space.aside(config):
+            own, most = None, most - 1
+        firsts = _combinations(space, most, config.sweep.seed, own or {})
+        others = _drawn(space, firsts, max(1, most // len(firsts)), config.sweep.seed, own or {})
+    for values in others:
         found.setdefault(key(values), values)
     return list(found.values())
 
@@ -62,40 +68,69 @@ def expected(space: Space, config: ConfigDict) -> Expected:
 
 
 def key(values: Mapping[str, Any]) -> Key:
-    """Returns what two trials of one setting have in common."""
-    return tuple(sorted((path, value) for path, value in values.items() if not path.startswith("tuner/")))
+    """Returns what the trials of one setting have in common."""
+    return of_values({path: value for path, value in values.items() if not path.startswith("tuner/")})
 
 
-def combination(asked: Sequence[str], values: Mapping[str, Any]) -> tuple:
-    """Returns the values that make the combination of a setting, None where one has no value."""
-    return tuple(values.get(path) for path in asked)
+def combination(asked: Sequence[str], values: Mapping[str, Any]) -> Key:
+    """Returns what the settings of one combination have in common."""
+    return of_values({path: values[path] for path in asked if path in values})
 
 
-def _in_turn(space: Space) -> Iterator[dict[str, Any]]:
-    """Yields the grid: the first setting of each combination, then the second ones, and so on.
+def _in_turn(every: Iterable[dict[str, Any]], asked: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yields the first setting of each combination, then the second ones, and so on.
 
     Whatever ends the race, the combinations have then had about the same.
     """
-    groups: dict[tuple, list[dict[str, Any]]] = {}
-    for values in space.grid():
-        groups.setdefault(combination(space.asked, values), []).append(values)
+    groups: dict[Key, list[dict[str, Any]]] = {}
+    for values in every:
+        groups.setdefault(combination(asked, values), []).append(values)
     rounds = itertools.zip_longest(*groups.values())
     return (values for each in rounds for values in each if values is not None)
 
 
-def _drawn(space: Space, most: int, seed: int) -> Iterator[dict[str, Any]]:
-    scientific, tuned = space.asked, space.tuned
-    combinations = math.prod(sum(entry.count() for entry in space.of(path)) for path in scientific)
-    wanted = int(max(1, min(most // _FEWEST_SETTINGS if tuned else most, combinations)))
-    firsts: dict[Key, dict[str, float]] = {}
-    for point in _evenly(len(scientific), wanted, seed):
-        shares = dict(zip(scientific, point, strict=False))
-        if len(firsts) < wanted:
-            values = _values(space, {**dict.fromkeys(tuned, 0.5), **shares})
-            firsts.setdefault(key({path: values[path] for path in scientific if path in values}), shares)
-    for point in _evenly(len(tuned), math.ceil(most / len(firsts)), seed + 1):
-        for shares in firsts.values():
-            yield _values(space, {**shares, **dict(zip(tuned, point, strict=False))})
+def _combinations(space: Space, most: int, seed: int, own: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns the combinations that race, each with the values of what is asked; that of `own` first."""
+    asked, tuned = space.asked, space.tuned
+    entries = [entry for entry in space.entries if entry.path in asked]
+    first = {path: own[path] for path in asked if path in own}
+    found = {of_values(first): first} if first else {}
+    finite = all(entry.count() < math.inf for entry in entries)
+    if finite and all(entry.when is None or entry.when[0] in asked for entry in entries):
+        every = list(itertools.islice(combine(entries, Entry.everything), most + 1))
+        if len(every) <= most:
+            return list((found | {of_values(each): each for each in every}).values())
+    wanted = max(1, most // _FEWEST_SETTINGS) if tuned and not finite else most
+    for point in _evenly(len(asked), wanted, seed):
+        if len(found) == wanted:
+            break
+        values = _values(space, {}, {**dict.fromkeys(tuned, 0.5), **dict(zip(asked, point, strict=False))})
+        each = {path: values[path] for path in asked if path in values}
+        found.setdefault(of_values(each), each)
+    return list(found.values())
+
+
+def _drawn(
+    space: Space, firsts: Sequence[Mapping[str, Any]], rounds: int, seed: int, own: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yields up to `rounds` settings of each of the combinations `firsts`, in turn."""
+    shares = [dict(zip(space.tuned, point, strict=False)) for point in _evenly(len(space.tuned), rounds, seed + 1)]
+    every: dict[Key, dict[str, Any]] = {}
+    for each in firsts:
+        begins = [_values(space, {**own, **each}, shares[0])] if own else []
+        drawn = itertools.chain(begins, (_values(space, each, share) for share in shares))
+        settings = {key(values): values for values in itertools.islice(_unlike(drawn), rounds)}
+        every |= settings
+    return _in_turn(every.values(), space.asked)
+
+
+def _unlike(settings: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yields settings that are not yet among those before."""
+    seen = set()
+    for values in settings:
+        if (found := key(values)) not in seen:
+            seen.add(found)
+            yield values
 
 
 def _evenly(dimensions: int, count: int, seed: int) -> Sequence[Sequence[float]]:
@@ -104,9 +139,11 @@ def _evenly(dimensions: int, count: int, seed: int) -> Sequence[Sequence[float]]
     return qmc.Sobol(max(1, dimensions), rng=seed).random_base2(power)
 
 
-def _values(space: Space, shares: Mapping[str, float]) -> dict[str, Any]:
+def _values(space: Space, known: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, Any]:
+    """Returns a setting: known values where the space has them, and otherwise those at shares of their domains."""
     values: dict[str, Any] = {}
     for entry in space.entries:
         if entry.holds(values):
-            values[entry.path] = entry.at(shares.get(entry.path, 0.0))
+            has = entry.path in known and entry.contains(known[entry.path])
+            values[entry.path] = known[entry.path] if has else entry.at(shares.get(entry.path, 0.0))
     return values

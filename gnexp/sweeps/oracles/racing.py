@@ -1,6 +1,7 @@
 """Racing: each step of the race of `race.py` as a trial."""
 
 import statistics
+from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
@@ -127,7 +128,8 @@ class _Known:
         self._chains: list[dict[tuple[int, int], str]] = []  # of each setting: (seed, epochs) -> trial id
         self._values: list[dict[str, Any]] = []
         self._places: dict[race_plan.Key, int] = {}
-        self._numbers: dict[tuple, int] = {}
+        self._numbers: dict[race_plan.Key, int] = {}
+        self._combinations: list[dict[str, Any]] = []  # the values of what is asked, in the order of their numbers
         self._ended: dict[str, float] = {}
         self._begun: set[str] = set()
         self._following: list[Step | None] = []  # the next step, once it is known
@@ -135,19 +137,17 @@ class _Known:
         self.settings: list[Setting] = []
         self.lasts: dict[int, str] = {}  # the id of the last trial of each setting that has not failed
         self.epochs, self.seconds = 0, 0.0
+        aside = space.aside(config)
+        self._aside = aside and race_plan.key(aside)
         for values in race_plan.plan(space, config):
             self._place(values)
-        combinations = [
-            {path: value for path, value in zip(self._asked, values, strict=True) if value is not None}
-            for values in self._numbers
-        ]
-        shared = comparisons.within(combinations, self._asked) if self._asked else None
+        shared = comparisons.within(self._combinations, self._asked) if self._asked else None
         self.race = Race(
             epochs=config.epochs,
             seeds=config.sweep.executions,
             precision=config.sweep.precision,
             sign=1 if self._objective.direction == MAX else -1,
-            families=comparisons.families(combinations, flatten(config), shared) if self._asked else (),
+            families=comparisons.families(self._combinations, flatten(config), shared) if self._asked else (),
         )
 
     def _place(self, values: dict[str, Any]) -> int:
@@ -155,11 +155,17 @@ class _Known:
         found = race_plan.key(values)
         if found not in self._places:
             self._places[found] = len(self.settings)
-            group = race_plan.combination(self._asked, values)
-            self.settings.append(Setting(self._numbers.setdefault(group, len(self._numbers))))
+            self.settings.append(Setting(race.ASIDE if found == self._aside else self._combination(values)))
             self._values.append({path: value for path, value in values.items() if not path.startswith("tuner/")})
             self._chains.append({})
         return self._places[found]
+
+    def _combination(self, values: Mapping[str, Any]) -> int:
+        """Returns the number of a setting's combination, which may be a new one."""
+        number = self._numbers.setdefault(race_plan.combination(self._asked, values), len(self._numbers))
+        if number == len(self._combinations):
+            self._combinations.append({path: values[path] for path in self._asked if path in values})
+        return number
 
     def note(self, trial: Trial) -> None:
         """Records how far a trial is."""
