@@ -199,7 +199,7 @@ def by_itself(sweep: Swept, answered: Sequence[Answer]) -> list[Difference]:
     """
     known = [each for each in answered if each.chosen and len(each.tests) > 1 and not each.aside]
     paths = [path for path in sweep.space.asked if all(path in each.values for each in answered)]
-    if len(sweep.space.asked) < 2 or not known:
+    if len(paths) < 2 or not known:
         return []
     sets = [each for path in paths for each in _alike_but_for(path, known, flatten(sweep.config).get(path))]
     spread, places = _spread(sweep)
