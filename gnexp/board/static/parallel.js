@@ -4,13 +4,15 @@ import { choose, chosenValue } from "./choice.js";
 import { button, tick } from "./dom.js";
 import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
-import { powers } from "./slices.js";
 import { SCALE } from "./theme.js";
 import { plain, short, withSpread } from "./words.js";
 
 const MOST_NAMES = 25;
+const AT_THE_END = 0.005; // of an axis, from which on a brush counts as drawn to its end
 
 export function parallelPanel(sweep) {
+  let drawn = [];
+
   function shownAxes() {
     const order = chosenValue("axesOrder", []);
     const at = ({ path }) => (order.includes(path) ? order.indexOf(path) : order.length);
@@ -33,13 +35,17 @@ export function parallelPanel(sweep) {
           label: plain(sweep.label(axis.path)),
           values: rows.map(axis.place),
           range: axis.range,
-          constraintrange: brushes[axis.path],
-          ...ticks(axis),
+          constraintrange: brushes[axis.path]?.map(([low, high]) => [low ?? axis.range[0], high ?? axis.range[1]]),
+          ...(axis.names ? nameTicks(axis) : {}),
         })),
       },
     ];
     const margin = { l: 80, r: 80, t: axes.length > 6 ? 90 : 60, b: 30 };
+    drawn = axes;
     await draw(place, traces, { margin }, axes.map((axis) => axis.path).join(" "));
+    const relabel = () => drawn.forEach((axis) => axis.names || labelNumbers(place, sweep.label(axis.path), axis));
+    relabel();
+    onPlot(place, "plotly_afterplot", relabel);
     onPlot(place, "plotly_restyle", () => {
       // Plotly puts its dimensions in the order in which they are shown, which a drag changes.
       const paths = new Map(sweep.axes().map(({ path }) => [plain(sweep.label(path)), path]));
@@ -47,7 +53,8 @@ export function parallelPanel(sweep) {
       const order = dimensions.map(({ label }) => paths.get(label));
       const found = {};
       for (const { label, constraintrange: ranges } of dimensions) {
-        if (ranges?.length) found[paths.get(label)] = Array.isArray(ranges[0]) ? ranges : [ranges];
+        const axis = drawn.find(({ path }) => path === paths.get(label));
+        if (ranges?.length) found[axis.path] = (Array.isArray(ranges[0]) ? ranges : [ranges]).map((range) => openEnded(range, axis));
       }
       const moved = order.join(" ") !== shownAxes().map(({ path }) => path).join(" ");
       choose({ brushes: Object.keys(found).length ? found : null, ...(moved ? { axesOrder: order } : {}) });
@@ -78,20 +85,38 @@ export function parallelPanel(sweep) {
   });
 }
 
-function ticks(axis) {
-  const foot = axis.missing ? [[axis.absent, axis.path === "mean" ? "failed" : "none"]] : [];
-  let places;
-  if (axis.names) {
-    const step = Math.ceil(axis.names.length / MOST_NAMES);
-    places = axis.names.map((name, index) => [index, short(name)]).filter((_, index) => index % step === 0);
-  } else if (axis.log && powers(axis.range).tickvals) {
-    const { tickvals, ticktext } = powers([axis.missing ? axis.absent + 1e-9 : axis.range[0], axis.range[1]]);
-    places = tickvals.map((value, index) => [value, ticktext[index]]).filter(([value]) => !axis.missing || value > axis.absent + 0.05);
-  } else {
-    const low = axis.missing ? axis.absent + 0.12 * ((axis.range[1] - axis.absent) / 1.12) : axis.range[0];
-    places = [0, 0.25, 0.5, 0.75, 1].map((part) => low + part * (axis.range[1] - low)).map((value) => [value, short(axis.unscale(value))]);
-  }
-  const all = [...foot, ...places];
-  return { tickvals: all.map(([value]) => value), ticktext: all.map(([, text]) => plain(text)) };
+// A brush to the end of an axis of numbers has no limit there: later trials may lie beyond.
+function openEnded([low, high], axis) {
+  if (axis.names) return [low, high];
+  const [bottom, top] = axis.range;
+  const near = AT_THE_END * (top - bottom);
+  return [low <= bottom + near ? null : low, high >= top - near ? null : high];
 }
 
+function nameTicks(axis) {
+  const step = Math.ceil(axis.names.length / MOST_NAMES);
+  const places = axis.names.map((name, index) => [index, short(name)]).filter((_, index) => index % step === 0);
+  if (axis.missing) places.unshift([axis.absent, atFoot(axis)]);
+  return { tickvals: places.map(([value]) => value), ticktext: places.map(([, text]) => text) };
+}
+
+function atFoot(axis) {
+  return axis.path === "mean" ? "failed" : "none";
+}
+
+// Writes what the ticks of an axis of numbers mean. Plotly's own tickvals would do it, but a brush snaps to those.
+function labelNumbers(place, label, axis) {
+  const element = [...place.querySelectorAll(".y-axis")].find((each) => each.querySelector(".axis-title")?.textContent === label);
+  if (!element) return;
+  const ticks = [...element.querySelectorAll(".axis .tick")];
+  const [low, high] = [axis.missing ? axis.lowest : axis.range[0], axis.range[1]];
+  const whole = axis.log && Math.floor(high) > Math.ceil(low); // Between powers of ten there is no room for names.
+  for (const tick of ticks) {
+    const value = tick.__data__; // D3 keeps there what an element stands for.
+    const shown = value >= low && (!whole || Number.isInteger(value));
+    tick.style.display = shown ? "" : "none";
+    tick.querySelector("text").textContent = short(axis.unscale(value));
+  }
+  element.querySelector(".axis-extent-top-text").textContent = short(axis.unscale(high));
+  element.querySelector(".axis-extent-bottom-text").textContent = axis.missing ? atFoot(axis) : short(axis.unscale(low));
+}

@@ -108,7 +108,7 @@ export class SweepData {
         filters.every(([path, matches]) => matches(cell(row, path))) &&
         brushes.every(([path, ranges]) => {
           const axis = axes.get(path);
-          return !axis || ranges.some(([low, high]) => low <= axis.place(row) && axis.place(row) <= high);
+          return !axis || ranges.some(([low, high]) => (low ?? -Infinity) <= axis.place(row) && axis.place(row) <= (high ?? Infinity));
         }),
     );
   }
@@ -161,7 +161,7 @@ export function makeAxis(column, rows) {
       const value = cell(row, column.path);
       return value === undefined || value === null ? absent : scale(value);
     };
-    return { ...column, log, asNumbers, place, scale, absent, missing, range, names: null, unscale: (x) => (log ? 10 ** x : x) };
+    return { ...column, log, asNumbers, place, scale, absent, missing, lowest: ends[0], range, names: null, unscale: (x) => (log ? 10 ** x : x) };
   }
   const names = [...new Set([...(column.values ?? []), ...known])];
   const index = new Map(names.map((name, place) => [name, place]));
