@@ -9,6 +9,7 @@ import time
 import pytest
 
 from gnexp import report
+from gnexp.workdir import files
 from tests.support.made_up import MARKUP, add_trials, conditional_sweep
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
@@ -121,6 +122,69 @@ def test_new_trials_appear_and_nothing_chosen_is_lost(page, shown):
     for number in range(30, 34):
         shutil.rmtree(shown / "team/live/oracle" / f"trial_{number:04}")
     page.until(lambda: page.status() == before)
+
+
+def focus(page):
+    return page.browser.execute_script("return document.activeElement.ariaLabel ?? document.activeElement.textContent")
+
+
+def test_the_focus_stays_where_it_is(page, shown):
+    page.open(open=["team/live"], kind="sweep")
+    page.drawn("progress")
+    page.browser.execute_script("document.querySelector('table.trials tbody input').focus()")
+    marked = focus(page)
+    page.browser.switch_to.active_element.send_keys(" ")
+    page.until(lambda: "picked" in page.choice())
+    assert focus(page) == marked
+    try:
+        add_trials(shown / "team" / "live", [30])  # the best of all, so that it comes first
+        page.until(lambda: page.status() == "31 of 31 trials")
+        assert focus(page) == marked
+    finally:
+        for folder in ("oracle/trial_0030", "trials/0030"):
+            shutil.rmtree(shown / "team" / "live" / folder)
+    page.until(lambda: page.status() == "30 of 30 trials")
+    page.browser.execute_script("document.querySelector('table.trials th button').focus()")
+    page.browser.switch_to.active_element.send_keys("\ue007")
+    page.until(lambda: page.choice().get("sort", [""])[0] == "id")
+    assert focus(page).startswith("trial")
+    page.browser.execute_script("document.querySelector('#panel-progress select').focus()")
+    page.browser.switch_to.active_element.send_keys("\ue015")
+    page.until(lambda: page.choice().get("progressX") == "time")
+    time.sleep(0.5)
+    assert focus(page) == "the trialstime"
+
+
+def test_a_click_on_what_a_filter_changes_is_not_lost(page, downloads):
+    page.open(open=["team/live"], kind="sweep")
+    page.until(page.trials)
+    before = set(downloads.glob("*.csv"))
+    page.one("input[aria-label='Filter optimizer.name']").send_keys("sgd")
+    page.button("CSV").click()
+    (saved,) = page.until(lambda: set(downloads.glob("*.csv")) - before)
+    rows = list(csv.DictReader(saved.read_text(encoding="utf-8").splitlines()))
+    saved.unlink()
+    assert {row["optimizer.name"] for row in rows} == {"sgd"}
+
+
+def test_the_curves_of_every_figure_are_offered_and_their_table_is_that_of_the_picture(page, shown):
+    folder = conditional_sweep(shown / "losses", 6)
+    for path in folder.glob("trials/*/seed-*/result.json"):
+        record = files.read_json(path)
+        record["history"] = [{**epoch, "loss": 0.4, "val_loss": 0.5} for epoch in record["history"]]
+        files.write_json(path, record)
+    page.open(open=["losses"], kind="sweep")
+    page.drawn("curves")
+    names = page.until(lambda: len(page.texts("#panel-curves option")) > 1 and page.texts("#panel-curves option"))
+    page.one("#panel-curves summary").click()
+    box = page.one("#panel-curves select")
+    box.find_elements("css selector", "option")[names.index("loss")].click()
+    page.until(lambda: page.choice().get("curveFigure") == "val_loss")
+    assert "last val_loss" in page.texts("#panel-curves th")
+    page.browser.execute_script("document.querySelector('table.trials tbody input').click()")
+    (picked,) = page.until(lambda: page.choice().get("picked"))
+    page.until(lambda: set(page.texts("#panel-curves tbody td:first-child")) == {picked})
+    shutil.rmtree(folder)
 
 
 def test_a_trial_opens_by_keyboard_and_says_why_it_failed(page):

@@ -52,7 +52,7 @@ export function listView(open) {
     const counts = entry.counts ?? {};
     const done = entry.counts ? `${counts.completed} of ${entry.expected}` : entry.epochs ? `${entry.epochs[0]} of ${entry.epochs[1]} epochs` : "";
     const cells = [entry.kind, entry.network, entry.data, entry.tuner, done, counts.running || "", counts.failed || "", best, state || duration(entry.left), moment(entry.last)];
-    return el("tr", { class: entry.problem || entry.stopped ? "failed" : "" }, el("td", {}, box), el("td", {}, button(entry.title, () => open([entry.name], entry.kind), { class: "link" })), cells.map((text) => el("td", {}, String(text ?? ""))));
+    return el("tr", { "data-key": entry.name, class: entry.problem || entry.stopped ? "failed" : "" }, el("td", {}, box), el("td", {}, button(entry.title, () => open([entry.name], entry.kind), { class: "link" })), cells.map((text) => el("td", {}, String(text ?? ""))));
   }
 
   return { element, refresh, changed: show, close: () => {}, kindOf: (name) => entries.find((entry) => entry.name === name)?.kind };

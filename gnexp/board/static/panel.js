@@ -23,18 +23,22 @@ export function makePanel({ id, title, note = "", controls = () => [], update, t
     const rest = rows.length > MOST_ROWS ? el("p", { class: "note" }, `The first ${MOST_ROWS} of ${rows.length} rows.`) : null;
     fill(inside, simpleTable(headers, rows.slice(0, MOST_ROWS), title), rest);
   };
+  const showAround = () => {
+    fill(bar, controls());
+    showTable();
+  };
   const show = async () => {
     if (!inView || !stale) return;
     stale = false;
-    fill(bar, controls());
     text.textContent = typeof note === "function" ? note() : note;
-    showTable();
+    showAround();
     if (!(await loadPlotly())) {
       fill(place, el("p", { class: "note" }, "The pictures need Plotly: pip install plotly, then start TensorBoard again."));
       place.style.height = "auto";
       return;
     }
     await update(place, text);
+    showAround(); // Some know only now what there is.
   };
   beside.addEventListener("toggle", showTable);
   const observer = new IntersectionObserver(

@@ -36,8 +36,7 @@ export function trialTable(sweep, openTrial) {
         choose({ states: wanted.length === STATES.length ? null : wanted });
       }),
     );
-    const chooser = el("details", { class: "chooser", open: chooserOpen }, el("summary", {}, "Columns"));
-    chooser.addEventListener("toggle", () => (chooserOpen = chooser.open));
+    const chooser = el("details", { class: "chooser" }, el("summary", {}, "Columns"));
     for (const column of sweep.tableColumns()) {
       const change = (on) => choose({ hidden: on ? hidden().filter((path) => path !== column.path) : [...hidden(), column.path] });
       chooser.append(tick(sweep.label(column.path), !hidden().includes(column.path), change));
@@ -45,7 +44,6 @@ export function trialTable(sweep, openTrial) {
     const clear = () => choose({ filters: null, brushes: null, states: null });
     fill(tools, said, boxes, chooser, button("Clear filters", clear), button("CSV", saveCsv), button("JSON", saveJson));
   }
-  let chooserOpen = false;
 
   function buildHead() {
     const [path, sign] = chosenValue("sort", ["mean", sweep.about.direction === "min" ? 1 : -1]);
@@ -53,7 +51,7 @@ export function trialTable(sweep, openTrial) {
       const mark = column.path === path ? (sign > 0 ? " ▲" : " ▼") : "";
       const flip = () => choose({ sort: [column.path, column.path === path ? -sign : column.numeric ? -1 : 1] });
       const order = column.path !== path ? "none" : sign > 0 ? "ascending" : "descending";
-      return el("th", { scope: "col", "aria-sort": order }, button(sweep.label(column.path) + mark, flip, { title: column.role ? `${column.path} (${column.role})` : column.path }));
+      return el("th", { scope: "col", "aria-sort": order, "data-key": column.path }, button(sweep.label(column.path) + mark, flip, { title: column.role ? `${column.path} (${column.role})` : column.path }));
     });
     const filters = columns().map((column) => {
       const text = chosenValue("filters", {})[column.path] ?? "";
@@ -63,7 +61,7 @@ export function trialTable(sweep, openTrial) {
         const wanted = event.target.value.trim();
         choose({ filters: wanted ? { ...others, [column.path]: wanted } : Object.keys(others).length ? others : null });
       };
-      return el("td", {}, el("input", { type: "search", value: text, placeholder: hint, "aria-label": `Filter ${sweep.label(column.path)}`, onchange: change }));
+      return el("td", { "data-key": column.path }, el("input", { type: "search", value: text, placeholder: hint, "aria-label": `Filter ${sweep.label(column.path)}`, onchange: change }));
     });
     fill(head, el("tr", {}, el("th", { scope: "col" }, el("span", { class: "unseen" }, "Curves")), titles), el("tr", { class: "filters" }, el("td"), filters));
   }
@@ -77,7 +75,7 @@ export function trialTable(sweep, openTrial) {
       if (column.path === "id") return el("td", {}, button(row.id, () => openTrial(row.id), { class: "link" }));
       return el("td", { class: column.numeric ? "number" : "", title: column.path === "message" ? value : null }, shown(column.path, value, row, sweep.bounds));
     });
-    return el("tr", { "aria-rowindex": String(index + 2), class: `${row.status}${index === active ? " active" : ""}` }, el("td", {}, mark), cells);
+    return el("tr", { "data-key": row.id, "aria-rowindex": String(index + 2), class: `${row.status}${index === active ? " active" : ""}` }, el("td", {}, mark), cells);
   }
 
   function drawRows() {
@@ -93,7 +91,7 @@ export function trialTable(sweep, openTrial) {
     table.setAttribute("aria-rowcount", String(rows.length + 2));
     said.textContent = `${rows.length} of ${count(sweep.rows.size, "trial")}`;
     buildTools();
-    if (!head.contains(document.activeElement) || document.activeElement.tagName !== "INPUT") buildHead();
+    buildHead();
     drawRows();
   }
 
