@@ -31,7 +31,10 @@ def sweep(watched: Watched, version: str) -> dict[str, Any]:
     """
     changed = watched.since(version)
     headline = watched.swept().headline.name
-    rows = [row(kept, headline) for kept in (watched.trials.values() if changed is None else changed)]
+    rows = [
+        _row(watched.setting(kept.outcome.trial_id), headline)
+        for kept in (watched.trials.values() if changed is None else changed)
+    ]
     found = {
         "version": watched.version,
         "all": changed is None,
@@ -101,9 +104,15 @@ def _left(watched: Watched, expected: int) -> float | None:
     return max(0, expected - len(ends)) * (ends[-1] - ends[0]) / (len(ends) - 1)
 
 
-def row(kept: Kept, headline: str) -> dict[str, Any]:
-    """Returns a trial as the table shows it, with a test figure by its name; what is unknown is left out."""
+def _row(setting: list[Kept], headline: str) -> dict[str, Any]:
+    """Returns a trial as the table shows it, with a test figure by its name; what is unknown is left out.
+
+    The trial is the last of its setting, and its figures are over the seeds of all of them; only the time is its own.
+    """
+    kept = setting[-1]
     outcome = kept.outcome
+    if outcome.status == outcomes.COMPLETED:
+        outcome = dataclasses.replace(outcome, results=tuple(done for each in setting for done in each.outcome.results))
     found = {
         "id": outcome.trial_id,
         "status": outcome.status,
@@ -112,7 +121,7 @@ def row(kept: Kept, headline: str) -> dict[str, Any]:
         "mean": outcome.mean,
         "interval": outcome.interval,
         "scores": outcome.scores,
-        "seconds": sum(done.seconds for done in outcome.results) if outcome.results else None,
+        "seconds": sum(done.seconds for done in kept.outcome.results) if outcome.results else None,
         "trained": max(kept.epochs, default=None),
         "ended": kept.ended if outcome.status != outcomes.RUNNING else None,
     }

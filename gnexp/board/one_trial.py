@@ -21,17 +21,18 @@ _LONGEST_TEXT = 100_000
 def curves(watched: Watched, trial_ids: list[str]) -> dict[str, Any]:
     """Returns the epochs of each execution of some trials: those that it has, and at most 60 trials.
 
+    In a race a trial's setting also has the executions of the trials before it.
+
     Raises:
       LookupError: there is no such trial.
     """
     found = []
     for trial_id in [each for each in trial_ids if each][:_MOST_CURVES]:
         _kept(watched, trial_id)
-        found += [
-            {"trial": trial_id, "seed": seed, "epochs": columns(history)}
-            for seed, history in _histories(watched, trial_id).items()
-            if history
-        ]
+        for each in watched.setting(trial_id):
+            histories = _histories(watched, each.outcome.trial_id)
+            known = {seed: history for seed, history in histories.items() if history}
+            found += [{"trial": trial_id, "seed": seed, "epochs": columns(known[seed])} for seed in known]
     return {"curves": found}
 
 
@@ -68,7 +69,7 @@ def columns(epochs: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
-    """Returns a trial in full: each seed, its config beside the sweep's own, and why it failed.
+    """Returns a trial in full: each seed of its setting, its config beside the sweep's own, and why it failed.
 
     Raises:
       LookupError: there is no such trial.
@@ -78,27 +79,32 @@ def trial(watched: Watched, trial_id: str) -> dict[str, Any]:
     config = swept.space.config(swept.config, outcome.values)
     config.seed = outcomes.own_seed(outcome.values, config.seed)
     own, its = flatten(to_json(swept.config)), flatten(to_json(config))
-    differing = [[path, own.get(path), value] for path, value in its.items() if own.get(path) != value]
-    seeds = []
-    folder = files.trial_folder(watched.directory, trial_id)
-    for place, number in enumerate(_numbers(watched, trial_id)):
-        seed = swept.config.seed + number
-        about = {} if swept.kept else execution(files.execution_folder(folder, seed), watched.directory)
-        done = outcome.results[place] if place < len(outcome.results) else None
-        figures = {} if done is None else _figures(done, swept.headline.name)
-        if done or about:
-            seeds.append({"seed": seed, "folder": f"{files.TRIALS}/{trial_id}/seed-{seed}", **about, **figures})
+    shown = [path for path, value in its.items() if path in outcome.values or own.get(path) != value]
     return {
         "id": trial_id,
         "status": outcome.status,
         "message": outcome.message,
         "values": outcome.values,
-        "differing": differing,
+        "beside": [[path, own.get(path), its[path]] for path in shown],
         "config": its,
-        "seeds": seeds,
+        "seeds": [seed for each in watched.setting(trial_id) for seed in _seeds(watched, each.outcome)],
         "file": config_file.text(f"Trial {trial_id} of a sweep.", config),
         "version": watched.version,
     }
+
+
+def _seeds(watched: Watched, outcome: outcomes.Outcome) -> list[dict[str, Any]]:
+    """Returns what there is of each execution of a trial."""
+    swept, found = watched.swept(), []
+    folder = files.trial_folder(watched.directory, outcome.trial_id)
+    for place, number in enumerate(_numbers(watched, outcome.trial_id)):
+        seed = swept.config.seed + number
+        about = {} if swept.kept else execution(files.execution_folder(folder, seed), watched.directory)
+        done = outcome.results[place] if place < len(outcome.results) else None
+        figures = {} if done is None else _figures(done, swept.headline.name)
+        if done or about:
+            found.append({"seed": seed, "folder": f"{files.TRIALS}/{outcome.trial_id}/seed-{seed}", **about, **figures})
+    return found
 
 
 def _figures(done: Result, headline: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from gnexp.analysis.outcomes import RUNNING, Outcome
+from gnexp.analysis.outcomes import PROMOTED_FROM, RUNNING, SEED, Outcome
 from gnexp.analysis.sweep import Swept, read_sweep, read_trial, swept
 from gnexp.board.folders import signature
 from gnexp.config.stored import from_json
@@ -155,6 +155,16 @@ class Watched:
         trial = files.trial_folder(self.directory, trial_id)
         folders = [str(files.execution_folder(trial, seed)) for seed in seeds]
         return tuple(signature(f"{folder}/{name}") for folder in folders for name in (files.RESULT, files.CHECKPOINT))
+
+    def setting(self, trial_id: str) -> list[Kept]:
+        """Returns a trial after those that trained its setting with the seeds before its own, which a race has."""
+        found = [self.trials[trial_id]]
+        while found[0].outcome.values.get(SEED, 0) > 0:
+            earlier = self.trials.get(found[0].outcome.values.get(PROMOTED_FROM))
+            if earlier is None or earlier in found:  # It cannot be read, or is damaged.
+                break
+            found.insert(0, earlier)
+        return found
 
     def swept(self) -> Swept:
         """Returns the sweep as `analysis` knows it, without the damaged trials and without histories."""

@@ -22,7 +22,7 @@ from gnexp.board.plugin import ROUTES, SweepsPlugin
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.space import by, choice, floats
-from tests.support import pages
+from tests.support import made_up, pages
 
 pytestmark = pytest.mark.any_backend
 
@@ -171,7 +171,7 @@ def test_the_answer_is_that_of_the_report(logdir, ask):
 
 def test_a_trial_in_full(ask):
     found = ask("trial", SWEEP, "0004")
-    assert ["optimizer.momentum", 0.9, 0.7] in found["differing"] and found["message"] == f"seed 0: {MARKUP}"
+    assert ["optimizer.momentum", 0.9, 0.7] in found["beside"] and found["message"] == f"seed 0: {MARKUP}"
     (seed,) = found["seeds"]
     assert seed["traceback"] == f"Traceback\n{MARKUP}" and seed["folder"] == "trials/0004/seed-0"
     names: dict = {}
@@ -183,6 +183,11 @@ def test_a_trial_in_full(ask):
         (t, s) for t in ("0000", "0003") for s in (0, 1, 2)
     ]
     assert curves[0]["epochs"]["val_accuracy"][-1] == pytest.approx(0.8)
+
+
+def test_a_trial_names_its_searched_values_also_where_they_are_the_configs_own(ask):
+    found = ask("trial", SWEEP, "0001")
+    assert {path for path, *_ in found["beside"]} == {"model.groups", "optimizer.name"}
 
 
 def test_the_timeline_has_a_lane_for_each_training_at_a_time(logdir, ask):
@@ -211,23 +216,19 @@ def test_a_seed_that_has_ended_before_another_failed_is_no_failure(logdir, ask):
 
 @pytest.fixture
 def race(logdir):
-    """A race: of two settings with two seeds each, the first training of the second was the luckiest."""
-    directory = pages.sweep(logdir / "race", {"model.norm": choice("group", "batch")}, tuner="racing", executions=2)
-    scores = {("group", 0): 0.90, ("batch", 0): 0.95, ("group", 1): 0.90, ("batch", 1): 0.70}
-    for number, ((norm, seed), score) in enumerate(scores.items()):
-        of_race = {outcomes.SEED: seed, outcomes.EPOCHS: 3, outcomes.FIRST_EPOCH: 0}
-        of_race |= {outcomes.PROMOTED_FROM: f"{number - 2:04}"} if seed else {}
-        pages.trial(directory, number, {"model.norm": norm, **of_race}, [score])
-        (directory / "trials" / f"{number:04}" / "seed-0").rename(
-            directory / "trials" / f"{number:04}" / f"seed-{seed}"
-        )
-    return directory
+    return made_up.race(logdir / "race")
 
 
 def test_the_best_of_a_race_is_of_all_its_seeds(race, ask):
     found = ask("sweep", race.name)
     assert found["best"][:2] == ["0002", pytest.approx(0.9)] and found["leading"] == ["0002", "0003"]
-    assert ask("trial", race.name, "0003")["config"]["seed"] == 1
+    means = {row["id"]: row["mean"] for row in found["trials"]}
+    assert means == pytest.approx({"0000": 0.9, "0001": 0.95, "0002": 0.9, "0003": 0.825})  # over the seeds by then
+    trial = ask("trial", race.name, "0003")
+    assert trial["config"]["seed"] == 1 and [seed["seed"] for seed in trial["seeds"]] == [0, 1]
+    assert [seed["folder"] for seed in trial["seeds"]] == ["trials/0001/seed-0", "trials/0003/seed-1"]
+    assert [value for path, _, value in trial["beside"] if path == "model.norm"] == ["batch"]
+    assert [curve["seed"] for curve in ask("curves", race.name, "0003")["curves"]] == [0, 1]
     assert "4 trials completed" in report.report(race).read_text()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from gnexp import report
 from gnexp.workdir import files
-from tests.support.made_up import MARKUP, add_trials, conditional_sweep
+from tests.support.made_up import MARKUP, add_trials, conditional_sweep, race
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
 
@@ -185,6 +185,21 @@ def test_the_curves_of_every_figure_are_offered_and_their_table_is_that_of_the_p
     (picked,) = page.until(lambda: page.choice().get("picked"))
     page.until(lambda: set(page.texts("#panel-curves tbody td:first-child")) == {picked})
     shutil.rmtree(folder)
+
+
+def test_a_race_has_one_best_trial_everywhere(page, shown):
+    directory = race(shown / "race")
+    page.open(open=["race"], kind="sweep")
+    page.drawn("progress")
+    assert page.trials() == ["0002", "0003", "0001", "0000"] and "best: trial 0002" in page.texts("main > p")[0]
+    script = "return document.querySelector(`#panel-${arguments[0]} .figure`).data"
+    assert page.browser.execute_script(script, "progress")[1]["y"] == pytest.approx([0.9, 0.95, 0.9, 0.9])
+    page.drawn("distribution")
+    assert page.browser.execute_script(script, "distribution")[0]["x"] == pytest.approx([0.825, 0.9])
+    page.button("0002").click()
+    page.until(lambda: "trials/0000/seed-0" in page.one("dialog[open]").text)
+    assert "val_accuracy 0.9000" in page.one("dialog[open]").text
+    shutil.rmtree(directory)
 
 
 def test_a_trial_opens_by_keyboard_and_says_why_it_failed(page):

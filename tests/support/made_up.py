@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from gnexp.analysis import outcomes
 from gnexp.space import by, choice, floats
 from tests.support import pages
 
@@ -59,6 +60,19 @@ def add_trials(directory: pathlib.Path, numbers: Iterable[int], status: str = "C
             _times(directory / "trials" / f"{number:04}" / f"seed-{seed}", number, seed, message)
         began = BEGAN + number // 4 * 200
         os.utime(directory / "oracle" / f"trial_{number:04}" / "trial.json", (began + 180, began + 180))
+
+
+def race(directory: pathlib.Path) -> pathlib.Path:
+    """Makes a race: of two settings with two seeds each, the first training of the second was the luckiest."""
+    pages.sweep(directory, {"model.norm": choice("group", "batch")}, tuner="racing", executions=2)
+    scores = {("group", 0): 0.90, ("batch", 0): 0.95, ("group", 1): 0.90, ("batch", 1): 0.70}
+    for number, ((norm, seed), score) in enumerate(scores.items()):
+        of_race = {outcomes.SEED: seed, outcomes.EPOCHS: 3, outcomes.FIRST_EPOCH: 0}
+        of_race |= {outcomes.PROMOTED_FROM: f"{number - 2:04}"} if seed else {}
+        pages.trial(directory, number, {"model.norm": norm, **of_race}, [score])
+        folder = directory / "trials" / f"{number:04}"
+        (folder / "seed-0").rename(folder / f"seed-{seed}")
+    return directory
 
 
 def _times(folder: pathlib.Path, number: int, seed: int, message: str | None) -> None:

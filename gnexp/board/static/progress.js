@@ -14,11 +14,8 @@ export function progressPanel(sweep, openTrial) {
   function curve() {
     const rows = sweep.all.filter((row) => row.status !== "running" && (!byTime() || row.ended));
     if (byTime()) rows.sort((a, b) => a.ended - b.ended);
-    let best = null;
-    return rows.map((row, number) => {
-      if (row.mean !== undefined && (best === null || sweep.better(row.mean, best))) best = row.mean;
-      return { row, x: at(row, byTime() ? number : Number(row.id)), best };
-    });
+    const best = sweep.bestSoFar(rows);
+    return rows.map((row, number) => ({ row, x: at(row, byTime() ? number : Number(row.id)), best: best[number] }));
   }
 
   async function update(place) {
@@ -88,7 +85,7 @@ export function fit(scores, floor, withFailed) {
 
 // For each sweep the share of its trials that are no better than a score.
 export function distributionPanel(sweeps) {
-  const steps = (sweep) => sweep.all.filter((row) => row.mean !== undefined).map((row) => row.mean).sort((a, b) => a - b);
+  const steps = (sweep) => sweep.counted.map((row) => row.mean).sort((a, b) => a - b);
   return makePanel({
     id: "distribution",
     title: "Distribution of the scores",

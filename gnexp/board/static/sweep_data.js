@@ -66,7 +66,28 @@ export class SweepData {
     return this.about.direction === "max" ? a > b : a < b;
   }
 
-  // The best of all: in a race that of several seeds, and not the single training that was luckiest.
+  // The order of two completed trials, as in gnexp/analysis/outcomes.py: in a race those with all epochs and several
+  // seeds come first, and not the single training that was luckiest.
+  order(a, b) {
+    const standing = (row) => ("tuner/seed" in row.values ? [row.values["tuner/epochs"], Math.min(row.scores.length, 2)] : [0, 0]);
+    const [[epochs, seeds], [others, its]] = [standing(a), standing(b)];
+    return others - epochs || its - seeds || (this.better(a.mean, b.mean) ? -1 : this.better(b.mean, a.mean) ? 1 : 0);
+  }
+
+  // The completed trials that no other one continued.
+  get counted() {
+    const completed = this.ranked();
+    const continued = new Set(completed.map((row) => row.values["tuner/trial_id"]));
+    return completed.filter((row) => !continued.has(row.id));
+  }
+
+  // For each trial the score of the best one until then.
+  bestSoFar(rows) {
+    let best = null;
+    return rows.map((row) => (best = this.best(best ? [best, row] : [row]))?.mean ?? null);
+  }
+
+  // The best of all.
   get leader() {
     return this.rows.get(this.about.best?.[0]);
   }
@@ -78,12 +99,11 @@ export class SweepData {
   }
 
   best(rows) {
-    return rows.reduce((best, row) => (row.mean !== undefined && (!best || this.better(row.mean, best.mean)) ? row : best), null);
+    return rows.reduce((best, row) => (row.mean !== undefined && (!best || this.order(row, best) < 0) ? row : best), null);
   }
 
   ranked(rows = this.all) {
-    const completed = rows.filter((row) => row.mean !== undefined);
-    return completed.sort((a, b) => (this.better(a.mean, b.mean) ? -1 : this.better(b.mean, a.mean) ? 1 : 0));
+    return rows.filter((row) => row.mean !== undefined).sort((a, b) => this.order(a, b));
   }
 
   // All columns of the table, the hyperparameters and then the figures.

@@ -116,13 +116,7 @@ export function compareSweeps(names, back) {
   const parts = el("div", { class: "panels" });
   const element = el("main", {}, el("nav", {}, button("All sweeps", back)), el("h1", {}, `${names.length} sweeps`), table, parts);
 
-  const bestSoFar = (sweep) => {
-    let best = null;
-    return sweep.all.filter((row) => row.status !== "running").map((row) => {
-      if (row.mean !== undefined && (best === null || sweep.better(row.mean, best))) best = row.mean;
-      return best;
-    });
-  };
+  const bestSoFar = (sweep) => sweep.bestSoFar(sweep.all.filter((row) => row.status !== "running"));
   function build() {
     const history = makePanel({
       id: "progress",

@@ -23,8 +23,15 @@ export function trialTable(sweep, openTrial) {
   const hidden = () => chosenValue("hidden", HIDDEN_AT_FIRST);
   const columns = () => sweep.tableColumns().filter((column) => !hidden().includes(column.path));
 
+  // Without a choice the trials are in their order, which in a race is not that of their scores.
+  const order = () => chosenValue("sort", [sweep.about.tuner === "racing" ? null : "mean", sweep.about.direction === "min" ? 1 : -1]);
+
   function sorted() {
-    const [path, sign] = chosenValue("sort", ["mean", sweep.about.direction === "min" ? 1 : -1]);
+    const [path, sign] = order();
+    if (path === null) {
+      const visible = sweep.visible();
+      return [...sweep.ranked(visible), ...visible.filter((row) => row.mean === undefined)];
+    }
     return sweep.visible().sort((a, b) => compare(cell(a, path), cell(b, path), sign) || (a.id < b.id ? -1 : 1));
   }
 
@@ -46,12 +53,12 @@ export function trialTable(sweep, openTrial) {
   }
 
   function buildHead() {
-    const [path, sign] = chosenValue("sort", ["mean", sweep.about.direction === "min" ? 1 : -1]);
+    const [path, sign] = order();
     const titles = columns().map((column) => {
       const mark = column.path === path ? (sign > 0 ? " ▲" : " ▼") : "";
       const flip = () => choose({ sort: [column.path, column.path === path ? -sign : column.numeric ? -1 : 1] });
-      const order = column.path !== path ? "none" : sign > 0 ? "ascending" : "descending";
-      return el("th", { scope: "col", "aria-sort": order, "data-key": column.path }, button(sweep.label(column.path) + mark, flip, { title: column.role ? `${column.path} (${column.role})` : column.path }));
+      const sorting = column.path !== path ? "none" : sign > 0 ? "ascending" : "descending";
+      return el("th", { scope: "col", "aria-sort": sorting, "data-key": column.path }, button(sweep.label(column.path) + mark, flip, { title: column.role ? `${column.path} (${column.role})` : column.path }));
     });
     const filters = columns().map((column) => {
       const text = chosenValue("filters", {})[column.path] ?? "";

@@ -20,7 +20,7 @@ export function trialView(sweep, close) {
 
   function content(found) {
     const row = sweep.rows.get(found.id) ?? {};
-    const differing = found.differing.map(([path, own, its]) => [path, short(its), short(own)]);
+    const values = found.beside.map(([path, own, its]) => [path, short(its), short(own)]);
     const seeds = found.seeds.map((seed) => [seed.seed, seed.status, short(seed.best_value), seed.best_epoch ?? (seed.epochs ? `at ${seed.epochs}` : ""), short(seed.test), short(seed.test_loss), duration(seed.seconds), seed.processes?.at(-1)?.host ?? "", seed.folder]);
     const failures = found.seeds.filter((seed) => seed.traceback || (seed.message && seed.status !== "success"));
     const name = `trial-${found.id}.py`;
@@ -28,7 +28,7 @@ export function trialView(sweep, close) {
       heading(`Trial ${found.id}: ${found.status}`),
       found.status === "completed" ? el("p", {}, `${sweep.about.objective} ${withSpread(row.mean, row.interval, sweep.bounds.objective)}; test ${sweep.about.headline} ${withSpread(row.test, row.test_interval, sweep.bounds.headline)}.`) : null,
       found.message ? el("p", { class: "failure" }, found.message) : null,
-      differing.length ? simpleTable(["hyperparameter", "this trial", "the sweep's config"], differing, "What differs from the sweep's own config") : el("p", {}, "It has the config's own values."),
+      simpleTable(["hyperparameter", "this trial", "the sweep's config"], values, "Its values"),
       simpleTable(["seed", "status", sweep.about.objective, "best epoch", `test ${sweep.about.headline}`, "test loss", "took", "on", "folder"], seeds, "Its seeds"),
       failures.map((seed) => el("details", { open: true }, el("summary", {}, `Seed ${seed.seed}: ${seed.message || "failed"}`), el("pre", {}, seed.traceback || "There is no traceback."))),
       el("h3", {}, "Train it again"),
