@@ -19,21 +19,23 @@ _LONGEST_TEXT = 100_000
 
 
 def curves(watched: Watched, trial_ids: list[str]) -> dict[str, Any]:
-    """Returns the epochs of each execution of some trials: those that it has, and at most 60 trials.
+    """Returns the epochs of each execution of some trials: those that it has, and at most 60 trials; and who is absent.
 
     In a race a trial's setting also has the executions of the trials before it.
 
     Raises:
-      LookupError: there is no such trial.
+      LookupError: there is none of the trials.
     """
-    found = []
-    for trial_id in [each for each in trial_ids if each][:_MOST_CURVES]:
-        _kept(watched, trial_id)
+    found, asked = [], [each for each in trial_ids if each][:_MOST_CURVES]
+    absent = [trial_id for trial_id in asked if trial_id not in watched.trials]
+    if asked and absent == asked:
+        _kept(watched, asked[0])
+    for trial_id in (each for each in asked if each not in absent):
         for each in watched.setting(trial_id):
             histories = _histories(watched, each.outcome.trial_id)
             known = {seed: history for seed, history in histories.items() if history}
             found += [{"trial": trial_id, "seed": seed, "epochs": columns(known[seed])} for seed in known]
-    return {"curves": found}
+    return {"curves": found, "absent": absent}
 
 
 def _kept(watched: Watched, trial_id: str) -> Any:

@@ -183,6 +183,8 @@ def test_a_trial_in_full(ask):
         (t, s) for t in ("0000", "0003") for s in (0, 1, 2)
     ]
     assert curves[0]["epochs"]["val_accuracy"][-1] == pytest.approx(0.8)
+    some = ask("curves", SWEEP, "0003,9999")  # as a link may have it
+    assert {curve["trial"] for curve in some["curves"]} == {"0003"} and some["absent"] == ["9999"]
 
 
 def test_a_trial_names_its_searched_values_also_where_they_are_the_configs_own(ask):

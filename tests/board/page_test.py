@@ -5,11 +5,14 @@ import json
 import math
 import shutil
 import time
+import urllib.parse
 
 import pytest
 
 from gnexp import report
+from gnexp.space import choice
 from gnexp.workdir import files
+from tests.support import pages
 from tests.support.made_up import MARKUP, add_trials, conditional_sweep, race
 
 pytestmark = [pytest.mark.any_backend, pytest.mark.slow]
@@ -200,6 +203,54 @@ def test_a_race_has_one_best_trial_everywhere(page, shown):
     page.until(lambda: "trials/0000/seed-0" in page.one("dialog[open]").text)
     assert "val_accuracy 0.9000" in page.one("dialog[open]").text
     shutil.rmtree(directory)
+
+
+def test_compared_sweeps_share_no_axis_of_different_objectives_and_one_may_be_gone(page, shown):
+    losses = pages.sweep(shown / "other" / "live", {"model.groups": choice(1, 2)}, executions=2, objective="val_loss")
+    for number in (0, 1):
+        pages.trial(losses, number, {"model.groups": number + 1}, [3e-6, 4e-6], objective="val_loss", tests=[0.8, 0.9])
+    names = ["team/live", "other/live", "kept/epsilon", "gone/live"]
+    page.open(open=names, kind="sweep")
+    figures = """return [...document.querySelectorAll('.panel .figure')].map((figure) =>
+        [figure.layout?.xaxis.title.text, (figure.data ?? []).map((trace) => trace.name)])"""
+    for panel in ("progress", "distribution", "progress1", "distribution1"):
+        page.drawn(panel)
+    _, accuracy, _, loss = page.browser.execute_script(figures)
+    assert accuracy == ["val_accuracy", ["team/live", "kept/epsilon"]] and loss == ["val_loss", ["other/live"]]
+    assert "gone/live" in "".join(page.texts(".failure"))
+    row = next(text for text in page.texts("tbody tr") if text.startswith("other/live"))
+    assert "val_loss 3.5e-06" in row and "accuracy " in row
+    page.open(open=["other/live"], kind="sweep")
+    page.until(page.trials)
+    assert "3.5e-06" in page.texts("table.trials tbody td")
+    assert page.console() and page.console() == []  # the 404 of the one that is gone
+    shutil.rmtree(losses)
+
+
+def test_a_link_of_wrong_types_or_of_another_state_opens_what_there_is(page):
+    page.open(open=["team/live"], kind="sweep", brushes={"mean": [0.7, 0.8]}, filters={"mean": 3}, sort="mean", trial=1)
+    page.until(lambda: page.status() == "30 of 30 trials")
+    first = page.texts("table.trials tbody tr:first-child td.number")
+    page.filter("val_accuracy", f"={first[3]}")  # as it is written there
+    page.until(lambda: page.status() == "1 of 30 trials")
+    page.open(open=["team/live"], kind="sweep", picked=["0003", "9999"], filters={"model.gone": "1"})
+    page.until(lambda: page.status() == "30 of 30 trials")
+    page.drawn("curves")
+    page.until(lambda: "There is no trial 9999." in page.texts("#panel-curves .note")[0])
+    page.open(open="full")
+    page.until(lambda: "team/live" in page.texts("tbody button.link"))
+
+
+def test_a_link_is_followed_in_an_open_tab_and_the_address_keeps_the_choice(page):
+    page.open(open=["team/live"], kind="sweep")
+    page.until(page.trials)
+    link = urllib.parse.quote(json.dumps({"open": ["kept/epsilon"], "kind": "sweep"}))
+    page.browser.execute_script(f"window.parent.location.hash = 'sweeps&sweeps-choice={link}'")
+    page.until(lambda: page.texts("h1") == ["kept/epsilon"] and page.trials())
+    # What TensorBoard does when its tabs are changed and changed back.
+    page.browser.execute_script("window.parent.history.pushState({}, '', '#sweeps')")
+    page.until(lambda: "sweeps-choice" in page.browser.execute_script("return window.parent.location.hash"))
+    assert page.choice()["open"] == ["kept/epsilon"]
 
 
 def test_a_trial_opens_by_keyboard_and_says_why_it_failed(page):

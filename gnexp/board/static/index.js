@@ -1,6 +1,6 @@
 // Where the page starts. TensorBoard calls `render`; so does a report.
 
-import { choose, chosenValue, clearListeners, forget, onChoice } from "./choice.js";
+import { choose, chosenValue, clearListeners, forget, keepAddress, onAddress, onChoice } from "./choice.js";
 import { el } from "./dom.js";
 import { listView } from "./list_view.js";
 import { ask, isReport } from "./source.js";
@@ -43,7 +43,11 @@ function show() {
 async function poll(mine) {
   clearTimeout(timer);
   const began = performance.now();
-  const complete = await view.refresh();
+  keepAddress();
+  const complete = await view.refresh().catch((error) => {
+    console.error(error);
+    return true;
+  });
   if (mine !== turn || isReport) return;
   const took = performance.now() - began;
   timer = setTimeout(() => pollIfSeen(mine), complete ? Math.min(Math.max(PAUSE, 4 * took), 5 * PAUSE) : 100);
@@ -66,6 +70,7 @@ export async function render() {
   document.title = "Sweeps";
   if (!isReport) document.head.append(el("link", { rel: "stylesheet", href: "static/style.css" }));
   if (isReport) await openTheOnly();
+  onAddress(show);
   followTheme(() => view?.redraw?.());
   show();
 }

@@ -4,7 +4,7 @@ import { choose, chosenValue } from "./choice.js";
 import { button, important, select, tick } from "./dom.js";
 import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
-import { ask } from "./source.js";
+import { ask, isReport } from "./source.js";
 import { COLORS, FAILED, RUNNING } from "./theme.js";
 import { duration, moment, plain, short, withSpread } from "./words.js";
 
@@ -99,7 +99,9 @@ export function curvesPanel(sweep) {
     const answer = await ask("curves", sweep.name, picked().join(","));
     found = answer.curves ?? [];
     const isKept = sweep.about.kept ? " A kept sweep has the objective only." : "";
-    note.textContent = answer.problem ?? `Trials ${picked().join(", ") || "none"}: tick others in the table. Each seed is thin, their mean thick; training is dashed.${isKept}`;
+    const without = isReport ? " The report does not hold the curves of" : " There is no";
+    const absent = answer.absent?.length ? `${without} trial ${answer.absent.join(", ")}.` : "";
+    note.textContent = answer.problem ?? `Trials ${picked().join(", ") || "none"}: tick others in the table. Each seed is thin, their mean thick; training is dashed.${isKept}${absent}`;
     await drawCurves(place, found.map((curve) => ({ ...curve, group: `trial ${curve.trial}` })), chosenValue("curveFigure", sweep.about.objective), chosenValue("curveLog", false));
   }
   return makePanel({

@@ -84,18 +84,18 @@ export function fit(scores, floor, withFailed) {
 }
 
 // For each sweep the share of its trials that are no better than a score.
-export function distributionPanel(sweeps) {
+export function distributionPanel(sweeps, id = "distribution", suffix = "") {
   const steps = (sweep) => sweep.counted.map((row) => row.mean).sort((a, b) => a - b);
   return makePanel({
-    id: "distribution",
-    title: "Distribution of the scores",
+    id,
+    title: `Distribution of the scores${suffix}`,
     note: "The share of the completed trials whose score is at most this.",
     update: (place) =>
       draw(
         place,
         sweeps.map((sweep) => {
           const scores = steps(sweep);
-          return { type: "scatter", mode: "lines", name: plain(sweep.fileName), line: { shape: "hv" }, x: scores, y: scores.map((_, place) => (place + 1) / scores.length) };
+          return { type: "scatter", mode: "lines", name: plain(sweep.name), line: { shape: "hv" }, x: scores, y: scores.map((_, place) => (place + 1) / scores.length) };
         }),
         { xaxis: { title: { text: plain(sweeps[0].about.objective) } }, yaxis: { range: [0, 1.02] }, showlegend: sweeps.length > 1 },
       ),

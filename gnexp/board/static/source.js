@@ -19,7 +19,8 @@ function keptAnswer(route, name, argument) {
   if (route === "sweep" && argument) return { version: argument, unchanged: true };
   if (route === "curves") {
     const all = kept.curves?.[name] ?? {};
-    return { curves: argument.split(",").flatMap((trial) => all[trial] ?? []) };
+    const asked = argument.split(",").filter(Boolean);
+    return { curves: asked.flatMap((trial) => all[trial] ?? []), absent: asked.filter((trial) => !all[trial]) };
   }
   return kept[route]?.[name]?.[route === "trial" ? argument : ""] ?? { problem: "The report does not hold this. TensorBoard shows it." };
 }

@@ -2,7 +2,7 @@
 
 import { ask } from "./source.js";
 import { chosenValue } from "./choice.js";
-import { withSpread } from "./words.js";
+import { short, withSpread } from "./words.js";
 
 export const FIGURES = [
   { path: "mean", numeric: true, figure: true },
@@ -119,7 +119,8 @@ export class SweepData {
   // The rows that the filters of the table and the brushes of the parallel coordinates leave.
   visible() {
     const states = chosenValue("states");
-    const filters = Object.entries(chosenValue("filters", {})).map(([path, text]) => [path, matcher(text)]);
+    const paths = new Set(this.tableColumns().map(({ path }) => path)); // A link may be older than the columns.
+    const filters = Object.entries(chosenValue("filters", {})).filter(([path]) => paths.has(path)).map(([path, text]) => [path, matcher(text)]);
     const brushes = Object.entries(chosenValue("brushes", {}));
     const axes = new Map(this.axes().map((axis) => [axis.path, axis]));
     return this.all.filter(
@@ -157,11 +158,17 @@ export function matcher(text) {
   if (compared) {
     const [, sign, side] = compared;
     const limit = Number(side);
-    if (sign === "=") return (value) => (Number.isNaN(limit) ? String(value).toLowerCase() === side : value === limit);
+    if (sign === "=") return (value) => value !== undefined && (value === limit || writings(value).includes(side));
     const tests = { "<": (v) => v < limit, ">": (v) => v > limit, "<=": (v) => v <= limit, ">=": (v) => v >= limit };
     if (!Number.isNaN(limit)) return (value) => typeof value === "number" && tests[sign](value);
   }
   return (value) => value !== undefined && String(value).toLowerCase().includes(wanted);
+}
+
+// How a value is written somewhere on the page.
+function writings(value) {
+  const texts = typeof value === "number" ? [short(value), withSpread(value), value.toFixed(4)] : [String(value)];
+  return texts.map((text) => text.toLowerCase());
 }
 
 // Where a column's values lie on an axis: numbers as they are or as their log10, names side by side, and below

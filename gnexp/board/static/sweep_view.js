@@ -112,15 +112,17 @@ export function sweepView(name, back) {
 export function compareSweeps(names, back) {
   const sweeps = names.map((name) => new SweepData(name));
   const table = el("div");
-  const panels = [];
+  let panels = [];
+  let built = "";
   const parts = el("div", { class: "panels" });
   const element = el("main", {}, el("nav", {}, button("All sweeps", back)), el("h1", {}, `${names.length} sweeps`), table, parts);
 
   const bestSoFar = (sweep) => sweep.bestSoFar(sweep.all.filter((row) => row.status !== "running"));
-  function build() {
+  // Those of one objective: figures of several share no axis.
+  function build(sweeps, number, suffix) {
     const history = makePanel({
-      id: "progress",
-      title: "The best so far",
+      id: `progress${number || ""}`,
+      title: `The best so far${suffix}`,
       update: (place) =>
         draw(
           place,
@@ -129,8 +131,17 @@ export function compareSweeps(names, back) {
         ),
       table: () => [["sweep", "trials", "best"], sweeps.map((sweep) => [sweep.name, sweep.rows.size, sweep.leads().score])],
     });
-    panels.push(history, distributionPanel(sweeps));
-    fill(parts, panels.map((panel) => panel.element));
+    return [history, distributionPanel(sweeps, `distribution${number || ""}`, suffix)];
+  }
+
+  function buildAll(known) {
+    panels.forEach((panel) => panel.close());
+    const objectives = [...new Set(known.map((sweep) => sweep.about.objective))];
+    panels = objectives.flatMap((objective, number) => {
+      const suffix = objectives.length > 1 ? `: ${objective}` : "";
+      return build(known.filter((sweep) => sweep.about.objective === objective), number, suffix);
+    });
+    parts.replaceChildren(...panels.map((panel) => panel.element));
   }
 
   async function refresh() {
@@ -141,7 +152,7 @@ export function compareSweeps(names, back) {
     const rows = known.map((sweep) => {
       const { score, test } = sweep.leads();
       const { counts, objective, tuner, seeds, expected } = sweep.about;
-      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${score}`, test, sweep.leader?.id ?? ""];
+      return [sweep.name, tuner, `${counts.completed} of ${expected}`, counts.failed, seeds, `${objective} ${score}`, test && `${sweep.about.headline} ${test}`, sweep.leader?.id ?? ""];
     });
     const paths = [...new Set(known.flatMap((sweep) => Object.keys(sweep.about.config)))];
     const shown = (sweep, path) => short(sweep.about.config[path]);
@@ -152,7 +163,9 @@ export function compareSweeps(names, back) {
       simpleTable(["sweep", "tuner", "completed", "failed", "seeds", "best", "its test figure", "trial"], rows, "The sweeps"),
       differing.length ? simpleTable(["key", ...known.map((sweep) => sweep.name)], differing.map((path) => [path, ...known.map((sweep) => shown(sweep, path))]), "What differs in their configs") : null,
     );
-    if (!panels.length && known.length === sweeps.length) build();
+    const now = JSON.stringify(known.map((sweep) => [sweep.name, sweep.about.objective]));
+    if (now !== built) buildAll(known);
+    built = now;
     await Promise.all(panels.map((panel) => panel.refresh()));
     return complete;
   }

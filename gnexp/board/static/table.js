@@ -3,7 +3,7 @@
 import { choose, chosenValue } from "./choice.js";
 import { button, download, el, fill, tick } from "./dom.js";
 import { cell } from "./sweep_data.js";
-import { count, duration, moment, short, spread } from "./words.js";
+import { count, duration, moment, short, spread, withSpread } from "./words.js";
 
 const HEIGHT = 28;
 const HIDDEN_AT_FIRST = ["interval", "test_interval", "test_loss", "ended", "trained"];
@@ -147,7 +147,7 @@ function shown(path, value, row, bounds) {
   if (path === "ended") return moment(value);
   if (path === "interval" && typeof value === "number") return spread(row.mean, value, bounds.objective).replace("± ", "");
   if (path === "test_interval" && typeof value === "number") return spread(row.test, value, bounds.headline).replace("± ", "");
-  if (["mean", "test", "test_loss"].includes(path) && typeof value === "number") return value.toFixed(4);
+  if (["mean", "test", "test_loss"].includes(path) && typeof value === "number") return withSpread(value, null, path === "mean" ? bounds.objective : path === "test" ? bounds.headline : null);
   return short(value);
 }
 

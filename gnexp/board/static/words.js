@@ -17,7 +17,14 @@ export function ends(mean, interval, bounds) {
 function decimals(mean, interval, bounds) {
   const scale = Math.max(Math.abs(mean), interval ?? 0);
   const bounded = Number.isFinite(bounds?.[0] ?? NaN) && Number.isFinite(bounds?.[1] ?? NaN);
-  return scale === 0 || (scale >= 5e-5 && scale < 1e6) || bounded ? (number) => number.toFixed(4) : (number) => String(Number(number.toPrecision(3)));
+  return scale === 0 || (scale >= 5e-5 && scale < 1e6) || bounded ? (number) => number.toFixed(4) : threeDigits;
+}
+
+// As Python writes them: 3.5e-05, 1.23e+06.
+function threeDigits(number) {
+  const [digits, power] = number.toExponential(2).split("e").map(Number);
+  if (power >= -4 && power < 3) return String(Number(number.toPrecision(3)));
+  return `${digits}e${power < 0 ? "-" : "+"}${String(Math.abs(power)).padStart(2, "0")}`;
 }
 
 // An interval in words: half its width, or where it is cut off its two ends.
