@@ -73,7 +73,7 @@ def gather(board: Board) -> dict[str, Any]:
     found: dict[str, Any] = {"list": {"": {"": {**listed, "root": board.folders.root.name}}}}
 
     def keep(route: str, name: str, argument: str = "") -> dict[str, Any]:
-        answer = board.ask(route, name, argument)
+        answer = _answer(board, route, name, argument)
         found.setdefault(route, {}).setdefault(name, {})[argument] = answer
         return answer
 
@@ -91,10 +91,17 @@ def gather(board: Board) -> dict[str, Any]:
         chosen, failed = _chosen(sweep)
         for trial_id in chosen[:_DETAILS] + failed[:_FAILURES]:
             keep("trial", name, trial_id)
-        curves = board.ask("curves", name, ",".join(chosen[:_CURVES]))["curves"]
-        for curve in curves:
+        for curve in _answer(board, "curves", name, ",".join(chosen[:_CURVES])).get("curves", []):
             found.setdefault("curves", {}).setdefault(name, {}).setdefault(curve["trial"], []).append(curve)
     return found
+
+
+def _answer(board: Board, route: str, name: str, argument: str) -> dict[str, Any]:
+    """Returns the answer to a question; a defect, or a damaged file, is no reason for the page to lack the others."""
+    try:
+        return board.ask(route, name, argument)
+    except Exception as error:  # as in the tab
+        return {"problem": f"{type(error).__name__}: {error}"}
 
 
 def _chosen(sweep: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from typing import Any
 from gnexp.analysis import outcomes
 from gnexp.board.folders import signature
 from gnexp.board.watched import Kept, Watched
+from gnexp.errors import UserError
 from gnexp.workdir import files, provenance
 
 _SHOWN = ("trial", "seed", "status", "start", "end")
@@ -15,36 +16,44 @@ _SHOWN = ("trial", "seed", "status", "start", "end")
 def timeline(watched: Watched) -> dict[str, Any]:
     """Returns a bar for each execution that has begun: trial, seed, host, start and end in seconds since 1970.
 
-    An execution that was interrupted and resumed has one bar, from its first start to its end.
+    An execution that was interrupted and resumed has one bar, from its first start to its end. Those of which the start
+    cannot be read have none, and are counted as `unread`.
     """
-    bars = []
+    bars, unread = [], 0
     for trial_id, kept in watched.trials.items():
         if kept.ended is None:  # A kept sweep does not say when.
             continue
         known = watched.bars.get(trial_id)
         if known is None or known[0] is not kept or kept.outcome.status == outcomes.RUNNING:
-            known = watched.bars[trial_id] = kept, _bars(watched, trial_id, kept)
+            known = watched.bars[trial_id] = kept, *_bars(watched, trial_id, kept)
         bars += known[1]
+        unread += known[2]
     shown, lanes = _lanes(bars)
-    return {"bars": shown, "lanes": lanes, "version": watched.version}
+    return {"bars": shown, "lanes": lanes, "unread": unread, "version": watched.version}
 
 
-def _bars(watched: Watched, trial_id: str, kept: Kept) -> list[dict[str, Any]]:
+def _bars(watched: Watched, trial_id: str, kept: Kept) -> tuple[list[dict[str, Any]], int]:
     folder, config = files.trial_folder(watched.directory, trial_id), watched.swept().config
-    bars = []
+    bars, unread = [], 0
     # A trial's status is that of its last seed; the seeds before it have completed.
     completed, first = len(kept.outcome.results), outcomes.own_seed(kept.outcome.values, config.seed)
     for seed in range(config.seed, config.seed + config.sweep.executions):
         execution = files.execution_folder(folder, seed)
-        if processes := provenance.read(execution / files.PROVENANCE):
+        try:
+            if not (processes := provenance.read(execution / files.PROVENANCE)):
+                continue
             start = datetime.datetime.fromisoformat(processes[0]["started"]).timestamp()
+            host = processes[-1].get("host", "")
+        except (UserError, ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError):
+            unread += 1
+        else:
             ended = signature(execution / files.RESULT)
             end = None if kept.outcome.status == outcomes.RUNNING else kept.ended
             end = max(start, ended[0] / 1e9) if ended else end
             status = outcomes.COMPLETED if seed < first + completed else kept.outcome.status
             bar = {"trial": trial_id, "seed": seed, "status": status, "start": start, "end": end}
-            bars.append({**bar, "host": processes[-1].get("host", "")})
-    return bars
+            bars.append({**bar, "host": host})
+    return bars, unread
 
 
 def _lanes(bars: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:

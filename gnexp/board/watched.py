@@ -51,14 +51,15 @@ class Watched:
       trials: each trial as it was read, by id and in order.
       complete: whether all trials were read; otherwise the next refresh goes on.
       problems: what could not be read, by the name of what is damaged.
-      bars: when the executions of each trial that has ended ran, and the trial as it was then; `timeline` fills it.
+      bars: when the executions of each trial that has ended ran, the trial as it was then, and how
+        many have none; `timeline` fills it.
       lock: held by whoever uses the sweep.
     """
 
     def __init__(self, directory: pathlib.Path):
         self.directory = directory
         self.lock = threading.RLock()
-        self.bars: dict[str, tuple[Kept, list[dict[str, Any]]]] = {}
+        self.bars: dict[str, tuple[Kept, list[dict[str, Any]], int]] = {}
         self._birth = secrets.token_hex(4)
         self._clear()
         self._read_at = -_SECONDS

@@ -205,6 +205,20 @@ def test_the_timeline_has_a_lane_for_each_training_at_a_time(logdir, ask):
     assert found["lanes"] == ["node, 1", "node, 2"]
 
 
+@pytest.mark.parametrize("damage", ['[{"started": ""}]', '[{"started": "20', "[{}]", '["x"]'])
+def test_an_odd_date_hides_one_bar_and_nothing_else(logdir, ask, damage):
+    for trial, text in (("0000", damage), ("0001", '[{"started": "2026-01-01T00:00:00+00:00"}]')):
+        (logdir / SWEEP / "trials" / trial / "seed-0" / "provenance.json").write_text(text)
+    found = ask("timeline", SWEEP)
+    assert [bar["trial"] for bar in found["bars"]] == ["0001"] and found["unread"] == 1
+
+
+def test_an_answer_that_goes_wrong_keeps_no_other_from_the_report(logdir, monkeypatch):
+    monkeypatch.setattr(board.timeline, "timeline", lambda watched: 1 / 0)
+    found = html.gather(board.Board(logdir))
+    assert "ZeroDivisionError" in found["timeline"][SWEEP][""]["problem"] and found["trial"][SWEEP]
+
+
 def test_a_seed_that_has_ended_before_another_failed_is_no_failure(logdir, ask):
     path = logdir / SWEEP / "oracle" / "trial_0000" / "trial.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "status": "INVALID", "message": "seed 2: why"}))

@@ -72,10 +72,10 @@ export function answerPanel(sweep, openTrial) {
       if (found.curves.length) await drawResponse(place, sweep, found.curves, openTrial);
       return;
     }
-    const known = found.points.filter((each) => each.tests.length && found.axis in each.values);
+    const known = found.points.filter((each) => each.tests.length);
     const column = sweep.columns.find(({ path }) => path === found.axis);
     const asRows = known.map((each) => ({ values: each.values }));
-    const axis = makeAxis({ ...column, listed: true, values: [...new Set(known.map((each) => each.values[found.axis]))] }, asRows);
+    const axis = makeAxis({ ...column, listed: true, values: [...new Set(known.map((each) => each.values[found.axis]))].filter((value) => value !== undefined) }, asRows);
     const lines = new Map();
     known.forEach((each, index) => {
       const others = Object.entries(each.values).filter(([path]) => path !== found.axis);

@@ -6,7 +6,7 @@ import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
 import { ask, isReport } from "./source.js";
 import { COLORS, FAILED, RUNNING } from "./theme.js";
-import { duration, moment, plain, short, withSpread } from "./words.js";
+import { count, duration, moment, plain, short, withSpread } from "./words.js";
 
 const NOT_FIGURES = ["epoch", "seconds", "learning_rate"];
 const FEW = 3;
@@ -41,11 +41,14 @@ export function importancePanel(sweep) {
 }
 
 export function timelinePanel(sweep, openTrial) {
+  const about = "A bar is one training, from its first start to its end. A line is a place at which a machine trained one after the other.";
   let found = { bars: [], lanes: [] };
   async function update(place, note) {
     found = await ask("timeline", sweep.name);
+    const unread = found.unread ? ` Of ${count(found.unread, "training")} the start cannot be read.` : "";
+    note.textContent = about + unread;
     if (found.problem || !found.bars.length) {
-      note.textContent = found.problem ?? "Nothing says when these trials ran.";
+      note.textContent = found.problem ?? `Nothing says when these trials ran.${unread}`;
       place.hidden = true;
       return;
     }
@@ -81,12 +84,12 @@ export function timelinePanel(sweep, openTrial) {
   return makePanel({
     id: "timeline",
     title: "Timeline",
-    note: "A bar is one training, from its first start to its end. A line is a place at which a machine trained one after the other.",
+    note: about,
     height: 220,
     update,
     table: () => [
       ["trial", "seed", "where", "start", "end", "took", "status"],
-      found.bars.map((bar) => [bar.trial, bar.seed, found.lanes[bar.lane], moment(bar.start), moment(bar.end), duration(bar.end && bar.end - bar.start), bar.status]),
+      (found.bars ?? []).map((bar) => [bar.trial, bar.seed, found.lanes[bar.lane], moment(bar.start), moment(bar.end), duration(bar.end && bar.end - bar.start), bar.status]),
     ],
   });
 }

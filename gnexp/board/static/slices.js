@@ -64,8 +64,7 @@ export function slicesPanel(sweep, openTrial) {
       columns().flatMap((column) => {
         const groups = new Map();
         for (const row of sweep.all) if (cell(row, column.path) !== undefined) groups.set(cell(row, column.path), [...(groups.get(cell(row, column.path)) ?? []), row]);
-        const some = [...groups].slice(0, 30);
-        return some.map(([value, rows]) => [column.path, short(value), rows.length, rows.filter((row) => row.status === "failed").length, withSpread(sweep.best(rows)?.mean)]);
+        return [...groups].map(([value, rows]) => [column.path, short(value), rows.length, rows.filter((row) => row.status === "failed").length, withSpread(sweep.best(rows)?.mean)]);
       }),
     ],
   });
