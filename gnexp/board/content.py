@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import pathlib
 import statistics
 import time
@@ -19,6 +20,7 @@ from gnexp.space.domain import in_order, is_numeric
 from gnexp.workdir import files, result
 
 _MOST_PROBLEMS = 20
+_PAUSE = 10  # times as long as nearly all gaps between the ends of trials
 _LEADING = 20  # trials that are named in the order of the sweep's ranking, which in a race is not that of their scores
 
 
@@ -95,13 +97,19 @@ def _best(swept: Swept) -> list[Any] | None:
 
 
 def _left(watched: Watched, expected: int) -> float | None:
-    """Returns how many seconds a sweep still takes if trials go on ending at the pace so far; None if unknown."""
+    """Returns how many seconds a sweep still takes if trials go on ending at the pace so far; None if unknown.
+
+    A gap far longer than nearly all others is a pause, and no part of the pace.
+    """
     ends = sorted(
         kept.ended for kept in watched.trials.values() if kept.ended and kept.outcome.status != outcomes.RUNNING
     )
     if len(ends) < 2:
         return None
-    return max(0, expected - len(ends)) * (ends[-1] - ends[0]) / (len(ends) - 1)
+    gaps = sorted(later - earlier for earlier, later in itertools.pairwise(ends))
+    usual = gaps[int(0.9 * (len(gaps) - 1))]  # Where several workers end at once, most gaps are none.
+    working = [gap for gap in gaps if gap <= _PAUSE * usual] if usual else gaps
+    return max(0, expected - len(ends)) * statistics.fmean(working)
 
 
 def _row(setting: list[Kept], headline: str) -> dict[str, Any]:

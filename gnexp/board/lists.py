@@ -8,6 +8,7 @@ from gnexp.board import content
 from gnexp.board.folders import SWEEP, TRAINING, signature
 from gnexp.board.one_training import summary
 from gnexp.board.watched import Watched
+from gnexp.config.defaults import fill_in
 from gnexp.config.objective import bounds
 from gnexp.config.paths import flatten
 from gnexp.errors import UserError
@@ -54,7 +55,9 @@ class Lists:
 
 
 def _sweep(path: pathlib.Path, watched: Watched) -> dict[str, Any]:
-    config = flatten(read_config(path) or {})
+    config = read_config(path) or {}
+    fill_in(config)
+    config = flatten(config)
     about = {"data": config.get(_DATA), "tuner": config.get(_TUNER), "objective": config.get("objective")}
     about["bounds"] = bounds(str(about["objective"]))
     about["network"] = content.name_of_network(config)

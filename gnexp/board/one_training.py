@@ -5,8 +5,10 @@ from typing import Any
 
 from gnexp.analysis.trainings import Record, read_training
 from gnexp.board import content, one_trial
+from gnexp.board.folders import signature
 from gnexp.config import objective
 from gnexp.config.defaults import fill_in
+from gnexp.workdir import files
 from gnexp.workdir.folder import read_config
 
 _FIGURES = ("best_value", "best_epoch", "seconds", "status", "message")
@@ -30,8 +32,15 @@ def summary(directory: pathlib.Path) -> dict[str, Any]:
         "best": [None, asked.best(scores), None] if scores else None,
         "test": record.ended.get(f"test_{headline.name}"),
         "finished": record.finished,
+        "last": _last_sign(directory),
         "stopped": record.ended.get("message", ""),
     }
+
+
+def _last_sign(directory: pathlib.Path) -> float | None:
+    """Returns when a training last wrote something, in seconds since 1970."""
+    states = [signature(directory / name) for name in (files.CONFIG, files.RESULT, files.CHECKPOINT)]
+    return max((state[0] / 1e9 for state in states if state), default=None)
 
 
 def training(directory: pathlib.Path) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from gnexp.board.plugin import ROUTES, SweepsPlugin
 from gnexp.config.paths import flatten
 from gnexp.config.stored import to_json
 from gnexp.space import by, choice, floats
+from gnexp.workdir import files
 from tests.support import made_up, pages
 
 pytestmark = pytest.mark.any_backend
@@ -101,6 +102,9 @@ def test_the_list_has_sweeps_and_trainings_at_any_depth(logdir):
     assert listed[SWEEP]["counts"] == {"completed": 4, "running": 1, "failed": 1}
     assert listed[SWEEP]["best"][:2] == ["0003", pytest.approx(0.832)]
     assert listed["kept"]["finished"] and listed["a/training"]["epochs"] == [13, 13]
+    written = (logdir / "a" / "training" / "result.json").stat().st_mtime
+    assert listed["a/training"]["last"] == pytest.approx(written, abs=1)
+    assert listed["kept"]["network"] == "cnn group8"
     inside = Asked(logdir / SWEEP)("list")
     assert [entry["name"] for entry in inside["entries"]] == ["."]
 
@@ -217,6 +221,19 @@ def test_an_answer_that_goes_wrong_keeps_no_other_from_the_report(logdir, monkey
     monkeypatch.setattr(board.timeline, "timeline", lambda watched: 1 / 0)
     found = html.gather(board.Board(logdir))
     assert "ZeroDivisionError" in found["timeline"][SWEEP][""]["problem"] and found["trial"][SWEEP]
+
+
+def test_a_pause_does_not_count_for_the_time_left(logdir, ask):
+    ends = [*range(0, 600, 60), 172_800, 172_860]
+    for number, end in enumerate(ends):
+        if number > 5:
+            pages.trial(logdir / SWEEP, number, {"model.groups": 2, "optimizer.name": "adam"}, [0.9, 0.9, 0.9])
+        path = logdir / SWEEP / "oracle" / f"trial_{number:04}" / "trial.json"
+        os.utime(path, (1_767_225_600 + end,) * 2)
+    config = files.read_json(logdir / SWEEP / "config.json")
+    config["sweep"]["max_trials"] = 21
+    (logdir / SWEEP / "config.json").write_text(json.dumps(config))
+    assert ask("sweep", SWEEP)["left"] < 10 * 70
 
 
 def test_a_seed_that_has_ended_before_another_failed_is_no_failure(logdir, ask):

@@ -10,7 +10,7 @@ import urllib.parse
 import pytest
 
 from gnexp import report
-from gnexp.space import choice
+from gnexp.space import by, choice
 from gnexp.workdir import files
 from tests.support import pages
 from tests.support.made_up import MARKUP, add_trials, conditional_sweep, race
@@ -253,6 +253,36 @@ def test_a_link_is_followed_in_an_open_tab_and_the_address_keeps_the_choice(page
     assert page.choice()["open"] == ["kept/epsilon"]
 
 
+def test_a_combination_without_the_axis_has_a_place_in_the_answers_picture(page, shown):
+    space = {"model.norm": choice("layer", "group", role="nuisance")}
+    space["model.groups"] = by("model.norm", group=choice(1, 2, 4))
+    folder = pages.sweep(shown / "none", space, executions=2)
+    all_values = [{"model.norm": "layer"}, *({"model.norm": "group", "model.groups": each} for each in (1, 2, 4))]
+    for number, values in enumerate(all_values):
+        pages.trial(folder, number, values, [0.8 + 0.01 * number, 0.81 + 0.01 * number])
+    page.open(open=["none"], kind="sweep")
+    page.drawn("answer")
+    script = """
+        const { data, layout } = document.querySelector('#panel-answer .figure');
+        return [data.flatMap((trace) => trace.customdata), layout.xaxis.ticktext];"""
+    trials, names = page.browser.execute_script(script)
+    assert set(trials) == {"0000", "0001", "0002", "0003"} and names == ["none", "1", "2", "4"]
+    shutil.rmtree(folder)
+
+
+def test_the_dialog_of_a_trial_that_runs_follows_it(page, shown):
+    values = {"model.groups": 1, "model.norm": "group", "optimizer.name": "adam", "optimizer.learning_rate": 0.001}
+    folder = shown / "team" / "live"
+    pages.trial(folder, 40, values, [0.8], status="RUNNING")
+    page.open(open=["team/live"], kind="sweep", trial="0040")
+    page.until(lambda: "Trial 0040: running" in page.one("dialog[open]").text)
+    shutil.rmtree(folder / "oracle" / "trial_0040")
+    pages.trial(folder, 40, values, [0.8, 0.8, 0.8])
+    page.until(lambda: "Trial 0040: completed" in page.one("dialog[open]").text)
+    for part in ("oracle/trial_0040", "trials/0040"):
+        shutil.rmtree(folder / part)
+
+
 def test_a_trial_opens_by_keyboard_and_says_why_it_failed(page):
     page.open(open=["team/live"], kind="sweep", sort=["status", -1], states=["failed"])
     page.until(page.trials)
@@ -274,6 +304,10 @@ def test_sweeps_and_trainings_are_listed_searched_and_compared(page):
     page.open()
     names = ["kept/epsilon", "kept/groups", "team/live", "trainings/bn_bs1", "trainings/gn8_bs1"]
     page.until(lambda: page.texts("tbody button.link") == names)
+    assert page.all("td[title='kept/epsilon']")  # A long path is cut off.
+    page.one("input[type=search]").send_keys("completed")  # That word is not on the page.
+    page.until(lambda: not page.texts("tbody button.link"))
+    page.one("input[type=search]").clear()
     page.one("input[type=search]").send_keys("kept")
     page.until(lambda: page.texts("tbody button.link") == names[:2])
     for place in (0, 1):
@@ -298,6 +332,9 @@ def test_it_follows_the_dark_mode_and_fits_any_width(page):
         page.until(lambda: page.browser.execute_script(color) not in colors)
         colors.append(page.browser.execute_script(color))
     assert page.browser.execute_script("return document.documentElement.dataset.theme") == "dark"
+    page.drawn("parallel")
+    scale = "return document.querySelector('#panel-parallel .figure').data[0].line.colorscale"
+    assert page.browser.execute_script(scale)[0] != "C"  # The dark end of Cividis is not seen on a dark ground.
     for width in (600, 1280, 3840):
         page.browser.set_window_size(width, 1000)
         time.sleep(0.5)
@@ -338,6 +375,11 @@ def test_the_report_opens_without_a_server(page, shown):
         page.drawn(panel)
     page.all("table.trials tbody button.link")[0].click()
     page.until(lambda: "Train it again" in page.one("dialog[open]").text)
+    page.button("Close").click()
+    failed = page.browser.execute_script("return document.querySelector('tr.failed')?.dataset.key")
+    page.browser.execute_script("document.querySelector('tr.failed input').click()")
+    page.drawn("curves")
+    page.until(lambda: f"does not hold the curves of trial {failed}." in page.texts("#panel-curves .note")[0])
 
 
 def test_the_table_is_sorted_filtered_and_saved(page, downloads):

@@ -9,6 +9,15 @@ import { makeAxis } from "./sweep_data.js";
 import { COLORS } from "./theme.js";
 import { duration, errorBars, inWords, plain, short, withSpread } from "./words.js";
 
+// The axis of the combinations, with a place for those that do not have what it shows.
+function withNone(axis) {
+  const layout = axisLayout(axis);
+  if (!axis.missing) return layout;
+  if (!axis.names) return { ...layout, title: { text: `${layout.title.text} (none at the left end)` } };
+  const { tickvals, ticktext, range } = layout;
+  return { ...layout, tickvals: [axis.absent, ...tickvals], ticktext: ["none", ...ticktext], range: [axis.absent - 0.5, range[1]] };
+}
+
 export function answerPanel(sweep, openTrial) {
   const text = el("div");
   const place = el("div", { class: "figure", style: "height:380px", role: "img", "aria-label": "Test figure of each combination", "data-name": "answer" });
@@ -97,7 +106,7 @@ export function answerPanel(sweep, openTrial) {
     const spread = every.at(-1) - every[0] || 0.01;
     // The interval of a mean over few seeds may reach far beyond them.
     const range = [every[0] - 0.6 * spread, every.at(-1) + 0.6 * spread];
-    await draw(place, traces, { xaxis: axisLayout(axis), yaxis: { title: { text: `test ${sweep.about.headline}` }, range }, showlegend: lines.size > 1 }, "answer");
+    await draw(place, traces, { xaxis: withNone(axis), yaxis: { title: { text: `test ${sweep.about.headline}` }, range }, showlegend: lines.size > 1 }, "answer");
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));
   }
 

@@ -37,22 +37,26 @@ export function listView(open) {
     const kinds = new Set(entries.filter((entry) => ticked.includes(entry.name)).map((entry) => entry.kind));
     compare.disabled = ticked.length < 2 || kinds.size > 1;
     compare.title = kinds.size > 1 ? "Sweeps can be compared with sweeps, trainings with trainings." : "Tick two or more.";
-    const shown = entries.filter((entry) => JSON.stringify(entry).toLowerCase().includes(wanted));
+    const shown = entries.filter((entry) => [entry.title, ...texts(entry)].join(" ").toLowerCase().includes(wanted));
     shown.sort((a, b) => ORDER[a.kind] - ORDER[b.kind]);
     fill(body, shown.map((entry) => line(entry, ticked)));
+  }
+
+  // What is shown of an entry beside its name.
+  function texts(entry) {
+    const [, mean, interval] = entry.best ?? [];
+    const best = entry.best ? `${entry.objective} ${withSpread(mean, interval, entry.bounds)}` : "";
+    const state = entry.problem ?? (entry.pending ? "..." : entry.stopped ? entry.stopped : entry.finished ? "finished" : "");
+    const counts = entry.counts ?? {};
+    const done = entry.counts ? `${counts.completed} of ${entry.expected}` : entry.epochs ? `${entry.epochs[0]} of ${entry.epochs[1]} epochs` : "";
+    return [entry.kind, entry.network, entry.data, entry.tuner, done, counts.running || "", counts.failed || "", best, state || duration(entry.left), moment(entry.last)].map((text) => String(text ?? ""));
   }
 
   function line(entry, ticked) {
     const mark = (on) => choose({ ticked: on ? [...ticked, entry.name] : ticked.filter((name) => name !== entry.name) });
     const box = tick("", ticked.includes(entry.name), mark);
     box.firstElementChild.setAttribute("aria-label", `Compare ${entry.title}`);
-    const [, mean, interval] = entry.best ?? [];
-    const best = entry.best ? `${entry.objective} ${withSpread(mean, interval, entry.bounds)}` : "";
-    const state = entry.problem ?? (entry.pending ? "..." : entry.stopped ? entry.stopped : entry.finished ? "finished" : "");
-    const counts = entry.counts ?? {};
-    const done = entry.counts ? `${counts.completed} of ${entry.expected}` : entry.epochs ? `${entry.epochs[0]} of ${entry.epochs[1]} epochs` : "";
-    const cells = [entry.kind, entry.network, entry.data, entry.tuner, done, counts.running || "", counts.failed || "", best, state || duration(entry.left), moment(entry.last)];
-    return el("tr", { "data-key": entry.name, class: entry.problem || entry.stopped ? "failed" : "" }, el("td", {}, box), el("td", {}, button(entry.title, () => open([entry.name], entry.kind), { class: "link" })), cells.map((text) => el("td", {}, String(text ?? ""))));
+    return el("tr", { "data-key": entry.name, class: entry.problem || entry.stopped ? "failed" : "" }, el("td", {}, box), el("td", { title: entry.title }, button(entry.title, () => open([entry.name], entry.kind), { class: "link" })), texts(entry).map((text) => el("td", { title: text }, text)));
   }
 
   return { element, refresh, changed: show, close: () => {}, kindOf: (name) => entries.find((entry) => entry.name === name)?.kind };

@@ -4,7 +4,7 @@ import { choose, chosenValue } from "./choice.js";
 import { button, tick } from "./dom.js";
 import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
-import { SCALE } from "./theme.js";
+import { scale } from "./theme.js";
 import { plain, short, withSpread } from "./words.js";
 
 const MOST_NAMES = 25;
@@ -29,7 +29,7 @@ export function parallelPanel(sweep) {
     const traces = [
       {
         type: "parcoords",
-        line: { color, colorscale: SCALE, reversescale: sweep.about.direction === "min", showscale: false },
+        line: { color, colorscale: scale(), reversescale: sweep.about.direction === "min", showscale: false },
         labelangle: axes.length > 6 ? -15 : 0,
         dimensions: axes.map((axis) => ({
           label: plain(sweep.label(axis.path)),

@@ -6,7 +6,7 @@ import { makePanel } from "./panel.js";
 import { draw, onPlot } from "./plot.js";
 import { fit } from "./progress.js";
 import { beside, cell, makeAxis } from "./sweep_data.js";
-import { COLORS, FAILED, SCALE } from "./theme.js";
+import { COLORS, FAILED, scale } from "./theme.js";
 import { errorBars, plain, short, withSpread } from "./words.js";
 
 const ACROSS = 3;
@@ -85,8 +85,8 @@ export function contourPanel(sweep, openTrial) {
     const grid = smoothed(points, across, up);
     const reverse = (sweep.about.direction === "min") !== ranked;
     const traces = [
-      { type: across.names || up.names ? "heatmap" : "contour", ...grid, colorscale: SCALE, reversescale: reverse, ...(across.names || up.names ? {} : { contours: { showlines: false }, ncontours: 20 }), hoverinfo: "skip", colorbar: { title: { text: ranked ? "rank" : plain(sweep.about.objective) } }, opacity: 0.85 },
-      { type: "scatter", mode: "markers", x: points.map(({ x }) => x), y: points.map(({ y }) => y), customdata: rows.map((row) => row.id), text: points.map(({ row, z }) => plain(`trial ${row.id}: ${short(z)}`)), hoverinfo: "text", marker: { size: 5, color: points.map(({ z }) => z), colorscale: SCALE, reversescale: reverse, line: { width: 0.7, color: "white" } } },
+      { type: across.names || up.names ? "heatmap" : "contour", ...grid, colorscale: scale(), reversescale: reverse, ...(across.names || up.names ? {} : { contours: { showlines: false }, ncontours: 20 }), hoverinfo: "skip", colorbar: { title: { text: ranked ? "rank" : plain(sweep.about.objective) } }, opacity: 0.85 },
+      { type: "scatter", mode: "markers", x: points.map(({ x }) => x), y: points.map(({ y }) => y), customdata: rows.map((row) => row.id), text: points.map(({ row, z }) => plain(`trial ${row.id}: ${short(z)}`)), hoverinfo: "text", marker: { size: 5, color: points.map(({ z }) => z), colorscale: scale(), reversescale: reverse, line: { width: 0.7, color: "white" } } },
     ];
     await draw(place, traces, { xaxis: axisLayout(across), yaxis: axisLayout(up), showlegend: false }, `${one.path} ${other.path} ${ranked}`);
     onPlot(place, "plotly_click", (event) => event.points[0]?.customdata && openTrial(event.points[0].customdata));

@@ -81,6 +81,7 @@ export function sweepView(name, back) {
     // While a large sweep is read for the first time, the table follows, and the pictures wait for all of it.
     const parts = complete || first ? Object.values(panels) : [panels.trials];
     wasComplete = complete;
+    one.refresh();
     await Promise.all(parts.map((panel) => panel.refresh()));
     return complete;
   }

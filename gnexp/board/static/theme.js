@@ -4,7 +4,6 @@ const [BLUE, SKY] = ["#0072B2", "#56B4E9"];
 export const COLORS = [BLUE, "#D55E00", "#009E73", "#CC79A7", "#E69F00", SKY, "#8c6d31", "#7f7f7f"];
 export const FAILED = "#D55E00";
 export const RUNNING = "#E69F00";
-export const SCALE = "Cividis";
 
 function isDark() {
   try {
@@ -32,6 +31,12 @@ export function followTheme(onchange) {
   } catch {
     // Another origin does not say.
   }
+}
+
+// Cividis (Nuñez and others, 2018); on a dark ground its blue is a lighter one, which is seen there.
+export function scale() {
+  if (document.documentElement.dataset.theme !== "dark") return "Cividis";
+  return [[0, "#6d8fd6"], [0.35, "#8f9bb3"], [0.65, "#b9ad7e"], [1, "#ffe945"]];
 }
 
 export function themed() {

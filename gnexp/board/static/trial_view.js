@@ -6,14 +6,29 @@ import { duration, moment, short, withSpread } from "./words.js";
 
 export function trialView(sweep, close) {
   const inside = el("div");
+  let shown = null;
   const element = el("dialog", { class: "trial", "aria-label": "One trial" }, inside);
   element.addEventListener("close", close);
   element.addEventListener("click", (event) => event.target === element && element.close());
 
   async function open(id) {
     const found = await ask("trial", sweep.name, id);
-    fill(inside, found.problem ? [heading(`Trial ${id}`), el("p", {}, found.problem)] : content(found));
+    show(id, found);
     if (!element.open) element.showModal();
+  }
+
+  function show(id, found) {
+    shown = id;
+    const parts = found.problem ? [heading(`Trial ${id}`), el("p", {}, found.problem)] : content(found);
+    fill(inside, el("div", { "data-key": id }, parts)); // What was unfolded of another trial is folded again.
+  }
+
+  // Follows a trial that goes on.
+  async function refresh() {
+    if (!element.open) return;
+    const id = shown;
+    const found = await ask("trial", sweep.name, id);
+    if (element.open && shown === id) show(id, found);
   }
 
   const heading = (text) => el("header", {}, el("h2", {}, text), button("Close", () => element.close(), { "aria-label": "Close the trial" }));
@@ -43,10 +58,10 @@ export function trialView(sweep, close) {
   function links(id) {
     const folder = sweep.name === "." ? `trials/${id}/` : `${sweep.name}/trials/${id}/`;
     const filter = encodeURIComponent(folder.replace(/[.*+?^${}()|[\]\\]/g, "\\$&"));
-    const link = (address, text) => el("a", { href: address, target: "_top" }, text);
+    const link = (address, text) => el("a", { href: address, target: "_parent" }, text);
     return ["See it in ", link("../../../#hparams", "HParams"), " or ", link(`../../../?runFilter=${filter}#timeseries`, "Time Series"), "."];
   }
-  return { element, open, isOpen: () => element.open };
+  return { element, open, refresh, isOpen: () => element.open };
 }
 
 export function provenance(processes) {
