@@ -4,6 +4,8 @@ import json
 import time
 import urllib.parse
 
+import pytest
+
 # Chromium without a graphics card says it of WebGL, and TensorBoard of its own page; its fonts ignore --path_prefix.
 HARMLESS = ("font-roboto", "GL Driver Message", "Multiple instances of Three.js", "swiftshader", "SwiftShader")
 
@@ -78,12 +80,10 @@ class Page:
 
     def drag(self, start, end):
         """Draws with the mouse from one place of the tab to another; a click where they are the same."""
-        from selenium.webdriver.common.actions.action_builder import ActionBuilder
-
         script = "const { x, y } = window.frameElement.getBoundingClientRect(); return [x, y]"
         left, top = self.browser.execute_script(script)  # The driver counts from the corner of TensorBoard's page.
         (x, y), (to_x, to_y) = [(round(left + x), round(top + y)) for x, y in (start, end)]
-        actions = ActionBuilder(self.browser)
+        actions = pytest.importorskip("selenium.webdriver.common.actions.action_builder").ActionBuilder(self.browser)
         actions.pointer_action.move_to_location(x, y).pointer_down()
         if start != end:
             actions.pointer_action.move_to_location((x + to_x) // 2, (y + to_y) // 2).move_to_location(to_x, to_y)
