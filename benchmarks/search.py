@@ -17,7 +17,6 @@ so far. A race is not about the best: it chooses within each combination, and wh
 
 import contextlib
 import json
-import math
 import pathlib
 import statistics
 from collections.abc import Callable, Sequence
@@ -46,7 +45,7 @@ def regrets(problem: Problem, contestant: Callable[[Problem, int], None], seed: 
     found = []
     for tenth in _TENTHS:
         known = [regret for spent, regret in problem.regrets if spent <= tenth / 10 * problem.budget]
-        found.append(known[-1] if known else math.nan)
+        found.append(known[-1] if known else 1.0)  # a random combination: there is no whole training yet
     return found
 
 

@@ -61,7 +61,8 @@ def _holding(problem: Problem, values: Mapping[str, Any]) -> dict[str, Any]:
 def plain(kind: Callable[..., keras_tuner.Oracle], problem: Problem, seed: int, **options) -> None:
     """Runs an oracle of keras-tuner as it is."""
     objective = keras_tuner.Objective("score", "max")
-    options = {"objective": objective, "hyperparameters": _plain_space(problem), "seed": seed + 1, **options}
+    # It counts its seed up with each draw, so that seeds beside each other draw nearly the same.
+    options = {"objective": objective, "hyperparameters": _plain_space(problem), "seed": 1000 * seed + 1, **options}
     oracle = kind(**options)
     oracle.verbose = 0
     with tempfile.TemporaryDirectory() as folder:
