@@ -22,7 +22,7 @@ from gnexp.config import objective as objectives
 from gnexp.config.objective import Objective
 from gnexp.config.paths import flatten
 from gnexp.space.space import Space
-from gnexp.sweeps.oracles import race_limit
+from gnexp.sweeps.oracles import race_limit, race_plan
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
 from gnexp.terminal.words import in_words, short
 
@@ -141,12 +141,12 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
         return "Nothing is scientific: the report will name the best trial, and compare nothing."
     if why := answer_words.modelled(config, space):
         trials, needed = space.trials(config), coding.fewest(space, config.sweep.tuner)
-        how = "by a model of the trials, if one holds,"
+        how = "answer by a model of the trials, if one holds"
         if trials < needed:
-            how = f"only show the {trials} trials, since a model of them takes {needed},"
+            how = f"only show the {trials} trials, since a model takes {needed}"
         return (
-            f"The report will {how if trials < needed else f'answer {how}'} because {why}. With tuner=grid or racing "
-            "and a choice of a few values for each of them, it would compare them on test figures."
+            f"The report will {how}, and will not compare combinations one by one, because {why}. With tuner=grid or "
+            "racing and a choice of a few values for each of them, it would compare them on test figures."
         )
     if config.sweep.executions == 1:
         return (
@@ -158,9 +158,18 @@ def _can_answer(config: ConfigDict, space: Space) -> str:
             f"{cut.whole} trainings, which take about {cut.epochs} epochs together: the report will compare "
             f"{'only a part of the combinations' if cut.compares else 'little or nothing'}."
         )
-    return (
+    said = (
         f"The report will compare the combinations of {', '.join(space.asked)} on test figures, paired over the seeds."
     )
+    if config.sweep.tuner != "racing":
+        return said
+    race = race_plan.expected(space, config)
+    said += f" {race.combinations} of them race, with {race.fewest} settings of what is tuned or more."
+    if race.left_out:
+        said += (
+            f" {race.left_out} others do not: config.sweep.max_trials={config.sweep.max_trials} is too low for them."
+        )
+    return said
 
 
 def _trials(tuner: str) -> str:

@@ -9,6 +9,7 @@ from gnexp.analysis import answer, answer_words, comparisons, response
 from gnexp.analysis.answer import BETTER, WORSE
 from gnexp.space import choice, floats
 from gnexp.space.parse import parse_space
+from gnexp.sweeps.oracles import race_plan
 from tests.support import simulated
 
 _RATE, _NORM, _SIZE = "optimizer.learning_rate", "model.norm", "data.batch_size"
@@ -73,6 +74,16 @@ def test_a_race_has_every_combination_and_as_many_settings_of_each():
     tried = {each.values[_NORM]: each.completed for each in answer.answers(sweep)}
     assert tried == dict.fromkeys(("group", "batch", "layer", "instance", "none"), 2)
     assert {each.values[_NORM] for each in sweep.counted if each.values[_RATE] == 1e-3} == set(tried)
+
+
+def test_a_dry_run_counts_what_races_and_what_cannot():
+    space = {_NORM: _NORMS, _SIZE: choice(8, 32, 64, 128), _RATE: _RATES["a range"]}
+    config = simulated.config("racing", 12, 3, space)
+    found = race_plan.expected(parse_space(config), config)
+    assert (found.settings, found.combinations, found.fewest, found.left_out) == (12, 12, 1, 4)
+    config.sweep.max_trials = 32
+    found = race_plan.expected(parse_space(config), config)
+    assert (found.settings, found.combinations, found.fewest, found.left_out) == (32, 16, 2, 0)
 
 
 def test_what_lies_beside_the_space_chooses_nothing_and_is_said():

@@ -15,6 +15,7 @@ from gnexp.space.space import Key, Space, combine
 from gnexp.space.space import key as of_values
 
 _FEWEST_SETTINGS = 4  # of a combination, where a range has more combinations than can race
+_MOST_COUNTED = 10_000  # combinations
 _DRAWS = 16  # for each that is wanted, after which a small space counts as exhausted
 
 
@@ -50,21 +51,45 @@ class Expected:
       settings: how many begin; the config's own values may be one more than `sweep.max_trials`.
       trials: how many trainings there are, each of which is a trial.
       epochs: of all trainings together, `sweep.max_epochs` at most.
+      combinations: how many are compared.
+      fewest: how many settings each of these has at least.
+      left_out: how many combinations of listed values cannot race, because `sweep.max_trials` are fewer.
     """
 
     settings: int
     trials: int
     epochs: int
+    combinations: int
+    fewest: int
+    left_out: int
 
 
 def expected(space: Space, config: ConfigDict) -> Expected:
     """Returns about what a race takes."""
-    groups = collections.Counter(combination(space.asked, values) for values in plan(space, config))
+    aside = space.aside(config)
+    compared = [values for values in plan(space, config) if aside is None or key(values) != key(aside)]
+    counts = collections.Counter(combination(space.asked, values) for values in compared).values()
     half, all_epochs = math.ceil(config.epochs / 2), config.epochs
-    settings, seeds = sum(groups.values()), len(groups) * (config.sweep.executions - 1)
-    promoted = sum(max(1, count // 2) for count in groups.values()) if half < all_epochs else 0
+    settings, seeds = sum(counts) + (aside is not None), len(counts) * (config.sweep.executions - 1)
+    promoted = sum(max(1, count // 2) for count in counts) + (aside is not None) if half < all_epochs else 0
     epochs = settings * half + promoted * (all_epochs - half) + seeds * all_epochs
-    return Expected(settings, settings + promoted + seeds, min(epochs, config.sweep.max_epochs or epochs))
+    listed = sum(1 for _ in itertools.islice(_listed(space) or (), _MOST_COUNTED))
+    return Expected(
+        settings,
+        settings + promoted + seeds,
+        min(epochs, config.sweep.max_epochs or epochs),
+        len(counts),
+        min(counts, default=0),
+        max(0, listed - len(counts)),
+    )
+
+
+def _listed(space: Space) -> Iterator[dict[str, Any]] | None:
+    """Yields all combinations of what is asked; None if a range has too many, or if they depend on what is tuned."""
+    entries = [entry for entry in space.entries if entry.path in space.asked]
+    if any(entry.count() == math.inf or (entry.when and entry.when[0] not in space.asked) for entry in entries):
+        return None
+    return combine(entries, Entry.everything)
 
 
 def key(values: Mapping[str, Any]) -> Key:
@@ -92,15 +117,12 @@ def _in_turn(every: Iterable[dict[str, Any]], asked: Sequence[str]) -> Iterator[
 def _combinations(space: Space, most: int, seed: int, own: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Returns the combinations that race, each with the values of what is asked; that of `own` first."""
     asked, tuned = space.asked, space.tuned
-    entries = [entry for entry in space.entries if entry.path in asked]
     first = {path: own[path] for path in asked if path in own}
     found = {of_values(first): first} if first else {}
-    finite = all(entry.count() < math.inf for entry in entries)
-    if finite and all(entry.when is None or entry.when[0] in asked for entry in entries):
-        every = list(itertools.islice(combine(entries, Entry.everything), most + 1))
-        if len(every) <= most:
-            return list((found | {of_values(each): each for each in every}).values())
-    wanted = max(1, most // _FEWEST_SETTINGS) if tuned and not finite else most
+    listed = _listed(space)
+    if listed and len(every := list(itertools.islice(listed, most + 1))) <= most:
+        return list((found | {of_values(each): each for each in every}).values())
+    wanted = most if listed or not tuned else max(min(2, most), most // _FEWEST_SETTINGS)
     for point in _evenly(len(asked), wanted, seed):
         if len(found) == wanted:
             break
