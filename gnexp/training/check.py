@@ -25,7 +25,7 @@ from gnexp.space.space import Space, combine
 from gnexp.tasks.create import create
 from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task, each_loss
-from gnexp.training import backend, memory
+from gnexp.training import backend, memory, spread
 from gnexp.training.augment import Augment
 from gnexp.training.evaluation import evaluate
 
@@ -107,6 +107,8 @@ def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outp
         _trace(lambda *each: each_loss(task.loss(*each), len(few)), few.targets, outputs)
         if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
+        if ":" in config.task.loss + config.task.name:
+            spread.refuse(task, few.targets, tuple(outputs.shape))
     if ":" in config.task.name:
         _check_own(config, task, splits, few, keras.ops.convert_to_numpy(outputs))
     unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.

@@ -370,6 +370,12 @@ class Reads(Good):
     @property
     def figures(self): raise OSError("no book")
 
+class Spreads(Good):
+    def loss(self, targets, outputs): return keras.ops.mean(keras.ops.square(targets - outputs))
+
+class Counts(Good):
+    def numbers(self, targets, outputs): return {"off": keras.ops.mean(keras.ops.abs(targets - outputs), axis=-1)}
+
 class Nothing:
     def __init__(self, splits): pass
 
@@ -380,6 +386,10 @@ def off(targets, predictions): return 0.0
 def text(targets, predictions): return "good"
 def alike(targets, predictions): return float(targets.shape == predictions.shape)
 def spread(targets, outputs): return keras.ops.abs(targets - outputs)
+def averaged(targets, outputs): return keras.ops.mean(keras.ops.square(targets - outputs), axis=-1)
+def column(targets, outputs): return keras.ops.mean(keras.ops.square(targets[:, None] - outputs))
+def of_batch(targets, outputs): return keras.ops.std(targets - outputs[:, 0])
+def of_neighbours(targets, outputs): return keras.ops.square(targets - keras.ops.roll(outputs[:, 0], 1, axis=0))
 def eager(targets, outputs): return keras.ops.convert_to_tensor(abs(np.asarray(outputs)[:, 0]))
 def decides(targets, outputs): return outputs[:, 0] if keras.ops.mean(outputs) > 0 else -outputs[:, 0]
 def leaves(targets, outputs): raise SystemExit(3)
@@ -447,6 +457,9 @@ def test_a_task_of_ones_own_trains(own):
         ({"task.loss": "tasks_of_a_test:lost"}, "config.task.loss='tasks_of_a_test:lost': .* has no function 'lost'"),
         ({"task.loss": "LossFunctionWrapper"}, "config.task.loss='LossFunctionWrapper' is not allowed: it must be a"),
         ({"task.loss": "tasks_of_a_test:spread"}, r"loss has the shape \(2, 2\) for 2 examples: .*write targets"),
+        ({"task.loss": "tasks_of_a_test:averaged"}, r"the loss of 2 examples together .* write targets\[:, None\]"),
+        ({"task.name": "tasks_of_a_test:Spreads"}, r"the loss of 2 examples together .* spread over each other"),
+        ({"task.name": "tasks_of_a_test:Counts"}, r"'off' of numbers\(\) of 2 examples .* spread over each other"),
         ({"task.loss": "tasks_of_a_test:eager"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: "),
         ({"task.loss": "tasks_of_a_test:decides"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: "),
         ({"task.loss": "tasks_of_a_test:leaves"}, r"cannot take a batch: .*tasks_of_a_test.py, line \d+: SystemExit"),
@@ -508,6 +521,13 @@ def test_the_check_sees_two_classes_and_does_not_ask_what_they_weigh(own):
     weights[:100] = 0
     targets = np.where(np.arange(300) < 200, 0, 1).astype(np.float32)
     check(config, dataclasses.replace(data, train=Split(data.train.inputs, targets, weights)))
+
+
+@pytest.mark.parametrize("loss", ["column", "of_batch", "of_neighbours"])
+def test_a_loss_of_columns_or_of_the_batch_is_not_taken_for_one_that_spreads(own, loss):
+    config, data = own
+    config.task.loss = f"tasks_of_a_test:{loss}"
+    check(config, data)
 
 
 def test_another_loss_takes_the_place_of_the_tasks(own):
