@@ -25,9 +25,8 @@ from gnexp.space.space import Space, combine
 from gnexp.tasks.create import create
 from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task, each_loss
-from gnexp.training import backend, memory, spread
+from gnexp.training import backend, memory, own_code
 from gnexp.training.augment import Augment
-from gnexp.training.evaluation import evaluate
 
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
@@ -108,11 +107,10 @@ def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outp
         if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
         if ":" in config.task.loss + config.task.name:
-            spread.refuse(task, few.targets, tuple(outputs.shape))
+            own_code.refuse_spread(task, few.targets, tuple(outputs.shape))
     if ":" in config.task.name:
         _check_own(config, task, splits, few, keras.ops.convert_to_numpy(outputs))
-    unweighted = dataclasses.replace(few, weights=None)  # These few may all weigh 0.
-    evaluate(task, lambda _: (keras.ops.convert_to_numpy(outputs), 0.0), unweighted, config.task.figures, finite=False)
+    own_code.measure(task, config.task.figures, few, keras.ops.convert_to_numpy(outputs), splits.validation)
 
 
 def _check_own(config: ConfigDict, task: Task, splits: Splits, few: Split, outputs: np.ndarray) -> None:

@@ -530,6 +530,30 @@ def test_a_loss_of_columns_or_of_the_batch_is_not_taken_for_one_that_spreads(own
     check(config, data)
 
 
+_OF_ALL_CLASSES = """
+from sklearn import metrics
+
+def ovr(targets, predictions): return metrics.roc_auc_score(targets, predictions, multi_class="ovr")
+def log(targets, predictions): return metrics.log_loss(targets, predictions)
+def wrong(targets, predictions): return metrics.roc_auc_score(targets, predictions[:, :2], multi_class="ovr")
+"""
+
+
+def test_a_figure_that_needs_all_classes_is_checked_with_them(table, tmp_path, monkeypatch):
+    (tmp_path / "figures_of_all_classes.py").write_text(_OF_ALL_CLASSES)
+    monkeypatch.syspath_prepend(tmp_path)
+    config, _ = table
+    labels = np.sort(RANDOM.integers(0, 30, COUNT)).astype(np.int32)
+    data = splits(RANDOM.normal(size=(COUNT, 4)).astype(np.float32), labels, labels=list(map(str, range(30))))
+    config.update(task={"name": "classification", "figures": ("figures_of_all_classes:ovr",)}, objective="val_loss")
+    check(config, data)
+    config.task.figures = ("figures_of_all_classes:log",)
+    check(config, data)
+    config.task.figures = ("figures_of_all_classes:wrong",)
+    with pytest.raises(FunctionError, match=r"wrong fails: .*figures_of_all_classes.py, line 6: ValueError"):
+        check(config, data)
+
+
 def test_another_loss_takes_the_place_of_the_tasks(own):
     config, data = own
     for name, expected in (("tasks_of_a_test:loss", "mse"), ("mean_absolute_error", "mae"), ("Huber", None)):
