@@ -27,7 +27,8 @@ class Seen:
       infinite: the index of the first example that holds NaN or infinity, in its inputs or targets; None if none does.
       targets: the shape and the dtype of the targets.
       classes: where targets are whole numbers, how many there are of each, by the number.
-      digests: uint64 array, one for the inputs of each example.
+      digests: uint64 array, one for the inputs of each example, or for an image and its mask.
+      compared: uint64 array, one for the inputs of each example alone.
       content: one digest of all targets and weights.
     """
 
@@ -40,6 +41,7 @@ class Seen:
     targets: tuple[tuple[int, ...], np.dtype]
     classes: Mapping[int, int]
     digests: np.ndarray
+    compared: np.ndarray
     content: str
 
     @property

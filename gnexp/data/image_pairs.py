@@ -34,14 +34,15 @@ def read(
       UserError: there is no such folder, a file is without its partner, its mask has another size or another value, or
         cannot be decoded, or sizes differ.
     """
-    places = (
+    places, remarks = zip(
         folders(pathlib.Path(images), "config.data.args.images"),
         folders(pathlib.Path(masks), "config.data.args.masks"),
+        strict=True,
     )
     if lone := sorted(places[0].keys() ^ places[1].keys()):
         having, lacking = (images, masks) if lone[0] in places[0] else (masks, images)
         raise UserError(f"{having} has a folder for {lone[0]}, and {lacking} has none")
-    found, remarks = {}, ()
+    found, remarks = {}, remarks[0] + remarks[1]
     for split in places[0]:
         found[split], said = _surveyed(places[0][split], places[1][split], skip_broken)
         remarks += said

@@ -162,6 +162,7 @@ class Images:
 
     Attributes:
       digests: of each example, a uint64 array.
+      compared: of each image alone, by which it is found in two splits, whatever its mask.
       targets: as above, the labels only; otherwise None.
       classes: how many masks have a class, by its number.
     """
@@ -177,7 +178,7 @@ class Images:
     ):
         self._paths = [str(each.path) for each in images]
         self._size, self._crop, self._grey = size, crop, grey
-        self.digests = np.array([each.digest for each in images], np.uint64)
+        self.compared = self.digests = np.array([each.digest for each in images], np.uint64)
         self.targets = targets if isinstance(targets, np.ndarray) else None
         self._masks = [] if self.targets is not None else [str(each.path) for each in targets]
         self._numbers = np.zeros(256, np.uint8)

@@ -75,11 +75,12 @@ def load(config: ConfigDict) -> Splits:
     }
     for name, split in splits.items():
         checks.weights(split, read.where(config.name, name))
-    chosen = {split: seen[whole].digests[... if which is None else which] for split, (whole, which) in rows.items()}
+    chosen, compared = (
+        {split: getattr(seen[whole], of)[... if which is None else which] for split, (whole, which) in rows.items()}
+        for of in ("digests", "compared")
+    )
     if config.validation == "test":
-        splits["validation"], compared = splits["test"], {name: chosen[name] for name in ("train", "test")}
-    else:
-        compared = chosen
+        splits["validation"], compared = splits["test"], {name: compared[name] for name in ("train", "test")}
     return Splits(
         splits["train"],
         splits["validation"],

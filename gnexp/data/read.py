@@ -183,6 +183,7 @@ def looked_at(split: Split, name: str, given: Any) -> tuple[Seen, Split]:
         targets=(split.targets.shape, split.targets.dtype),
         classes=look.classes,
         digests=np.concatenate(look.digests),
+        compared=getattr(given, "compared", known) if known is not None else np.concatenate(look.digests),
         content=content,
     )
     return seen, dataclasses.replace(split, **look.gathered())

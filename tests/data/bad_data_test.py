@@ -239,6 +239,9 @@ def test_a_folder_without_classes_images_or_itself_is_refused(folder, tmp_path):
     assert "no folder train" in refusal(section("image_folder", directory=str(tmp_path / "split")))
     picture(tmp_path / "split" / "train" / "b" / "1.png")
     assert "test/a is a class that" in refusal(section("image_folder", directory=str(tmp_path / "split")))
+    (tmp_path / "split" / "Training").mkdir()
+    message = refusal(section("image_folder", directory=str(tmp_path / "split")))
+    assert "split has the folders Training and train: one of them must hold the train images" in message
 
 
 def test_images_of_several_sizes_need_a_size(folder):

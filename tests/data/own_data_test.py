@@ -246,6 +246,39 @@ def test_a_folder_has_its_splits_classes_and_grey_images(tmp_path):
     np.testing.assert_array_equal(splits.validation.targets, [0, 0, 0, 1, 1, 1])
 
 
+def painted(*paths: pathlib.Path) -> None:
+    """Writes images of which no two are alike."""
+    for number, path in enumerate(paths):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((4, 4), number, np.uint8)).save(path)
+
+
+def test_split_folders_are_known_by_any_case_and_what_lies_beside_them_is_said(tmp_path):
+    numbers = range(6)
+    painted(*(tmp_path / f"{split}/{name}/{i}.png" for split in ("Train", "TEST") for name in "ab" for i in numbers))
+    painted(*(tmp_path / f"dev/a/{i}.png" for i in numbers))
+    splits = load(section("image_folder", directory=str(tmp_path)))
+    assert splits.labels == ("a", "b") and len(splits.test) == 12
+    assert any("folders Train, TEST; beside them, dev is not read" in line for line in splits.remarks)
+
+
+def test_classes_may_have_the_names_of_splits(tmp_path):
+    painted(*(tmp_path / f"{name}/{i}.png" for name in ("bus", "train", "valid") for i in range(6)))
+    assert load(section("image_folder", directory=str(tmp_path))).labels == ("bus", "train", "valid")
+
+
+def test_an_image_in_two_splits_is_said_whatever_its_mask(tmp_path):
+    for split, number in {"train": 6, "test": 3}.items():
+        painted(*(tmp_path / f"images/{split}/{i}.png" for i in range(number)))
+        for i in range(number):
+            path = tmp_path / f"masks/{split}/{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(4, k=len(split) - i, dtype=np.uint8)).save(path)
+    data = section("image_pairs", images=str(tmp_path / "images"), masks=str(tmp_path / "masks"))
+    data.validation = "test"
+    assert any("3 of the 3 examples of test are in train as well" in line for line in load(data).remarks)
+
+
 @pytest.fixture
 def shared() -> pathlib.Path:
     """The folder of the real data."""
