@@ -4,6 +4,7 @@ config.data.augment.random_flip = {"mode": "horizontal"}
 config.data.augment.random_translation = {"height_factor": 0.1, "width_factor": 0.1}
 """
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from ml_collections import ConfigDict, FieldReference
 
 from gnexp.config import open_sections
-from gnexp.config.fields import Field
+from gnexp.config.fields import Field, choice
 from gnexp.config.paths import AUGMENT
 from gnexp.errors import UserError
 from gnexp.functions import signature
@@ -23,7 +24,7 @@ LAYERS = {
     name: "".join(word.capitalize() for word in name.split("_"))
     for name in (
         *("random_flip", "random_translation", "random_rotation", "random_zoom", "random_shear", "random_perspective"),
-        *("random_elastic_transform", "random_crop", "rand_augment", "aug_mix", "auto_contrast", "equalization"),
+        *("random_elastic_transform", "rand_augment", "aug_mix", "auto_contrast", "equalization"),
         *("random_brightness", "random_contrast", "random_saturation", "random_hue", "random_color_jitter"),
         *("random_color_degeneration", "random_grayscale", "random_invert", "random_posterization", "solarization"),
         *("random_sharpness", "random_gaussian_blur", "random_erasing", "mix_up", "cut_mix"),
@@ -31,6 +32,13 @@ LAYERS = {
 }
 MIXING = ("mix_up", "cut_mix")  # change the targets as well
 BLENDING = ("aug_mix",)  # add up several changes of an image, and of its mask
+# Of texts, Keras itself checks some only as a layer is made, and a flip's not at all.
+_TEXTS = {
+    "mode": ("horizontal", "vertical", "horizontal_and_vertical"),
+    "interpolation": ("bilinear", "nearest"),
+    "fill_mode": ("reflect", "wrap", "constant", "nearest"),
+    "random_elastic_transform.fill_mode": ("reflect", "wrap", "constant", "nearest", "mirror"),
+}
 _GIVEN = ("seed", "data_format", "name", "dtype")
 
 
@@ -65,12 +73,19 @@ def field(path: str) -> Field | None:
     """Returns the field of a dotted path, or None if there is no such layer, or it has no such argument."""
     layer, argument = of(path)
     parameter = _takes(layer).get(argument) if layer in LAYERS else None
-    return parameter and open_sections.of_parameter(parameter)
+    found = parameter and open_sections.of_parameter(parameter)
+    texts = _TEXTS.get(f"{layer}.{argument}", _TEXTS.get(argument))
+    return dataclasses.replace(found, kind=choice(*texts)) if found and texts else found
 
 
 def unknown(path: str, where: str = "config") -> UserError:
     """Returns the error for a path of which there is no field."""
     layer, _, argument = path.removeprefix(f"{SECTION}.").partition(".")
+    if layer == "random_crop":
+        return UserError(
+            f"{where}.{SECTION}.{layer} is not allowed: images must keep their size; for the crop of an image with "
+            'zeros around it, take random_translation with fill_mode="constant"'
+        )
     if layer not in LAYERS:
         near = difflib.get_close_matches(layer, LAYERS, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(LAYERS)}"
