@@ -1,6 +1,7 @@
 """The figures that a task measures, the one that a training or a sweep optimizes, and which of two values is better."""
 
 import dataclasses
+import difflib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -216,8 +217,19 @@ def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
     Raises:
       UserError: naming the key, the value and what is allowed.
     """
+    for figure in known or ():
+        if figure in _GIVEN or figure.startswith(_PREFIX) or known.count(figure) > 1:
+            why = "two figures have" if known.count(figure) > 1 else "gnexp itself uses"
+            raise UserError(f"{flat.get('task.name')!r} cannot have a figure {figure!r}: {why} that name")
     named, direction = _named(flat), flat.get("direction", "")
+    allowed = [f"{_PREFIX}{figure}" for figure in ("loss", *(known or ()))]
     for key, name in named.items():
+        if known is not None and name not in allowed:
+            near = difflib.get_close_matches(name, allowed, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise UserError(
+                f"config.{key}={name!r} is not allowed: {flat.get('task.name')!r} has {', '.join(allowed)}{hint}"
+            )
         of_figure(name, direction, key)
     theirs = [_direction(name.removeprefix(_PREFIX)) for name in named.values()]
     if direction and None not in theirs and direction != theirs[0]:
@@ -225,11 +237,3 @@ def check(flat: Mapping[str, Any], known: Sequence[str] | None) -> None:
             f"config.direction={direction!r} is not allowed with config.objective={flat['objective']!r}, of which "
             f"{_BETTER[theirs[0]]} is better; it must be ''"
         )
-    for figure in known or ():
-        if figure in _GIVEN or figure.startswith(_PREFIX) or known.count(figure) > 1:
-            why = "two figures have" if known.count(figure) > 1 else "gnexp itself uses"
-            raise UserError(f"{flat.get('task.name')!r} cannot have a figure {figure!r}: {why} that name")
-    allowed = [f"{_PREFIX}{figure}" for figure in ("loss", *(known or ()))]
-    for key, name in named.items():
-        if known is not None and name not in allowed:
-            raise UserError(f"config.{key}={name!r} is not allowed: {flat.get('task.name')!r} has {', '.join(allowed)}")

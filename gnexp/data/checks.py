@@ -11,6 +11,7 @@ from gnexp.errors import UserError
 from gnexp.terminal.words import count
 
 _MOST_SHOWN = 5
+_PREDICTED = "return floats if they are to be predicted, as by a regression"
 _FEWEST_STEPS = 1000  # of float32, between the least and the greatest number of a column
 _IMAGES = 4  # axes of images: examples, height, width, channels
 _COLORS, _MOST_CHANNELS = 3, 4
@@ -26,6 +27,7 @@ class Seen:
       low, high: the least and the greatest of the inputs; None where they were not looked at.
       infinite: the index of the first example that holds NaN or infinity, in its inputs or targets; None if none does.
       targets: the shape and the dtype of the targets.
+      strange: where an example has several targets, one that is neither 0 nor 1; None if there is none.
       classes: where targets are whole numbers, how many there are of each, by the number.
       digests: uint64 array, one for the inputs of each example, or for an image and its mask.
       compared: uint64 array, one for the inputs of each example alone.
@@ -39,6 +41,7 @@ class Seen:
     high: float | None
     infinite: int | None
     targets: tuple[tuple[int, ...], np.dtype]
+    strange: float | None
     classes: Mapping[int, int]
     digests: np.ndarray
     compared: np.ndarray
@@ -133,7 +136,7 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
     known = len(names) or 1 + max(0, *(max(each.classes) for each in splits))
     for each in splits:
         if strange := sorted(number for number in each.classes if not 0 <= number < known):
-            what = f"there are {known} labels" if names else "the first class is 0"
+            what = f"there are {known} labels" if names else f"the first class is 0; {_PREDICTED}"
             raise UserError(f"{each.where} has the label {strange[0]}: it must be 0 to {known - 1}, as {what}")
     if lacks := known - len(train.classes):  # What was taken for a class may be a price, of millions.
         lacking = itertools.islice((number for number in range(known) if number not in train.classes), _MOST_SHOWN)
@@ -142,7 +145,7 @@ def labels(splits: Sequence[Seen], names: Sequence[str]) -> tuple[str, ...]:
         cure = (
             "add one, or take the name out of `labels`, or its folder away"
             if names
-            else "number the classes 0, 1, 2 and so on without gaps, or return floats if they are to be predicted"
+            else f"number the classes 0, 1, 2 and so on without gaps, or {_PREDICTED}"
         )
         raise UserError(f"{train.where} has no {of} of the class {shown}, of {known} classes: {cure}")
     if known < 2:

@@ -92,6 +92,7 @@ def load(config: ConfigDict) -> Splits:
             *_remarks(found["train"], splits["train"], labels),
             *checks.overlaps(compared),
         ),
+        strange=next((each.strange for each in seen.values() if each.strange is not None), None),
     )
 
 

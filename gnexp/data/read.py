@@ -181,6 +181,7 @@ def looked_at(split: Split, name: str, given: Any) -> tuple[Seen, Split]:
         high=look.high,
         infinite=look.infinite,
         targets=(split.targets.shape, split.targets.dtype),
+        strange=look.strange,
         classes=look.classes,
         digests=np.concatenate(look.digests),
         compared=getattr(given, "compared", known) if known is not None else np.concatenate(look.digests),
@@ -196,6 +197,7 @@ class _Look:
         self.low: float | None = None
         self.high: float | None = None
         self.infinite: int | None = None
+        self.strange: float | None = None
         self.classes: collections.Counter[int] = collections.Counter()
         self.digests: list[np.ndarray] = []
         self.contents: list[np.ndarray] = []
@@ -216,6 +218,8 @@ class _Look:
             if self.infinite is None and array.dtype.kind == "f" and not np.isfinite(array).all():
                 rows = ~np.isfinite(array.reshape(len(array), -1)).all(axis=1)
                 self.infinite = begin + int(rows.argmax())
+        if some.targets.ndim == 2 and self.strange is None:
+            self.strange = next(iter(some.targets[(some.targets != 0) & (some.targets != 1)].tolist()), None)
         if some.targets.dtype.kind == "i":
             self.classes.update(_counted(some.targets))
         self.digests.append(digests.of_rows(some.inputs))

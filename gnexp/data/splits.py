@@ -57,6 +57,7 @@ class Splits:
       labels: the name of each class; empty where the targets are no classes.
       fingerprint: what tells the data from any other, as values that JSON can hold.
       remarks: what the user should know about the data, a line each.
+      strange: where an example has several targets, one that is neither 0 nor 1; None if there is none.
     """
 
     train: Split
@@ -65,6 +66,7 @@ class Splits:
     labels: tuple[str, ...] = ()
     fingerprint: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    strange: float | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -88,9 +88,12 @@ def _check_targets(name: str, splits: Splits) -> None:
             f"for each example, and it needs {words}"
         )
     for split in (splits.train, splits.validation, splits.test) if name == "multilabel" else ():
-        if split.in_memory and (strange := split.targets[~np.isin(split.targets, (0, 1))]).size:
+        strange = splits.strange
+        if isinstance(split.targets, np.ndarray):
+            strange = next(iter(split.targets[~np.isin(split.targets, (0, 1))]), None)
+        if strange is not None:
             raise UserError(
-                f"config.task.name={name!r} is not allowed: the targets of the dataset hold {strange[0]:g}, and it "
+                f"config.task.name={name!r} is not allowed: the targets of the dataset hold {strange:g}, and it "
                 f"needs {words}"
             )
 

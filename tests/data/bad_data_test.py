@@ -120,7 +120,7 @@ _SAYS = {
     "counts": "12 inputs, 11 targets: there must be as many",
     "words": "its targets are text: they must be numbers; the names of classes go into `labels`",
     "gap": "no example of the class 1, 3, of 5 classes: .* or return floats if they are to be predicted",
-    "negative": "has the label -1: it must be 0 to 1",
+    "negative": "has the label -1: it must be 0 to 1, as the first class is 0; return floats if",
     "beyond": "has the label 2: it must be 0 to 1, as there are 2 labels",
     "lacking": "no example of the class 'fish', of 4 classes",
     "single": "a single class",

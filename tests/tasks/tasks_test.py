@@ -10,6 +10,7 @@ from sklearn import metrics
 from gnexp.config import beginning, objective
 from gnexp.config.paths import flatten
 from gnexp.config.validation import validate
+from gnexp.data.load import load
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, GnexpError, UserError
 from gnexp.tasks.classification import Classification
@@ -579,6 +580,11 @@ def test_another_loss_takes_the_place_of_the_tasks(own):
             {"task.name": "a:B", "objective": "val_x"},
             "config.direction='' is not allowed with config.objective='val_x'",
         ),
+        (
+            {"objective": "val_acuracy"},
+            "config.objective='val_acuracy' is not allowed: 'classification' has val_loss, val_accuracy; "
+            "did you mean 'val_accuracy'?",
+        ),
         ({"schedule.watch": "val_mae"}, "config.schedule.watch='val_mae' is not allowed"),
         (
             {"task.name": "a:B", "schedule.watch": "val_x"},
@@ -681,6 +687,34 @@ def test_labels_other_than_0_and_1_are_refused(table):
         UserError, match="'multilabel' is not allowed: the targets of the dataset hold -1, and it needs 0"
     ):
         create(config, dataclasses.replace(data, train=split, validation=split, test=split))
+
+
+_LABELS = """
+import numpy as np
+
+class Lazy:
+    def __init__(self, labels): self.labels = labels
+    def __len__(self): return 40
+    def __getitem__(self, index):
+        targets = np.arange(self.labels) % 2
+        targets[3] = 7 if index == 20 else 1
+        return np.random.default_rng(index).random(9), targets.astype(np.float32)
+
+def make(labels=4): return {"train": Lazy(labels)}
+"""
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("labels", [4, 90])
+def test_labels_other_than_0_and_1_are_refused_that_are_larger_than_memory(small, tmp_path, monkeypatch, labels):
+    (tmp_path / "labels_of_a_test.py").write_text(_LABELS)
+    monkeypatch.syspath_prepend(tmp_path)
+    small.update(task={"name": "multilabel"}, objective="val_f1")
+    small.data.update(name="labels_of_a_test:make", fallback="", args={"labels": labels}, memory=100)
+    data = load(small.data)
+    assert not data.train.in_memory
+    with pytest.raises(UserError, match="the targets of the dataset hold 7, and it needs 0 or 1 for each label"):
+        create(small, data)
 
 
 @pytest.mark.parametrize("count", [2, 3])
