@@ -1,5 +1,6 @@
 """What a training says in the terminal."""
 
+import math
 import pathlib
 import shlex
 import sys
@@ -8,6 +9,8 @@ from typing import Protocol
 
 from tqdm import tqdm
 
+from gnexp.config.objective import bounds
+from gnexp.terminal.words import figure
 from gnexp.workdir.result import Result
 
 # Of an epoch's figures, what its line shows in another way.
@@ -81,9 +84,9 @@ class TerminalConsole:
         """Prints the line of an epoch, marked if it is the best so far."""
         self.clear()
         width = len(str(self._epochs))
-        shown = [f"{name} {figures[name]:.4f}" for name in figures if name not in _APART]
+        shown = _shown({name: value for name, value in figures.items() if name not in _APART})
         print(
-            f"epoch {figures['epoch']:{width}}/{self._epochs}   {'   '.join(shown)}"
+            f"epoch {figures['epoch']:{width}}/{self._epochs}   {shown}"
             f"   learning rate {figures['learning_rate']:.2g}   {figures['seconds']:.1f} s"
             f"{f'   best {self._objective}' if best else ''}",
             flush=True,
@@ -91,7 +94,8 @@ class TerminalConsole:
 
 
 def _shown(figures: Mapping[str, float]) -> str:
-    return "   ".join(f"{name} {value:.4f}" for name, value in figures.items())
+    shares = {name for name in figures if all(map(math.isfinite, bounds(name)))}
+    return "   ".join(f"{name} {figure(value, name in shares)}" for name, value in figures.items())
 
 
 def fell_back(asked: str, used: str, why: str = "") -> None:

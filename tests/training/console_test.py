@@ -88,6 +88,14 @@ def test_without_a_terminal_there_are_only_lines(capsys):
     ]
 
 
+def test_small_figures_are_not_shown_as_zero(capsys, result):
+    TerminalConsole(epochs=3, objective="val_loss").epoch({**FIGURES, "loss": 3.14159e-6, "val_accuracy": 1e-6}, False)
+    assert "   loss 3.14e-06   accuracy 0.8124   val_loss 0.4123   val_accuracy 0.0000   " in capsys.readouterr().out
+    assert "loss 2.72e-09   mae 0.0000" in summary(
+        capsys, dataclasses.replace(result, test={"loss": 2.71828e-9, "mae": 0.0}), "runs/first"
+    )
+
+
 @pytest.mark.parametrize("objective", ["val_loss", "val_accuracy"])
 def test_the_best_epoch_is_marked_with_the_objective(capsys, objective):
     shown = TerminalConsole(epochs=3, objective=objective)
