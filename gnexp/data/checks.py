@@ -14,6 +14,7 @@ _MOST_SHOWN = 5
 _PREDICTED = "return floats if they are to be predicted, as by a regression"
 _FEWEST_STEPS = 1000  # of float32, between the least and the greatest number of a column
 _IMAGES = 4  # axes of images: examples, height, width, channels
+_SMALLEST_IMAGE = 8  # pixels of a side, of what is taken for one
 _COLORS, _MOST_CHANNELS = 3, 4
 
 
@@ -85,6 +86,18 @@ def inputs(seen: Seen) -> None:
             f"{seen.where}: its images are floats from {seen.low:.6g} to {seen.high:.6g}: they must be from 0 to 1; "
             f"{cure}"
         )
+
+
+def perhaps_images(seen: Seen) -> list[str]:
+    """Returns a line if inputs without channels have the range of images that were not divided by 255."""
+    if len(seen.shape) != _IMAGES - 1 or min(seen.shape[1:]) < _SMALLEST_IMAGE or seen.low is None:
+        return []
+    if seen.dtype == np.uint8 or seen.low < 0 or not 2 < seen.high <= 255:
+        return []
+    return [
+        f"the inputs are floats from {seen.low:.6g} to {seen.high:.6g} of the shape {tuple(seen.shape[1:])}: if they "
+        "are images, return uint8, or divide by 255"
+    ]
 
 
 def alike(splits: Sequence[Seen]) -> None:

@@ -90,6 +90,7 @@ def load(config: ConfigDict) -> Splits:
         remarks=(
             *found.get("remarks", ()),
             *_remarks(found["train"], splits["train"], labels),
+            *checks.perhaps_images(seen["train"]),
             *checks.overlaps(compared),
         ),
         strange=next((each.strange for each in seen.values() if each.strange is not None), None),

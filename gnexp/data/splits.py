@@ -74,6 +74,14 @@ class Splits:
         return tuple(self.train.inputs.shape[1:])
 
     @property
+    def without_channels(self) -> str:
+        """What to add to a message of images that are needed: "" unless it may be only their channels that lack."""
+        if len(self.input_shape) != 2:  # height and width
+            return ""
+        height, width = self.input_shape
+        return f"; images have channels: return the shape (n, {height}, {width}, 1) instead of (n, {height}, {width})"
+
+    @property
     def input_dtype(self) -> str:
         """The dtype of the inputs."""
         return str(self.train.inputs.dtype)

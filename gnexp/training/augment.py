@@ -55,7 +55,8 @@ class Augment:
         self._masks, self._classes = task.outputs.per_pixel, task.outputs.count
         self._dtype, mixing = splits.input_dtype, [name for name in self._names if name in augment.MIXING]
         if self._names and len(splits.input_shape) != 3:
-            raise UserError(f"config.{augment.SECTION} is not allowed: the inputs of {config.data.name} are no images")
+            what = f"config.{augment.SECTION} is not allowed: the inputs of {config.data.name} are no images"
+            raise UserError(what + splits.without_channels)
         if mixing and config.task.name != "classification":
             raise UserError(
                 f"config.{augment.SECTION}.{mixing[0]} is not allowed with config.task.name={config.task.name!r}: it "

@@ -62,6 +62,10 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         if space is None:
             raise
         raise UserError(f"config.{SPACE} has combinations that are not allowed: {error}") from error
+    except FunctionError as error:
+        if splits.without_channels and ":" not in config.model.name:
+            raise FunctionError(f"{error}{splits.without_channels}") from error
+        raise
     for each in memory.largest(config):
         memory.check(each, splits, task.outputs)
     backend.reset_names()

@@ -202,6 +202,16 @@ def test_narrow_columns_are_no_trouble(dtype):
     assert checks.narrowed(np.array([[-100, 0], [100, 1]]).astype(dtype)) == []
 
 
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [("8, 9)) * 255", True), ("8, 9))", False), ("8, 9)) * 255 - 9", False), ("7, 9)) * 255", False)],
+)
+def test_floats_that_may_be_images_not_divided_by_255_are_said(module, inputs, said):
+    make = f"x = np.random.default_rng(0).random((30, {inputs}\n    return {{'train': (x, np.arange(30) % 2)}}\n"
+    remarks = load(section(module(f"def make():\n    {make}"))).remarks
+    assert any("if they are images, return uint8, or divide by 255" in line for line in remarks) == said
+
+
 def test_what_is_in_two_splits_is_said(module):
     name = module(
         "def make():\n    x, y = np.random.default_rng(0).random((30, 2)), np.arange(30) % 2\n"

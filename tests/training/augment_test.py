@@ -249,5 +249,15 @@ def test_what_xla_lacks_is_named_before_the_first_step(small, layer, compiles):
 def test_what_is_no_image_is_not_augmented(small):
     small.data.augment = {"random_flip": {}}
     data = splits(LABELS.train.targets, RANDOM.normal(size=(40, 5)).astype(np.float32))
-    with pytest.raises(UserError, match=r"config\.data\.augment is not allowed: the inputs of digits are no images"):
+    with pytest.raises(UserError, match=r"config\.data\.augment is not allowed: the inputs of digits are no images$"):
+        changed(small, data)
+
+
+def test_images_without_channels_are_known_as_such(small):
+    data = splits(LABELS.train.targets, RANDOM.random((40, 16, 16)).astype(np.float32))
+    says = r"images have channels: return the shape \(n, 16, 16, 1\) instead of \(n, 16, 16\)"
+    with pytest.raises(FunctionError, match=f"'cnn' does not build: .*; {says}"):
+        check(small, data)
+    small.data.augment = {"random_flip": {}}
+    with pytest.raises(UserError, match=f"are no images; {says}"):
         changed(small, data)
