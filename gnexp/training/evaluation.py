@@ -17,7 +17,7 @@ from gnexp.tasks.task import Evaluation, Task, one_hot
 from gnexp.training.steps import Predict
 
 _BATCH = 500
-_PARTS = 4  # of what is read together, if it is not in memory: the outputs of layers take more than the inputs
+_PARTS = 4  # of what is read together: the outputs of layers take more than the inputs
 _KEPT = 2**28  # bytes of outputs that are kept for pictures
 
 
@@ -48,7 +48,8 @@ def evaluate(
     meters = {snake(name): _meter(name) for name in extra}
     losses, numbers, weights, kept, size = [], {name: [] for name in task.counted}, [], [], 0
     penalty = 0.0
-    batch = _BATCH if split.in_memory else min(_BATCH, 1 + stream.chunk(split) // _PARTS)
+    # The same in memory and out of it: the loss may be one of a whole batch.
+    batch = min(_BATCH, 1 + stream.chunk(split) // _PARTS)
     for part in stream.in_order(split, batch):
         outputs, added = predict(part.inputs)
         penalty += added * len(part) / len(split)

@@ -56,7 +56,7 @@ def _alike(function: Callable[[Any, Any], Any], targets: np.ndarray, outputs: np
 
     together = values(slice(None))
     alone = np.concatenate([values(slice(row, row + 1)) for row in range(len(targets))])
-    if len(set(together)) == 1:  # A loss of the whole batch is the mean.
+    if len(set(together)) == 1:  # A loss of the whole batch is its mean.
         together, alone = together.mean(), alone.mean()
     return bool(np.allclose(together, alone, rtol=1e-3, atol=1e-6, equal_nan=True))
 

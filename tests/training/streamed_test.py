@@ -8,6 +8,8 @@ from configs import smoke
 from gnexp.data import stream
 from gnexp.data.columns import Column
 from gnexp.data.load import load
+from gnexp.tasks.create import create
+from gnexp.training.evaluation import evaluate
 from gnexp.training.loop import StoppedError, Training
 from gnexp.training.run import train
 from gnexp.workdir import folder
@@ -64,6 +66,22 @@ def test_a_training_is_the_same_in_memory_and_out_of_it_and_stopped_at_any_step(
     assert [{**epoch, "seconds": 0} for epoch in training.history] == [{**epoch, "seconds": 0} for epoch in unbroken]
     for found, expected in zip(training.model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_an_evaluation_has_the_same_batches_in_memory_and_out_of_it(stored, tmp_path):
+    np.save(tmp_path / "x_train.npy", np.random.default_rng(0).integers(0, 99, (90, 200, 200, 3)).astype(np.uint8))
+    sizes = []
+
+    def predict(inputs):
+        sizes.append(len(inputs))
+        return inputs[:, 0, 0].astype(np.float32), 0.0
+
+    for memory in (100, "100MB"):
+        stored.data.memory = memory
+        splits = load(stored.data)
+        evaluate(create(stored, splits), predict, splits.train)
+    half = len(sizes) // 2
+    assert half > 1 and sizes[:half] == sizes[half:]
 
 
 @pytest.mark.any_backend
