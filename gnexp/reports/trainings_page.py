@@ -11,7 +11,7 @@ from gnexp.analysis.trainings import Compared, Figures, Group, History, Record
 from gnexp.config.objective import Objective, bounds, words
 from gnexp.reports import page, trainings_plots
 from gnexp.reports.page import Section
-from gnexp.terminal.words import count, short
+from gnexp.terminal.words import count, figure, short
 
 _HEADERS = (
     "training",
@@ -122,8 +122,8 @@ def _reference(epochs: History, headline: Objective) -> list[Any]:
     seconds = [epoch["seconds"] for epoch in epochs]
     return [
         len(epochs),
-        f"{epochs[-1][trainings.validation(headline)]:.4f}",
-        f"{trainings.best(epochs, headline):.4f}",
+        figure(epochs[-1][trainings.validation(headline)]),
+        figure(trainings.best(epochs, headline)),
         _range(seconds),
     ]
 

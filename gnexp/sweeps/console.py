@@ -24,7 +24,7 @@ from gnexp.config.paths import flatten
 from gnexp.space.space import Space
 from gnexp.sweeps.oracles import race_limit, race_plan
 from gnexp.sweeps.trial_console import LASTING, TrialConsole
-from gnexp.terminal.words import in_words, short
+from gnexp.terminal.words import figure, in_words, short
 
 _ROLES = (
     "scientific: what the sweep asks about; nuisance: what has to be tuned for a fair answer; fixed: what stays as it "
@@ -101,7 +101,7 @@ class SweepConsole:
         self._ended_here += 1
         line = f"trial {trial_id}   {score}   {in_words(values)}   {seconds:.1f} s"
         if self._bars[0].disable:
-            best = f"; best so far {self._best[1]:.4f}: trial {self._best[0]}" if self._best else ""
+            best = f"; best so far {figure(self._best[1])}: trial {self._best[0]}" if self._best else ""
             ended = self._completed + self._failed
             print(f"{line}   [{ended}/{max(ended, self._trials)} trials, {self._status()}{best}]", flush=True)
         else:
@@ -126,7 +126,7 @@ class SweepConsole:
         if self._best is None:
             return f"no {self._objective} yet"
         trial_id, score, values = self._best
-        return f"best {self._objective} {score:.4f}: trial {trial_id}   {in_words(values)}"
+        return f"best {self._objective} {figure(score)}: trial {trial_id}   {in_words(values)}"
 
     def _refresh(self) -> None:
         if self._bars and not self._bars[0].disable:
@@ -253,7 +253,7 @@ def _print_best(objective: Objective, headline: str, best: Sequence[tuple[Outcom
     paths = [path for path in paths if not path.startswith("tuner/") or path == "tuner/epochs"]
     rows = [
         [each.trial_id, with_spread(each.mean, half, bounds), len(each.results)]
-        + [f"{statistics.fmean(done.test[headline] for done in each.results):.4f}"]
+        + [figure(statistics.fmean(done.test[headline] for done in each.results))]
         + [short(each.values.get(path, "")) for path in paths]
         for each, half in best
     ]

@@ -29,6 +29,7 @@ from gnexp.sweeps.executors.serial import Serial
 from gnexp.sweeps.oracles.create import count, create
 from gnexp.sweeps.oracles.durable import Best
 from gnexp.sweeps.trial import Done, Task
+from gnexp.terminal.words import figure
 from gnexp.training.loop import kernel
 from gnexp.training.signals import stop_signals
 from gnexp.workdir import files, result
@@ -214,7 +215,7 @@ class _Sweep:
 
     def _write_best(self, best: Best) -> None:
         """Writes the config file that trains the best trial's network by itself."""
-        name, score = best.trial.trial_id, f"{self._config.objective} {best.score:.4f}"
+        name, score = best.trial.trial_id, f"{self._config.objective} {figure(best.score)}"
         title = f"Trial {name}, the best of a sweep: {score} (seeds: {best.seeds})."
         text = config_file.text(title, self._space.config(self._config, best.trial.hyperparameters.values))
         path = self._directory / BEST
