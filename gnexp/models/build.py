@@ -6,10 +6,12 @@ that the config asks for made by it or, where it has no parameter for them, in t
 
 import contextlib
 import dataclasses
+import itertools
+import re
 import traceback
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -23,6 +25,7 @@ from gnexp.functions import load, signature
 from gnexp.functions.signature import Signature
 from gnexp.models.outputs import Outputs
 from gnexp.norms import by_name, table
+from gnexp.norms.rebuild import own_methods
 from gnexp.norms.swapping import swapped
 from gnexp.norms.weight_standardization import standardize
 
@@ -38,6 +41,7 @@ def build(
     outputs: Outputs | int,
     dtype: str = "float32",
     input_dtype: str = "uint8",
+    notes: list[str] | None = None,
 ) -> keras.Model:
     """Builds the network of a config.
 
@@ -47,6 +51,7 @@ def build(
       outputs: what the network returns, in float32; a number stands for as many classes.
       dtype: the layers' dtype policy.
       input_dtype: uint8 for images from 0 to 255, which are scaled to 0 to 1; floats are taken as they are.
+      notes: gets a line for each thing of what the function returned that is not trained as it is.
 
     Raises:
       FunctionError: the function fails, or returns something else than such a network; a norm cannot be put into it,
@@ -54,7 +59,7 @@ def build(
       UserError: there is no such function, or its arguments do not fit.
     """
     norm = None if config.norm == _KEEP else by_name.factory(config, dtype)
-    model = with_norm(config, input_shape, outputs, dtype, norm, input_dtype)
+    model = with_norm(config, input_shape, outputs, dtype, norm, input_dtype, notes)
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         table.check(table.rows(model), model.name)
     if not in_stateless_scope():  # in which a network is only counted
@@ -69,6 +74,7 @@ def with_norm(
     dtype: str,
     norm: by_name.Norm | None,
     input_dtype: str = "uint8",
+    notes: list[str] | None = None,
 ) -> keras.Model:
     """Builds the network of a config as `build` does, with another norm than the config's, which may not fit.
 
@@ -79,22 +85,43 @@ def with_norm(
       dtype: likewise.
       norm: what makes the norms; None keeps those that the network has.
       input_dtype: as for `build`.
+      notes: likewise.
     """
     outputs = outputs if isinstance(outputs, Outputs) else Outputs(outputs)
     with _policy(dtype):
-        images = keras.Input(input_shape, dtype=input_dtype, name="images")
-        inner = _inner(config, input_shape, outputs, norm)
-        x = keras.layers.Rescaling(1 / 255)(images) if input_dtype == "uint8" else images
-        logits = _unfolded(inner, x)
-        if logits.dtype != "float32":
-            # Softmax and loss would overflow in float16.
-            logits = keras.layers.Activation("linear", dtype="float32", name="in_float32")(logits)
-        return keras.Model(images, logits, name=f"{config.norm}_{inner.name}")
+        inner = _inner(config, input_shape, outputs, norm, [] if notes is None else notes)
+        inputs = keras.layers.InputLayer  # which is left out
+        taken = {each.name for each in _graph(inner).operations if not isinstance(each, inputs)}
+        images = keras.Input(input_shape, dtype=input_dtype, name=_free("images", taken))
+        with _failures(config.name, "does not build"):
+            x = images
+            if input_dtype == "uint8":
+                scaling = keras.layers.Rescaling(1 / 255)
+                scaling.name = _free(scaling.name, taken)
+                x = scaling(images)
+            logits = _unfolded(inner, x)
+            if logits.dtype != "float32":
+                # Softmax and loss would overflow in float16.
+                name = _free("in_float32", taken)
+                logits = keras.layers.Activation("linear", dtype="float32", name=name)(logits)
+            # TensorFlow names what it traces by it, and refuses others.
+            name = re.sub(r"[^A-Za-z0-9_.\\/>-]", "_", f"{config.norm}_{inner.name}")
+            return keras.Model(images, logits, name=name)
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Returns a name for a layer of gnexp's that no layer of the user's has: the one given, if it is free."""
+    others = (f"gnexp_{name}{'_' * (number > 0)}{number or ''}" for number in itertools.count())
+    return next(each for each in itertools.chain([name], others) if each not in taken)
+
+
+def _graph(model: keras.Model) -> Functional:
+    return model if isinstance(model, Functional) else model._functional
 
 
 def _unfolded(model: keras.Model, x: keras.KerasTensor) -> keras.KerasTensor:
     """Calls the layers of a model on other inputs; `model(x)` would make the whole model one layer."""
-    graph = model if isinstance(model, Functional) else model._functional
+    graph = _graph(model)
     # Otherwise each layer would have two places in a graph, and its `output` would be ambiguous.
     nodes = [node for at_depth in graph._nodes_by_depth.values() for node in at_depth]
     for layer in graph.operations:
@@ -112,7 +139,9 @@ def _policy(dtype: str) -> Iterator[None]:
         keras.config.set_dtype_policy(former)
 
 
-def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: by_name.Norm | None) -> keras.Model:
+def _inner(
+    config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: by_name.Norm | None, notes: list[str]
+) -> keras.Model:
     name = open_sections.function("model", config.name)
     function = load.load(name)
     takes = signature.of_function(function)
@@ -130,15 +159,29 @@ def _inner(config: ConfigDict, shape: tuple[int, ...], outputs: Outputs, norm: b
     with _failures(config.name, "does not build"):
         model = function(**arguments)
     _check(model, config.name, shape, outputs)
+    if methods := own_methods(model):
+        notes.append(
+            f"config.model.name={config.name!r} returned a model whose class, {type(model).__name__}, has its own "
+            f"{', '.join(methods)}, which is not used: gnexp trains in its own way"
+        )
     with _failures(config.name, f"cannot have config.model.norm={config.norm!r}"):
         if not own and norm is not None:
-            with warnings.catch_warnings(action="ignore"):  # A training says by itself what `swapped` warns of.
-                # The layers that are replaced have their own dtype policy.
+            # The layers that are replaced have their own dtype policy.
+            with _noted(model, notes):
                 model = swapped(model, dataclasses.replace(norm, dtype=None))
     if config.weight_standardization:
-        with _failures(config.name, "cannot have config.model.weight_standardization=True"):
+        with _failures(config.name, "cannot have config.model.weight_standardization=True"), _noted(model, notes):
             model = standardize(model)
     return model
+
+
+@contextlib.contextmanager
+def _noted(model: keras.Model, notes: list[str]) -> Iterator[None]:
+    """Adds to the notes what is warned of, but for the model itself, of which its own class has been noted already."""
+    with warnings.catch_warnings(record=True, action="always") as found:
+        yield
+    said = (first_line(each.message) for each in found if each.category is UserWarning)
+    notes.extend(line for line in said if line not in notes and not line.startswith(f"{model.name} is copied "))
 
 
 def _refuse_given_before(model: keras.Model, name: str) -> None:
@@ -217,6 +260,11 @@ def _check(model: Any, name: str, shape: tuple[int, ...], outputs: Outputs) -> N
         raise refuse(
             f"a subclassed keras.Model, {kind.__name__}, whose inside Keras does not know: it must return "
             "keras.Model(inputs, outputs) or a keras.Sequential"
+        )
+    if "call" in own_methods(model):
+        raise refuse(
+            f"a model whose class, {kind.__name__}, has its own call(), which gnexp would not run: it trains the "
+            "layers between the inputs and the outputs, so put what call() does into a layer"
         )
     if not model.built or len(model.inputs) != 1 or len(model.outputs) != 1:
         count = f"with {len(model.inputs)} inputs and {len(model.outputs)} outputs" if model.built else "without inputs"

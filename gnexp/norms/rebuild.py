@@ -35,7 +35,7 @@ def rebuild(model: keras.Model, replace: Replace) -> keras.Model:
     """
     check_graph(model)
     for each in dict.fromkeys(inner for _, inner in reachable(model, models=True)):
-        if own := _own_methods(each):
+        if own := own_methods(each):
             warnings.warn(
                 f"{each.name} is copied as a plain model: {type(each).__name__}'s own {', '.join(own)} is not copied",
                 stacklevel=3,
@@ -104,7 +104,7 @@ def _is_graph(layer: layers.Layer) -> bool:
     return isinstance(layer, (keras.Sequential, Functional))
 
 
-def _own_methods(model: keras.Model) -> list[str]:
+def own_methods(model: keras.Model) -> list[str]:
     """Returns the methods that a class of the user's has instead of Keras's."""
     base = keras.Sequential if isinstance(model, keras.Sequential) else Functional
     return [name for name in _METHODS if getattr(type(model), name) is not getattr(base, name)]

@@ -50,7 +50,10 @@ def swap(
         raise ValueError(f"norm={norm!r} is not allowed: it must be one of {', '.join(_KINDS)}")
     size = channels_per_group or 0
     FittedGroupNormalization(groups, fit, size, epsilon=1 if epsilon is None else epsilon)  # refuses a wrong argument
-    return swapped(model, Norm(norm, groups, fit, size, epsilon))
+    copy = swapped(model, Norm(norm, groups, fit, size, epsilon))
+    if few := table.check(table.rows(copy), model.name):
+        warnings.warn(few, stacklevel=2)
+    return copy
 
 
 def swapped(model: keras.Model, norm: Norm) -> keras.Model:
@@ -73,10 +76,7 @@ def swapped(model: keras.Model, norm: Norm) -> keras.Model:
     for setting in () if norm.kind in KERAS_BATCH else ("synchronized", "renorm"):
         if on := [path for path, layer in found.values() if getattr(layer, setting)]:
             warnings.warn(f"{setting}=True of {_named(on)} is not copied: {norm.kind} has none", stacklevel=3)
-    copy = rebuild(model, lambda layer: norm.like(layer) if _is_batch_norm(layer) else None)
-    if few := table.check(table.rows(copy), model.name):
-        warnings.warn(few, stacklevel=3)
-    return copy
+    return rebuild(model, lambda layer: norm.like(layer) if _is_batch_norm(layer) else None)
 
 
 def _is_batch_norm(layer: layers.Layer) -> bool:

@@ -4,7 +4,8 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -25,12 +26,13 @@ from gnexp.space.space import Space, combine
 from gnexp.tasks.create import create
 from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task, each_loss
-from gnexp.training import backend, memory, own_code
+from gnexp.training import backend, gradients, memory, own_code
 from gnexp.training.augment import Augment
 
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
 _MOST_NAMED = 5
+_SCOPE = re.compile(r"[A-Za-z0-9_.\\/>-]*")
 _OF_GROUPS = ("group", "layer", "instance")
 
 
@@ -70,7 +72,11 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         memory.check(each, splits, task.outputs)
     backend.reset_names()
     with memory.in_one_line():
-        model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype)
+        notes: list[str] = []
+        model = build(first.model, splits.input_shape, task.outputs, first.precision, splits.input_dtype, notes)
+        for note in notes:
+            print(f"gnexp: note: {note}", file=sys.stderr, flush=True)
+        _check_names(model, config.model.name)
         few = _few(splits.train, task.outputs.count)
         if ":" in config.model.name:
             with load.users_code(
@@ -79,13 +85,23 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
                 keras.saving.serialize_keras_object(model)
         with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch", MemoryError):
             model(few.inputs, training=False)
-            outputs = model(few.inputs, training=True)
+            outputs = gradients.outputs(model, few.inputs, config.model.name)
         backend.reset_names()
         _check_task(config, task, splits, few, outputs)
         augment = Augment(first, splits, task)
         if config.jit_compile and keras.backend.backend() == "tensorflow":
             _lower(model, task, augment, few)
     return model
+
+
+def _check_names(model: keras.Model, name: str) -> None:
+    """Refuses names of layers that TensorFlow does not allow, which it would say only in the first step."""
+    wrong = [layer.name for layer in model._flatten_layers() if not _SCOPE.fullmatch(layer.name)]
+    if wrong and keras.backend.backend() == "tensorflow":
+        raise FunctionError(
+            f"config.model.name={name!r} has a layer named {wrong[0]!r}, which TensorFlow does not allow: a name may "
+            "have letters, digits, '_', '.', '/', '>' and '-'"
+        )
 
 
 def _few(split: Split, outputs: int) -> Split:
@@ -107,7 +123,7 @@ def _check_task(config: ConfigDict, task: Task, splits: Splits, few: Split, outp
     with load.users_code(f"{what} cannot take a batch"):
         _check_shape(tuple(task.loss(few.targets, outputs).shape), len(few), tuple(outputs.shape))
         numbers = task.numbers(few.targets, outputs)
-        _trace(lambda *each: each_loss(task.loss(*each), len(few)), few.targets, outputs)
+        gradients.trace(lambda *each: each_loss(task.loss(*each), len(few)), few.targets, outputs)
         if wrong := [name for name in task.counted if name not in numbers or tuple(numbers[name].shape) != (len(few),)]:
             raise ValueError(f"numbers() must return {wrong[0]!r} for each example, with the shape ({len(few)},)")
         if ":" in config.task.loss + config.task.name:
@@ -144,28 +160,6 @@ def _check_shape(loss: tuple[int, ...], count: int, outputs: tuple[int, ...]) ->
             f"the loss has the shape {loss} for {count} examples: targets and outputs of other shapes were spread over "
             "each other; write targets[:, None], or outputs[:, 0]"
         )
-
-
-def _trace(loss: Callable[[Any, Any], Any], targets: np.ndarray, outputs: Any) -> None:
-    """Traces a loss and its gradient, as a compiled step does; raises what the loss raises, and if there is none."""
-    if keras.backend.backend() == "jax":
-        import jax
-
-        jax.eval_shape(jax.grad(lambda given: keras.ops.mean(loss(targets, given))), outputs)
-        return
-    import tensorflow as tf
-
-    @tf.function(autograph=False)
-    def gradient(targets: tf.Tensor, outputs: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            tape.watch(outputs)
-            mean = tf.reduce_mean(loss(targets, outputs))
-        found = tape.gradient(mean, outputs)
-        if found is None:
-            raise ValueError("the loss has no gradient with respect to the network's outputs")
-        return found
-
-    gradient.get_concrete_function(tf.convert_to_tensor(targets), tf.convert_to_tensor(outputs))
 
 
 def _lower(model: keras.Model, task: Task, augment: Augment, few: Split) -> None:
