@@ -6,6 +6,7 @@ import pathlib
 import re
 import sys
 import traceback
+import types
 from collections.abc import Callable, Iterator
 
 from gnexp.errors import FunctionError, GnexpError, UserError
@@ -54,6 +55,11 @@ def forget_changed(code: Code) -> bool:
     _imported.update(now)
     importlib.invalidate_caches()
     return changed
+
+
+def modules(code: Code) -> list[types.ModuleType]:
+    """Returns the user's modules that have been imported."""
+    return [sys.modules[name] for name in map(sources.module, code.files) if name in sys.modules]
 
 
 def is_imported(name: str, digest: str) -> bool:

@@ -2,18 +2,20 @@
 
 import contextlib
 import importlib
+import json
 import pathlib
 import sys
 import types
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 
 from gnexp.config import open_sections
-from gnexp.errors import DamagedError, UserError
+from gnexp.errors import DamagedError, FunctionError, UserError
 from gnexp.functions import sources
-from gnexp.functions.load import is_imported
+from gnexp.functions.load import cause, is_imported
+from gnexp.models.cost import measure
 from gnexp.workdir import files
 from gnexp.workdir.folder import read_config
 
@@ -36,17 +38,52 @@ def load(directory: pathlib.Path, safe_mode: bool = True) -> keras.Model:
         raise UserError(f"{directory} holds no finished training")
     path = directory / files.MODEL
     _check_archive(path)
-    with _imported(directory / files.CODE if open_sections.users(config) else None) as modules:
-        own = {
-            name: value
-            for module in modules
-            for name, value in vars(module).items()
-            if callable(value) and getattr(value, "__module__", None) == module.__name__
-        }
-        try:
-            return keras.saving.load_model(path, custom_objects=own, safe_mode=safe_mode)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"{path} cannot be loaded: {error}") from error
+    try:
+        with _imported(directory / files.CODE if open_sections.users(config) else None) as modules:
+            return keras.saving.load_model(path, custom_objects=_own(modules), safe_mode=safe_mode)
+    except (Exception, SystemExit) as error:  # of the user's modules and layers, which may raise anything
+        raise UserError(f"{path} cannot be loaded: {_why(error)}") from error
+
+
+def check(model: keras.Model, modules: Sequence[types.ModuleType], name: str) -> None:
+    """Makes a model again from its config, as `load` does, but without values.
+
+    Args:
+      model: the model.
+      modules: those of the user's code that a workdir keeps.
+      name: config.model.name, for the message.
+
+    Raises:
+      FunctionError: it cannot be made again.
+    """
+    try:
+        stored = json.loads(json.dumps(keras.saving.serialize_keras_object(model)))
+        measure(lambda: keras.saving.deserialize_keras_object(stored, _own(modules), safe_mode=False))
+    except MemoryError:
+        raise
+    except Exception as error:  # the code of the user's layers, which may raise anything
+        raise FunctionError(
+            f"config.model.name={name!r} cannot be saved and loaded again, for which a layer needs a class at the top "
+            f"of a module, and a get_config() with all that its constructor takes: {_why(error)}"
+        ) from error
+
+
+def _own(modules: Sequence[types.ModuleType]) -> dict[str, Callable]:
+    """Returns the classes and functions that modules define, by name."""
+    return {
+        name: value
+        for module in modules
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }
+
+
+def _why(error: BaseException) -> str:
+    """Returns what first went wrong in a line, without the config of a layer, which Keras adds to it."""
+    why = cause(error)
+    for config in (" Full object config:", " Make sure custom classes"):
+        why = why.partition(config)[0]
+    return why
 
 
 def _check_archive(path: pathlib.Path) -> None:

@@ -18,6 +18,7 @@ from gnexp.data import stream
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
+from gnexp.models import saved
 from gnexp.models.build import build, remember, with_norm
 from gnexp.norms import table, weight_standardization
 from gnexp.norms.by_name import Norm
@@ -28,6 +29,7 @@ from gnexp.tasks.pictures import Picture
 from gnexp.tasks.task import Task, each_loss
 from gnexp.training import backend, gradients, memory, own_code
 from gnexp.training.augment import Augment
+from gnexp.workdir import code
 
 _MOST_COMBINATIONS = 10_000
 _MOST_NETWORKS = 50  # that are built, of those that a sweep may train
@@ -79,10 +81,7 @@ def check(config: ConfigDict, splits: Splits, space: Space | None = None) -> ker
         _check_names(model, config.model.name)
         few = _few(splits.train, task.outputs.count)
         if ":" in config.model.name:
-            with load.users_code(
-                f"config.model.name={config.model.name!r} cannot be saved, for lack of a get_config()", MemoryError
-            ):
-                keras.saving.serialize_keras_object(model)
+            saved.check(model, load.modules(code.of(config)), config.model.name)
         with load.users_code(f"config.model.name={config.model.name!r} cannot take a batch", MemoryError):
             model(few.inputs, training=False)
             outputs = gradients.outputs(model, few.inputs, config.model.name)

@@ -68,6 +68,34 @@ def stopped(inputs, outputs):
 
 def chosen(inputs, outputs):
     return keras.Model(inputs, ops.one_hot(ops.argmax(layers.Dense(outputs)(_body(inputs)), -1), outputs))
+
+
+def _within(inputs, outputs, layer):
+    return keras.Model(inputs, layers.Dense(outputs)(layer(_body(inputs))))
+
+
+class Times(layers.Layer):
+    def __init__(self, factor, **settings):
+        super().__init__(**settings)
+        self.factor = factor
+
+    def call(self, x):
+        return self.factor * x
+
+    def get_config(self):
+        return super().get_config()
+
+
+def incomplete(inputs, outputs):
+    return _within(inputs, outputs, Times(2))
+
+
+def hidden(inputs, outputs):
+    class Inside(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    return _within(inputs, outputs, Inside())
 """
 
 
@@ -139,3 +167,15 @@ def test_a_name_that_tensorflow_does_not_allow_is_refused_of_a_layer_and_changed
     assert checked("spaced").name == "group_of_two_words"
     with pytest.raises(FunctionError, match="a layer named 'the head', which TensorFlow does not allow"):
         checked("spaced_layer")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("incomplete", "missing 1 required positional argument: 'factor'"), ("hidden", "Could not locate class 'Inside'")],
+)
+def test_a_layer_that_could_not_be_loaded_is_refused_before_the_first_step(checked, monkeypatch, name, says):
+    keep = {"model.norm": "keep"}
+    with pytest.raises(FunctionError, match="cannot be saved and loaded again") as error:
+        checked(name, **keep)
+    error.match(says)
+    assert len(str(error.value)) < 350 and "\n" not in str(error.value)
