@@ -22,6 +22,7 @@ from gnexp.config.validation import validate
 from gnexp.data.load import available, load
 from gnexp.data.splits import Splits
 from gnexp.errors import UserError
+from gnexp.functions.load import watched
 from gnexp.space import remarks
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.executors import checks
@@ -86,14 +87,17 @@ def _work(
     config: ConfigDict, directory: pathlib.Path | None, ray_address: str | None, allow_changed: bool, begins: bool
 ) -> pathlib.Path:
     # The data is read and the network built first, so that a mistake is reported before anything is written.
-    source = code.of(config)
+    source = code.of(config, directory)
     changed = code.changes(directory, source, allow_changed) if directory else []
-    splits, log = _logged(lambda: load(config.data))
-    if directory:
-        data.check(directory, splits.fingerprint)
+    with watched(source.functions.values()):
+        splits, log = _logged(lambda: load(config.data))
+        if directory:
+            data.check(directory, splits.fingerprint)
+        if begins:
+            _check_batches(config, splits)
+        network, more = _logged(lambda: _check(config, splits))
     if begins:
-        _check_batches(config, splits)
-    network, more = _logged(lambda: _check(config, splits))
+        source = code.of(config)
     directory = directory or folder.fresh(pathlib.Path("runs"), config)
     with signals.resumable(directory), folder.opened(directory, config) as config:
         code.keep(directory, source, changed)

@@ -7,13 +7,14 @@ import re
 import sys
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from gnexp.errors import FunctionError, GnexpError, UserError
 from gnexp.functions import names, sources
 from gnexp.functions.sources import Code
 
 _imported: dict[str, str] = {}  # the digest of the source from which each module of the user's was imported
+_found: dict[str, set[str]] = {}  # by a function's name, the modules that have been imported while it ran
 _BOLD = re.compile(r"\x1b\[\d*m")
 _OURS = pathlib.Path(__file__).parents[1]
 
@@ -28,7 +29,8 @@ def load(name: str) -> Callable:
     module, _, function = name.partition(":")
     names.find(module)
     try:
-        found = importlib.import_module(module)
+        with watched([name]):
+            found = importlib.import_module(module)
     except Exception as error:  # A module is a program, which may raise anything.
         raise UserError(f"{name} cannot be imported: {cause(error)}") from error
     except SystemExit as error:
@@ -37,6 +39,35 @@ def load(name: str) -> Callable:
         what = f"has no function {function!r}" if made is None else f"has {function!r}, which is not a function"
         raise UserError(f"{getattr(found, '__file__', None) or module} {what}")
     return made
+
+
+@contextlib.contextmanager
+def watched(functions: Collection[str]) -> Iterator[None]:
+    """Takes note of the user's modules that some functions import: of some, the source does not tell the name.
+
+    Args:
+      functions: names `package.module:function` of those that run meanwhile.
+    """
+    before = set(sys.modules)
+    try:
+        yield
+    finally:
+        for name in sys.modules.keys() - before:
+            # Without getattr, at which some modules would import what they stand for.
+            file = getattr(sys.modules[name], "__dict__", {}).get("__file__")
+            if isinstance(file, str) and file.endswith(".py") and not _is_others(path := pathlib.Path(file)):
+                for function in functions:
+                    _found.setdefault(function, set()).add(name)
+                _imported[name] = sources.digest(path)
+
+
+def found(functions: Collection[str]) -> set[str]:
+    """Returns the names of the modules that have been imported while some functions ran."""
+    return set().union(*(_found.get(function, ()) for function in functions))
+
+
+def _is_others(path: pathlib.Path) -> bool:
+    return not path.is_file() or path.is_relative_to(_OURS) or names.is_installed(path)
 
 
 def forget_changed(code: Code) -> bool:
@@ -102,6 +133,6 @@ def cause(error: BaseException) -> str:
         return f"{error.filename}, line {error.lineno}: {type(error).__name__}: {error.msg}"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         path = pathlib.Path(frame.filename)
-        if path.is_file() and not path.is_relative_to(_OURS) and not names.is_installed(path):
+        if not _is_others(path):
             return f"{path}, line {frame.lineno}: {what}"
     return what

@@ -9,7 +9,7 @@ import dataclasses
 import hashlib
 import pathlib
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gnexp.errors import UserError
@@ -40,11 +40,13 @@ class Code:
         return {**self.functions, "sha256": dict(self.digests), "git": folder and commit(folder)}
 
 
-def read(functions: Mapping[str, str]) -> Code:
+def read(functions: Mapping[str, str], others: Iterable[str] = ()) -> Code:
     """Returns the code of functions: their modules, and the user's modules that these import, wherever they do.
 
     Args:
       functions: names `package.module:function`, by the section of the config that has them.
+      others: names of modules that they import by a name which only running them tells; those that are not there, or
+        in other folders, are left out.
 
     Raises:
       UserError: there is no such module, or a source is not valid Python.
@@ -52,6 +54,12 @@ def read(functions: Mapping[str, str]) -> Code:
     files: dict[str, pathlib.Path] = {}
     for name in functions.values():
         _follow(name.partition(":")[0], files)
+    folders = {_folder(relative, path) for relative, path in files.items()}
+    for name in sorted(others):
+        with contextlib.suppress(UserError):
+            found = names.find(name)
+            if found and any(found.is_relative_to(folder) for folder in folders):
+                _follow(name, files)
     ordered = dict(sorted(files.items()))
     return Code(functions, ordered, {relative: digest(path) for relative, path in ordered.items()})
 
@@ -65,6 +73,11 @@ def module(relative: str) -> str:
     """Returns the name of the module in a source file, given the file's path from the folder it was found in."""
     parts = pathlib.PurePosixPath(relative).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _folder(relative: str, path: pathlib.Path) -> pathlib.Path:
+    """Returns the folder in which a file was found, given its path from there."""
+    return path.parents[len(pathlib.PurePosixPath(relative).parts) - 1]
 
 
 def _follow(module: str, files: dict[str, pathlib.Path]) -> None:

@@ -50,7 +50,7 @@ def _script(order: Order) -> str:
     if stored := folder.check(directory):
         config = resume_config(order.config, stored)
         folder.check_backend(directory, config, stored)
-        code.changes(directory, code.of(config), flags.FLAGS.allow_changed_code)
+        code.changes(directory, code.of(config, directory), flags.FLAGS.allow_changed_code)
     else:
         beginning.check(order.config)
     parts = [_head(order), _part("slurm_run.sh")]

@@ -156,7 +156,7 @@ def _inner(
         )
     if own:
         arguments["norm"] = norm
-    with _failures(config.name, "does not build"):
+    with _failures(config.name, "does not build"), load.watched([name]):
         model = function(**arguments)
     _check(model, config.name, shape, outputs)
     if methods := own_methods(model):

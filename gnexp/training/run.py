@@ -133,7 +133,7 @@ def _append_provenance(
         "devices": backend.devices(),
         "normalization": "C++ kernel" if kernel(config) else "plain",
     }
-    if (code := code_of(config)).functions:
+    if (code := code_of(config, directory)).functions:
         process["code"] = code.record()
     if execution:
         process["command"] = list(execution.command)

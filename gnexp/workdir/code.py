@@ -9,14 +9,26 @@ from typing import Any
 
 from gnexp.config import open_sections
 from gnexp.errors import UserError
-from gnexp.functions import sources
+from gnexp.functions import load, sources
 from gnexp.functions.sources import Code
 from gnexp.workdir import files
 
 
-def of(config: Mapping[str, Any]) -> Code:
-    """Returns the user's code that a config names; raises UserError if there is no such module."""
-    return sources.read(open_sections.users(config))
+def of(config: Mapping[str, Any], directory: pathlib.Path | None = None) -> Code:
+    """Returns the user's code that a config names, with modules whose names its source does not tell.
+
+    Args:
+      config: the config.
+      directory: a workdir, whose copy tells them; without one, they are those that this process has imported.
+
+    Raises:
+      UserError: there is no such module.
+    """
+    functions = open_sections.users(config)
+    others = load.found(functions.values())
+    if directory and (kept := directory / files.CODE).is_dir():
+        others = {sources.module(path.relative_to(kept).as_posix()) for path in kept.rglob("[!.]*.py")}
+    return sources.read(functions, others)
 
 
 def changes(directory: pathlib.Path, code: Code, allowed: bool) -> list[str]:
@@ -92,5 +104,5 @@ def use(directory: pathlib.Path, config: Mapping[str, Any], folders: Sequence[st
     for folder in (*folders, str(kept.absolute())):
         if folder not in sys.path and pathlib.Path(folder).is_dir():
             sys.path.append(folder)
-    if found := sources.differing(of(config), kept):
+    if found := sources.differing(of(config, directory), kept):
         raise UserError(f"the code changed while the sweep ran: {', '.join(found)}; restore it, and run it again")

@@ -328,6 +328,51 @@ def test_a_sweep_over_its_arguments_goes_on_only_with_the_same_code(mine, own, t
     assert change["changes"] == ["parts_of_own.py has changed"]
 
 
+_BY_NAME = """
+import importlib
+
+import keras
+
+
+def build(inputs, outputs):
+    x = importlib.import_module("helper_of_own").Twice()(keras.layers.Flatten()(inputs))
+    return keras.Model(inputs, keras.layers.Dense(outputs)(x))
+"""
+_HELPER = """
+import keras
+
+
+class Twice(keras.layers.Layer):
+    def call(self, x):
+        return 2 * x
+"""
+
+
+@pytest.mark.any_backend
+def test_a_module_that_is_imported_by_a_name_is_kept_compared_and_loaded(mine, own, tmp_path, monkeypatch):
+    (own / "by_name_of_own.py").write_text(_BY_NAME)
+    (own / "helper_of_own.py").write_text(_HELPER)
+    ask = ["--config.model.name=by_name_of_own:build", "--config.model.norm=keep", f"--workdir={tmp_path}/run"]
+    done = mine(*ask)
+    assert done.returncode == 0, done.stderr
+    kept = tmp_path / "run" / files.CODE
+    assert {path.name for path in kept.iterdir()} == {"by_name_of_own.py", "helper_of_own.py"}
+    (process,) = json.loads((tmp_path / "run" / files.PROVENANCE).read_text())
+    assert "helper_of_own.py" in process["code"]["sha256"]
+    run, config = tmp_path / "run", {"model": {"name": "by_name_of_own:build"}}
+    monkeypatch.setattr(sys, "path", [*sys.path, str(own)])
+    assert code.changes(run, code.of(config, run), False) == []
+    (own / "helper_of_own.py").write_text(_HELPER + "# changed\n")
+    assert code.changes(run, code.of(config, run), True) == ["helper_of_own.py has changed"]
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(own)])
+    for name in ("by_name_of_own", "helper_of_own"):
+        sys.modules.pop(name)
+    assert gnexp.load(tmp_path / "run").output_shape == (None, 10)
+    (kept / "helper_of_own.py").write_text("import nowhere_at_all\n")
+    with pytest.raises(UserError, match=r"cannot be loaded: .*helper_of_own\.py, line 1: Mod"):
+        gnexp.load(tmp_path / "run")
+
+
 @pytest.mark.any_backend
 def test_a_machine_without_the_users_folder_imports_from_the_workdir(own, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [*sys.path, str(own)])
