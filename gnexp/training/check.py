@@ -18,6 +18,7 @@ from gnexp.data import stream
 from gnexp.data.splits import Split, Splits
 from gnexp.errors import FunctionError, UserError
 from gnexp.functions import load
+from gnexp.group_normalization import GroupNormalization
 from gnexp.models import saved
 from gnexp.models.build import build, remember, with_norm
 from gnexp.norms import table, weight_standardization
@@ -221,7 +222,9 @@ def _channels(config: ConfigDict, splits: Splits, task: Task) -> list[_Channels]
     with keras.StatelessScope(initialize_variables=False):
         shape, dtype = splits.input_shape, splits.input_dtype
         model = with_norm(config.model, shape, task.outputs, config.precision, probe, dtype)
-        found = table.rows(model)
+        # The network's own norms stay as they are.
+        made = {path for path, layer in table.walk(model) if isinstance(layer, GroupNormalization)}
+        found = [row for row in table.rows(model) if row.path in made]
     remember(model)
     return [
         _Channels(row.path, row.channels, row.values_per_group and row.values_per_group // row.channels)

@@ -90,6 +90,11 @@ def incomplete(inputs, outputs):
     return _within(inputs, outputs, Times(2))
 
 
+def with_own_norm(inputs, outputs):
+    x = layers.GroupNormalization(3)(layers.Conv2D(6, 3, 4)(inputs))
+    return keras.Model(inputs, layers.Dense(outputs)(layers.Flatten()(layers.BatchNormalization()(layers.Dense(8)(x)))))
+
+
 def hidden(inputs, outputs):
     class Inside(layers.Layer):
         def call(self, x):
@@ -179,3 +184,8 @@ def test_a_layer_that_could_not_be_loaded_is_refused_before_the_first_step(check
         checked(name, **keep)
     error.match(says)
     assert len(str(error.value)) < 350 and "\n" not in str(error.value)
+
+
+def test_the_norms_that_a_network_has_of_its_own_may_have_other_groups(checked):
+    groups = {layer.name: layer.groups for layer in checked("with_own_norm", **{"model.groups": 4}).layers[3:6:2]}
+    assert sorted(groups.values()) == [3, 4]
