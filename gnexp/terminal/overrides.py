@@ -28,7 +28,19 @@ def config_of(given: ConfigDict | str | pathlib.Path, overrides: Mapping[str, An
       UserError: naming the key, the value and what is allowed.
     """
     command_line.check_environment()
+    if not isinstance(overrides, Mapping) or not all(isinstance(path, str) for path in overrides):
+        raise UserError(
+            f"overrides={overrides!r:.200} is not allowed: it must be a dict of values by dotted path, such as "
+            "{'model.groups': 2}"
+        )
     values = {renamed(path): value for path, value in overrides.items()}
+    for path, value in values.items():
+        if callable(value) and not isinstance(value, ConfigDict):
+            name = f"{getattr(value, '__module__', 'module')}:{getattr(value, '__qualname__', 'function')}"
+            raise UserError(
+                f"config.{path}={value!r:.200} is not allowed: a function is given by its name 'module:function', such "
+                f"as {name!r}"
+            )
     for path in values:
         if (not is_key(path) and not is_of_space(path)) or open_sections.is_whole(path):
             raise unknown_key(path)

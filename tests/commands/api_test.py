@@ -159,6 +159,11 @@ def test_what_is_no_config_or_has_unknown_keys_is_refused(tmp_path):
         gnexp.run("nowhere.py", tmp_path / "a")
     with pytest.raises(UserError, match="it must be a ConfigDict or the path of a config file"):
         gnexp.run({"epochs": 1}, tmp_path / "a")
+    for overrides in ([("model.groups", 2)], {2: 2}):
+        with pytest.raises(UserError, match="it must be a dict of values by dotted path"):
+            gnexp.run(smoke.get_config(), tmp_path / "a", overrides)
+    with pytest.raises(UserError, match=r"config\.model\.name=<.*by its name .*'configs.smoke:get_config'"):
+        gnexp.run(smoke.get_config(), tmp_path / "a", {"model.name": smoke.get_config})
     with pytest.raises(UserError, match=r"config\.model\.groups is searched: change config\.sweep\.space"):
         gnexp.run(smoke_sweep.get_config(), tmp_path / "a", {"model.groups": 2})
     with pytest.raises(UserError, match=r"space\.model\.grups.* is not allowed: .* has no such entry"):
