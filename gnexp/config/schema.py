@@ -86,7 +86,7 @@ _MODEL = {
     ),
     "model.norm": Field(choice(*NORMS), "the normalization"),
     "model.groups": Field(
-        Kind(lambda value: is_integer(value) and (value >= 1 or value == -1), "1 or more, or -1"),
+        Kind(lambda value: is_integer(value) and (value >= 1 or value == -1), "a whole number of 1 or more, or -1"),
         "groups of `group`, which must divide the channels of every norm; -1 is a group per channel",
         matters=_GROUP,
     ),

@@ -67,13 +67,15 @@ def _cosine(peak: float, schedule: ConfigDict, steps_per_epoch: int, epochs: int
 
 
 def spare_norms(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
-    """Excludes gamma, beta and biases, in all every variable of one value for each channel, from weight decay.
+    """Excludes gamma, beta and biases, and every variable of one dimension or none, from weight decay.
 
     Args:
       optimizer: as `build` returns it, not yet built itself.
       variables: those that it will train.
     """
-    spared = [variable for variable in variables if len(variable.shape) <= 1 or variable.name == "bias"]
+    # A LayerNormalization over several axes has gamma and beta of as many.
+    named = ("bias", "gamma", "beta")
+    spared = [variable for variable in variables if len(variable.shape) <= 1 or variable.name in named]
     # A LossScaleOptimizer leaves the updates to another.
     getattr(optimizer, "inner_optimizer", optimizer).exclude_from_weight_decay(var_list=spared)
 

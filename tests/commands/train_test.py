@@ -43,7 +43,7 @@ def _figures(directory: pathlib.Path) -> dict:
     ("arguments", "says"),
     [
         (["--config.model.gruops=4"], ["config.model.gruops", "did you mean 'model.groups'"]),
-        (["--config.model.groups=four"], ["config.model.groups=four", "1 or more, or -1"]),
+        (["--config.model.groups=four"], ["config.model.groups=four", "a whole number of 1 or more, or -1"]),
         (["--config.model.groups=3"], ["config.model.groups=3", "(8, 16)", "1, 2, 4, 8"]),
         (["--config.model.epsilon=0"], ["config.model.epsilon=0", "above 0"]),
         (["--config.model.epsilon=nan"], ["config.model.epsilon=nan", "above 0"]),

@@ -81,7 +81,7 @@ VALUES = {
     ),
     "model.args": ([{}], [None, 3, "x", ()], "a section of"),
     "model.norm": ([norm for norm in NORMS if norm != "keep"], ["gn", None, 8], "'group'"),
-    "model.groups": ([1, 2, -1], [0, -2, 8.0, True, "8", None], "1 or more, or -1"),
+    "model.groups": ([1, 2, -1], [0, -2, 8.0, True, "8", None], "a whole number of 1 or more, or -1"),
     "model.groups_fit": (["exact", "gcd"], ["nearest", "", None, 1], "'exact', 'gcd'"),
     "model.channels_per_group": ([0, 1, 16], [-1, 1.0, True, None], "whole number of 0 or more"),
     "model.epsilon": ([1e-12, 1e-3, 1], [0, 0.0, -1e-6, NAN, INFINITY, "1e-6", True], "above 0"),

@@ -117,7 +117,7 @@ def test_the_formulas_differ_by_more_than_that_and_cover_every_name():
 def test_decay_can_spare_gamma_beta_and_biases(config, decays):
     """With gradients of 0, decoupled decay is all that an update does: w - rate * decay * w."""
     config.optimizer.update(name="adamw", weight_decay=DECAY, learning_rate=RATE)
-    shapes = {"kernel": (2, 3), "gamma": (3,), "beta": (3,), "bias": (2, 3), "scalar": ()}
+    shapes = {"kernel": (2, 3), "gamma": (3,), "beta": (2, 1, 3), "bias": (2, 3), "scalar": ()}
     variables = [keras.Variable(np.ones(shape, "float32"), name=name) for name, shape in shapes.items()]
     optimizer = build(config)
     if not decays:
