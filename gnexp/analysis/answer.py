@@ -225,7 +225,7 @@ def _alike_but_for(
     found = []
     for value, having in by_value.items():
         pairs = [(by_value[control][others], each) for others, each in having.items() if others in by_value[control]]
-        if value != control and pairs:
+        if value != control and len(pairs) > 1:
             found.append(({path: control}, {path: value}, pairs))
     return found
 

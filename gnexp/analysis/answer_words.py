@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from gnexp.analysis.response import Curve, Response
 
 HEADERS_OF_DIFFERENCES = ("control", "other", "other minus control", "p", "")
+_SMALL = 1e-3  # below which four decimals hold too little of a difference
 # The other tuners look where they expect good scores, so that they may hardly have tried a combination.
 _FAIR = ("grid", "random", "racing")
 
@@ -77,7 +78,7 @@ def modelled(config: ConfigDict, space: Space) -> str:
         return f"the tuner {tuner} gives some combinations fewer trials than others"
     if tuner == "random" and ranges:
         return f"{ranges[0]} is searched over a range, so that hardly two trials share a value"
-    if tuner == "random" and space.tuned and space.size() > config.sweep.max_trials:
+    if tuner == "random" and space.tuned and space.size() + space.beside(config) > config.sweep.max_trials:
         return f"the tuner random draws {_joined(space.tuned)} for each trial, so that combinations had other values"
     return ""
 
@@ -111,29 +112,35 @@ def _by_model(sweep: Swept, why: str) -> Told:
             row.level.failed or "",
             with_spread(row.level.best, None),
             with_spread(row.level.mean, None),
-            "" if row.difference is None else f"{row.difference:+.4f} ({row.low:+.4f} to {row.high:+.4f})",
+            "" if row.difference is None else _interval(row.difference, row.low, row.high),
         ]
         for row in found.rows
     ]
     return Told(how=text, headers=headers, rows=rows, curves=found.curves)
 
 
+def _interval(middle: float, low: float, high: float) -> str:
+    digits = "+.4f" if max(abs(low), abs(high)) >= _SMALL else "+.3g"
+    return f"{middle:{digits}} ({low:{digits}} to {high:{digits}})"
+
+
 def _fit(found: "Response", goal: str) -> str:
     """Returns what the model is, or why there is none and what it would take."""
     square = "R\N{SUPERSCRIPT TWO}"
     if found.holds:
+        fitted = "them" if found.fitted == found.trials else f"{found.fitted} of them, good and bad"
         return (
-            "A Gaussian process was fitted to them; of trials that are left out, one at a time, it explains this share "
-            f"of the variance ({square}): {found.r2:.2f}. The difference is what it expects of {goal} if all trials "
-            "had a value, against the first row of the hyperparameter, with its 95% interval, which is not corrected "
-            "for the number of rows. **It is of validation figures, and of a model**: a grid or a race over a few of "
+            f"A Gaussian process was fitted to {fitted}; of trials that are left out, one at a time, it explains this "
+            f"share of the variance ({square}): {found.r2:.2f}. The difference is what it expects of {goal} if all "
+            "trials had a value, against the first row of the hyperparameter, with its 95% interval, which is not "
+            "corrected for the number of rows. **It is of validation figures, and of a model**: a grid or a race over a few of "
             "these values compares them on test figures."
         )
     alone = "Only the trials are shown: a mean depends on what the other hyperparameters happened to be."
     if found.r2 is None:
         return (
             f"**A model takes {found.fewest} completed trials** with different scores, four for each column of the "
-            f"searched hyperparameters. {alone}"
+            f"searched hyperparameters, and some with all epochs. {alone}"
         )
     return (
         f"**No model holds**: a Gaussian process explains {found.r2:.2f} of the variance ({square}) of trials that are "
@@ -162,7 +169,8 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
     else:
         text += "The test set chose nothing; its figures are of these trials' best epochs."
     if aside := answer.own_aside(sweep):
-        score = with_spread(aside.mean, aside.interval, bounds(sweep.objective.name)) or aside.status
+        half, _ = sweep.intervals.get(aside.trial_id, (None, None))
+        score = with_spread(aside.mean, half, bounds(sweep.objective.name)) or aside.status
         text += (
             f" The config's own values, trial {aside.trial_id}, lie beside what is searched ({sweep.config.objective} "
             f"{score}): no other combination was tried with them, so that they choose nothing and are not compared."
@@ -177,9 +185,9 @@ def _how(sweep: Swept, found: Sequence[Answer]) -> str:
         text += f" **The race was not over**: {sweep.ended_by}."
     elif ended < most:
         text += f" **{ended} of {most} trials have ended so far**: choices and verdicts may change."
-    edges = sum(bool(each.edges) for each in found)
+    edges = sum(bool(each.edges) and not each.aside for each in found)
     if edges:
-        choices = count(sum(each.chosen is not None for each in found), "choice")
+        choices = count(sum(each.chosen is not None and not each.aside for each in found), "choice")
         text += f" **At an edge of what was searched, which should be widened there: {edges} of {choices}.**"
     return text
 

@@ -16,6 +16,8 @@ _TINY = 1e-30
 _ROUNDS = 20  # after which the means of trials and seeds are taken out, also where trials lack seeds
 _POWER, _MOST_SEEDS = 0.8, 1000
 _FEW = 6  # trials, below which they say too little of how unlike their variances are (simulated)
+_UNLIKE = 0.05  # the level of the test that finds the variances of few trials unlike
+_MANY = 1e9  # degrees of freedom, as good as infinitely many
 _LEAST = 1e-5  # a variance below this share of the others is taken for one of rounded figures
 
 
@@ -189,7 +191,8 @@ def _residuals(figures: Sequence[Sequence[float]], counts: np.ndarray) -> tuple[
 def _shrunk(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, float]:
     """Returns variances shrunk towards what they have in common, and as how many degrees of freedom that counts."""
     common = float((variances * freedoms).sum() / freedoms.sum())
-    if len(variances) < _FEW or not common > 0:
+    few = len(variances) < _FEW and not _unlike(variances, freedoms, common)
+    if len(variances) < 3 or few or not common > 0:  # Of two trials, both have the same residuals.
         return np.full(len(variances), common), np.inf
     floored = np.maximum(variances, _LEAST * np.median(variances[variances > 0]))
     logs = np.log(floored) - special.digamma(freedoms / 2) + np.log(freedoms / 2)
@@ -201,9 +204,21 @@ def _shrunk(variances: np.ndarray, freedoms: np.ndarray) -> tuple[np.ndarray, fl
     return (prior * center + freedoms * floored) / (prior + freedoms), prior
 
 
+def _unlike(variances: np.ndarray, freedoms: np.ndarray, common: float) -> bool:
+    """Tells whether variances differ by more than chance, by Bartlett's test (1937)."""
+    total, count = freedoms.sum(), len(variances)
+    if count < 2 or not common > 0 or freedoms.max() < 1:  # Two seeds cannot tell.
+        return False
+    floored = np.maximum(variances, _LEAST * common)
+    statistic = total * np.log(common) - (freedoms * np.log(floored)).sum()
+    scale = 1 + ((1 / freedoms).sum() - 1 / total) / (3 * (count - 1))
+    return float(stats.chi2.sf(statistic / scale, count - 1)) < _UNLIKE
+
+
 def half_width(error: float, freedom: float) -> float:
     """Returns half the width of a 95% interval, by Student's t, given the standard error."""
-    return float(stats.t.ppf(0.975, freedom) * error)
+    # SciPy's distribution takes fifty times as long, which counts for thousands of trials.
+    return float(special.stdtrit(min(freedom, _MANY), 0.975) * error)
 
 
 def two_sided_p(value: float, error: float, freedom: float) -> float:

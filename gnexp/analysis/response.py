@@ -79,6 +79,7 @@ class Response:
       r2: the share of the variance that the model explains of trials that it was not fitted to; None without a model.
       curves: for every scientific hyperparameter, if the model holds.
       fewest: how many completed trials a model takes.
+      fitted: to how many of the trials the model was fitted.
       lowest: the lowest `r2` at which it holds.
     """
 
@@ -87,6 +88,7 @@ class Response:
     fewest: int
     r2: float | None = None
     curves: Sequence[Curve] = ()
+    fitted: int = 0
     lowest: float = _LOWEST_R2
 
     @property
@@ -101,7 +103,8 @@ def response(sweep: Swept) -> Response:
     found = {each.path: each.levels for each in effects.effects(sweep.config, sweep.space, sweep.counted)}
     needed = fewest(sweep.space, sweep.config.sweep.tuner)
     alone = Response([Row(path, level) for path in asked for level in found[path]], len(trials), needed)
-    if len(trials) < needed or not np.ptp([trial.mean for trial in trials]) > 0:
+    whole = any(trial.values.get(EPOCHS, sweep.config.epochs) == sweep.config.epochs for trial in trials)
+    if len(trials) < needed or not whole or not np.ptp([trial.mean for trial in trials]) > 0:
         return alone
     # The trials are ranked, so that evenly spaced ones are good and bad.
     kept = [trials[place] for place in _spread(range(len(trials)), _MOST)]
@@ -112,7 +115,7 @@ def response(sweep: Swept) -> Response:
     rows = [row for path in asked for row in _rows(path, found[path], model)]
     # Those that have a value may all have failed.
     curves = [_curve(path, model) for path in asked if model.known(path)]
-    return dataclasses.replace(alone, rows=rows, r2=model.r2, curves=curves)
+    return dataclasses.replace(alone, rows=rows, r2=model.r2, curves=curves, fitted=len(kept))
 
 
 class _Model:
@@ -132,7 +135,7 @@ class _Model:
         self._columns = {path: coded(each, each) for path, each in values.items()}
         # Trials of fewer epochs say something of the others, but what is asked is what all epochs give.
         trained = coded(epochs, epochs) if len(set(epochs)) > 1 else np.empty((len(scores), 0))
-        self._trained, self._full = trained, np.ones_like(trained)
+        self._full = np.ones_like(trained)
         columns = np.column_stack([*self._columns.values(), trained])
         size, length = ConstantKernel(1.0, _SIZE), Matern(np.ones(columns.shape[1]), _LENGTHS, nu=2.5)
         process = GaussianProcessRegressor(size * length + WhiteKernel(0.1, _NOISE), normalize_y=True, random_state=0)

@@ -116,9 +116,7 @@ class Space:
         first = self.first(config)
         if first is None:
             return 0
-        if config.sweep.tuner == "grid" or (
-            config.sweep.tuner == "racing" and self.grid_size() <= config.sweep.max_trials
-        ):
+        if config.sweep.tuner == "grid":
             held = [entry for entry in self.entries if entry.holds(first)]
             return int(any(_rounded(first[entry.path]) not in map(_rounded, entry.points()) for entry in held))
         return int(not self.contains(first))

@@ -69,6 +69,17 @@ def test_what_a_seed_does_to_all_trials_does_not_count():
     assert Spread(shifted).of_difference(0, 3) == pytest.approx(Spread(figures).of_difference(0, 3))
 
 
+def test_one_unstable_trial_of_few_does_not_spoil_the_others():
+    rng = np.random.default_rng(5)
+    figures = np.add([[0.84], [0.85], [0.87], [0.5]], rng.normal(0, 0.004, (4, 3)))
+    figures[3] += [0.35, -0.4, 0.05]
+    mean = np.mean(figures[2] - figures[0])
+    variance, freedom = Spread(figures).of_difference(0, 2)
+    assert half_width((variance / 3) ** 0.5, freedom) < mean
+    alike = Spread(figures[:3])
+    assert alike.of_difference(0, 1) == pytest.approx(alike.of_difference(1, 2))
+
+
 def _covered(sweeps, trials, seeds, unlike, rng):
     """Returns the share of 95% intervals that hold the truth, and of sweeps in which Holm finds what is not there."""
     held, wrong = [], 0

@@ -7,7 +7,7 @@ import pytest
 
 from gnexp.analysis import answer, answer_words, comparisons, response
 from gnexp.analysis.answer import BETTER, WORSE
-from gnexp.space import choice, floats
+from gnexp.space import choice, floats, integers
 from gnexp.space.parse import parse_space
 from gnexp.sweeps.oracles import race_plan
 from tests.support import simulated
@@ -84,6 +84,26 @@ def test_a_dry_run_counts_what_races_and_what_cannot():
     config.sweep.max_trials = 32
     found = race_plan.expected(parse_space(config), config)
     assert (found.settings, found.combinations, found.fewest, found.left_out) == (32, 16, 2, 0)
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_a_race_of_a_setting_or_two_is_planned(most):
+    config = simulated.config("racing", most, 3, {_NORM: choice("batch", "layer"), _RATE: _RATES["a range"]})
+    assert 1 <= len(race_plan.plan(parse_space(config), config)) <= most
+
+
+def test_a_range_of_whole_numbers_has_as_many_settings_as_one_of_floats():
+    space = {_SIZE: integers(1, 128), _RATE: _RATES["a range"]}
+    config = simulated.config("racing", 40, 3, space)
+    found = race_plan.expected(parse_space(config), config)
+    assert (found.combinations, found.fewest, found.left_out) == (10, 4, 0)
+
+
+def test_the_own_rate_between_a_grids_points_is_every_combinations():
+    config = simulated.config("racing", 60, 3, {_NORM: _NORMS, _RATE: _RATES["a range"]})
+    config.optimizer.learning_rate = 5e-4
+    plan = race_plan.plan(parse_space(config), config)
+    assert [each[_NORM] for each in plan if each[_RATE] == 5e-4] == ["group", "batch", "layer", "none"]
 
 
 def test_what_lies_beside_the_space_chooses_nothing_and_is_said():

@@ -33,8 +33,7 @@ def cut(config: ConfigDict, space: Space) -> Cut | None:
     if config.sweep.tuner != "racing" or not most:
         return None
     race, half = race_plan.expected(space, config), math.ceil(config.epochs / 2)
-    groups = {race_plan.combination(space.asked, values) for values in race_plan.plan(space, config)}
-    seeds = len(groups) * (config.sweep.executions - 1)
+    seeds = race.combinations * (config.sweep.executions - 1)
     first = race.trials - seeds
     lengths = [half] * race.settings + [config.epochs - half] * (first - race.settings) + [config.epochs] * seeds
     begun = sum(together <= most for together in itertools.accumulate(lengths))

@@ -31,13 +31,14 @@ def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
     found: dict[Key, dict[str, Any]] = {}
     if own:
         found[key(own)] = own
-    if space.grid_size() <= most:
+    inside = own is not None and space.contains(own)
+    # Between the points of a grid, the config's own values would be a setting that one combination alone has.
+    if space.grid_size() <= most and (not inside or key(own) in map(key, space.grid())):
         others = _in_turn(space.grid(), space.asked)
     else:
-        if space.aside(config):
-            own, most = None, most - 1
-        firsts = _combinations(space, most, config.sweep.seed, own or {})
-        others = _drawn(space, firsts, max(1, most // len(firsts)), config.sweep.seed, own or {})
+        most, own = most - (own is not None and not inside), own if inside else {}
+        firsts = _combinations(space, most, config.sweep.seed, own) if most else []
+        others = _drawn(space, firsts, max(1, most // len(firsts)), config.sweep.seed, own) if firsts else ()
     for values in others:
         found.setdefault(key(values), values)
     return list(found.values())
@@ -85,9 +86,10 @@ def expected(space: Space, config: ConfigDict) -> Expected:
 
 
 def _listed(space: Space) -> Iterator[dict[str, Any]] | None:
-    """Yields all combinations of what is asked; None if a range has too many, or if they depend on what is tuned."""
+    """Yields all combinations of what is asked; None if a range is, or if they depend on what is tuned."""
     entries = [entry for entry in space.entries if entry.path in space.asked]
-    if any(entry.count() == math.inf or (entry.when and entry.when[0] not in space.asked) for entry in entries):
+    listed = all(map(space.listed, space.asked))
+    if not listed or any(entry.when and entry.when[0] not in space.asked for entry in entries):
         return None
     return combine(entries, Entry.everything)
 
