@@ -133,8 +133,8 @@ def _fit(found: "Response", goal: str) -> str:
             f"A Gaussian process was fitted to {fitted}; of trials that are left out, one at a time, it explains this "
             f"share of the variance ({square}): {found.r2:.2f}. The difference is what it expects of {goal} if all "
             "trials had a value, against the first row of the hyperparameter, with its 95% interval, which is not "
-            "corrected for the number of rows. **It is of validation figures, and of a model**: a grid or a race over a "
-            "few of these values compares them on test figures."
+            "corrected for the number of rows. **It is of validation figures, and of a model**: a grid or a race over "
+            "a few of these values compares them on test figures."
         )
     alone = "Only the trials are shown: a mean depends on what the other hyperparameters happened to be."
     if found.r2 is None:
