@@ -24,7 +24,7 @@ def plan(space: Space, config: ConfigDict) -> list[dict[str, Any]]:
 
     The config's own values come first, unless it leaves them out. Then comes the space's grid, if it is not larger than
     `sweep.max_trials`, and otherwise as many settings of each combination, drawn evenly. Of listed values all
-    combinations race; of ranges so many that each has four settings. Where settings are drawn, each combination begins
+    combinations race; of a range, as many as can have four settings each. Where settings are drawn, each one begins
     with the config's own values of what is tuned.
     """
     most, own = config.sweep.max_trials, space.first(config)
